@@ -1,0 +1,20 @@
+"""The user's mistakes. A model's mistake is data (`Failed`), a bug propagates; only this is caught by the CLI."""
+
+from collections.abc import Sequence
+
+MOST_SHOWN = 10
+
+
+class UserError(Exception):
+    """Say what is wrong, the value got, where, and what is allowed; one line per fault, ten at most."""
+
+    def __init__(self, *faults: str) -> None:
+        self.faults: Sequence[str] = faults
+        super().__init__("\n".join(faults))
+
+    def lines(self) -> list[str]:
+        """Return what a terminal shows: the first ten faults, then how many were left out."""
+        shown = list(self.faults[:MOST_SHOWN])
+        if left := len(self.faults) - len(shown):
+            shown.append(f"… and {left} more")
+        return shown

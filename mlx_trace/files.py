@@ -1,0 +1,65 @@
+"""Files read and written with care: UTF-8 lines with their numbers, and writes that appear whole or not at all."""
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from mlx_trace.errors import UserError
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield (line number from 1, text) for every line that is not blank; UserError if the file cannot be read."""
+    try:
+        with path.open("rb") as file:
+            for number, raw in enumerate(file, start=1):
+                if not raw.strip():
+                    continue
+                try:
+                    yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+                except UnicodeDecodeError:
+                    raise UserError(f"{path}:{number}: not UTF-8 text") from None
+    except OSError as error:
+        raise unreadable(path, error) from None
+
+
+def read_text(path: Path) -> str:
+    """Return a file's text; UserError if it cannot be read or is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not UTF-8 text") from None
+    except OSError as error:
+        raise unreadable(path, error) from None
+
+
+def unreadable(path: Path, error: OSError) -> UserError:
+    """Return the one line that says why a path cannot be read or written."""
+    return UserError(f"{path}: {(error.strerror or str(error)).lower()}")
+
+
+def write_atomically(path: Path, lines: Iterable[str]) -> int:
+    """Write lines (each with its newline) to a temporary file, then rename it; return how many there were."""
+    if path.is_dir():
+        raise UserError(f"{path}: is a directory")
+    count = 0
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    except OSError as error:
+        raise unreadable(path, error) from None
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            for line in lines:
+                file.write(line)
+                count += 1
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(temporary).chmod(0o666 & ~umask)
+        Path(temporary).replace(path)
+    except OSError as error:
+        raise unreadable(path, error) from None
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+    return count

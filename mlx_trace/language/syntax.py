@@ -1,0 +1,301 @@
+"""Text ⇄ trace: find the document in a model's output, parse it, and write canonical text.
+
+Takes any text or bytes and never raises; a text without a trace gives a `NoTrace` that says why. Knows nothing of
+experts' ops or execution. Canonical text has a fast path in front of the YAML loader, with the same result.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import yaml
+from pydantic import ValidationError
+
+from mlx_trace.language.steps import (
+    AddEntity,
+    Compute,
+    Consume,
+    Init,
+    InitFrom,
+    Malformed,
+    Percent,
+    Query,
+    Step,
+    Transfer,
+    read_step,
+    render_step,
+)
+
+MAX_BYTES: Final = 16 * 1024
+
+_Loader: Final[Any] = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # the failsafe schema: every scalar is text
+_FENCE: Final = re.compile(r"^[ \t]*`{3,}([^`\r\n]*)\r?$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One expert and its steps."""
+
+    expert: str
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A program: one part, or several run in order (a composition)."""
+
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NoTrace:
+    """A text without a trace, and why."""
+
+    message: str
+
+
+def parse(text: str | bytes) -> Trace | NoTrace:
+    """Read the trace in a model's output: the text up to its first fence, or the first fenced block that holds one.
+
+    Never raises. The outer shape must be right; steps that are not become `Malformed` steps of the trace.
+    """
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", errors="replace")
+    if len(text) > MAX_BYTES or len(text.encode("utf-8", errors="replace")) > MAX_BYTES:
+        return NoTrace(f"the text is longer than {MAX_BYTES} bytes")
+    first: NoTrace | None = None
+    for candidate in _candidates(text):
+        found = parse_document(candidate)
+        if isinstance(found, Trace):
+            return found
+        first = first or found
+    return first or NoTrace("the text is empty")
+
+
+def parse_document(document: str) -> Trace | NoTrace:
+    """Parse one document, with nothing around it."""
+    return _parse_canonical(document) or _parse_yaml(document)
+
+
+def render(trace: Trace) -> str:
+    """Write canonical text: one flow-style step a line, parts of a composition indented; no newline at the end."""
+    if len(trace.parts) == 1:
+        return "\n".join(_render_part(trace.parts[0]))
+    blocks = (_render_part(part) for part in trace.parts)
+    return "\n".join("\n".join(["- " + first, *("  " + line for line in rest)]) for first, *rest in blocks)
+
+
+def _render_part(part: Part) -> list[str]:
+    return [f"expert: {part.expert}", "trace:", *("- " + render_step(step) for step in part.steps)]
+
+
+def _candidates(text: str) -> Iterator[str]:
+    """Yield what may be the document: the text before the first fence, then each fenced block.
+
+    A prompt may have opened a fence, so a lone fence can be a closing one. A fence with an info string
+    always opens a block; a bare one closes the open block, or opens one.
+    """
+    fences = list(_FENCE.finditer(text))
+    head = text[: fences[0].start()] if fences else text
+    if head.strip():
+        yield head
+    inside = False
+    for at, fence in enumerate(fences):
+        inside = bool(fence[1].strip()) or not inside
+        if inside:
+            end = fences[at + 1].start() if at + 1 < len(fences) else len(text)
+            yield text[fence.end() : end]
+
+
+# --- the YAML path ---------------------------------------------------------------------------------------------
+
+
+class _Refused(Exception):
+    """A document that is YAML but uses what a trace may not."""
+
+
+_Pairs = list[tuple[str, Any]]
+
+
+def _parse_yaml(document: str) -> Trace | NoTrace:
+    try:
+        tree = _load(document)
+    except _Refused as error:
+        return NoTrace(str(error))
+    except yaml.MarkedYAMLError as error:
+        line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        return NoTrace(f"not YAML{line}: {error.problem or error.context}")
+    except (yaml.YAMLError, UnicodeError):
+        return NoTrace("not YAML: it holds characters that YAML does not allow")
+    if isinstance(tree, _Mapping):
+        return _single(tree)
+    if not isinstance(tree, list):
+        return NoTrace("a trace is a mapping with expert and trace, or a list of them")
+    if not tree:
+        return NoTrace("an empty list is not a trace")
+    parts = [_single(item) if isinstance(item, _Mapping) else NoTrace("a part is not a mapping") for item in tree]
+    wrong = next((part for part in parts if isinstance(part, NoTrace)), None)
+    return wrong or Trace(tuple(part.parts[0] for part in parts if isinstance(part, Trace)))
+
+
+def _single(mapping: "_Mapping") -> Trace | NoTrace:
+    keys = [key for key, _ in mapping.pairs]
+    if sorted(keys) != ["expert", "trace"]:
+        shown = ", ".join(key[:20] for key in keys[:6]) or "nothing"
+        return NoTrace(f"a trace has exactly expert and trace; this has {shown}")
+    found = dict(mapping.pairs)
+    if not isinstance(found["expert"], str):
+        return NoTrace("expert is not text")
+    if not isinstance(found["trace"], list):
+        return NoTrace("trace is not a list of steps")
+    return Trace((Part(found["expert"], tuple(_step(item) for item in found["trace"])),))
+
+
+def _step(item: object) -> Step:
+    if isinstance(item, _Mapping):
+        return read_step([(key, _plain(value)) for key, value in item.pairs])
+    shown = item if isinstance(item, str) else "[…]"
+    return Malformed("wrong_field", f"a step is a mapping, not {shown[:40] or 'nothing'}", shown)
+
+
+def _plain(value: object) -> object:
+    return {} if isinstance(value, _Mapping) else value
+
+
+class _Mapping:
+    """A YAML mapping as written: its pairs in order, duplicates kept. A key that is not text shows as `?`."""
+
+    def __init__(self) -> None:
+        self.pairs: _Pairs = []
+
+
+class _Frame:
+    """An open collection while events arrive; `key` waits for its value."""
+
+    def __init__(self, node: "list[Any] | _Mapping") -> None:
+        self.node = node
+        self.key: str | None = None
+
+
+def _load(document: str) -> Any:
+    """Build the tree from YAML events, without recursion, refusing anchors, aliases, tags and further documents."""
+    frames: list[_Frame] = []
+    root: Any = ""
+    documents = 0
+    for event in yaml.parse(document, Loader=_Loader):
+        _refuse(event)
+        match event:
+            case yaml.DocumentStartEvent():
+                documents += 1
+                if documents > 1:
+                    raise _Refused("there are several documents")
+            case yaml.SequenceStartEvent():
+                frames.append(_Frame([]))
+            case yaml.MappingStartEvent():
+                frames.append(_Frame(_Mapping()))
+            case yaml.ScalarEvent():
+                root = _attach(frames, event.value)
+            case yaml.CollectionEndEvent():
+                closed = frames.pop()
+                root = _attach(frames, closed.node)
+    return root if documents else ""
+
+
+def _refuse(event: Any) -> None:
+    if getattr(event, "anchor", None) is not None:
+        raise _Refused("YAML anchors and aliases have no place in a trace")
+    if getattr(event, "tag", None) is not None:
+        raise _Refused("YAML tags have no place in a trace")
+
+
+def _attach(frames: list[_Frame], value: Any) -> Any:
+    """Put a finished value into the innermost open collection; without one, it is the document."""
+    if not frames:
+        return value
+    frame = frames[-1]
+    if isinstance(frame.node, list):
+        frame.node.append(value)
+    elif frame.key is None:
+        frame.key = value if isinstance(value, str) else "?"
+    else:
+        frame.node.pairs.append((frame.key, value))
+        frame.key = None
+    return None
+
+
+# --- the fast path ---------------------------------------------------------------------------------------------
+
+_TOKEN: Final = "([A-Za-z0-9_./+-]+)"  # any text that YAML, too, reads as one plain scalar in these places
+_TOKENS: Final = "([A-Za-z0-9_./+-]+(?:, [A-Za-z0-9_./+-]+)*)"
+_EXPERT: Final = re.compile("expert: ([A-Za-z_][A-Za-z0-9_]*)", re.ASCII)
+
+
+def _line(op: str, *fields: str) -> re.Pattern[str]:
+    shown = ", ".join(f"{field}: {_TOKEN}" if field != "args" else rf"args: \[{_TOKENS}\]" for field in fields)
+    return re.compile(rf"- \{{op: {op}, {shown}\}}", re.ASCII)
+
+
+def _percent(op: Any) -> tuple[re.Pattern[str], Callable[..., Step]]:
+    return _line(op, "base", "rate", "var"), lambda base, rate, var: Percent(base, rate, var, op)
+
+
+_LINES: Final[dict[str, tuple[re.Pattern[str], Callable[..., Step]]]] = {
+    "init": (_line("init", "var", "value"), Init),
+    "compute": (
+        _line("compute", "compute_op", "args", "var"),
+        lambda op, args, var: Compute(op, tuple(args.split(", ")), var),
+    ),
+    "percent_of": _percent("percent_of"),
+    "percent_off": _percent("percent_off"),
+    "percent_increase": _percent("percent_increase"),
+    "consume": (_line("consume", "entity", "amount"), Consume),
+    "add_entity": (_line("add_entity", "entity", "amount"), AddEntity),
+    "transfer": (_line("transfer", "from", "to", "amount"), Transfer),
+    "query": (_line("query", "var"), Query),
+}
+_SOURCED: Final = _line("init", "var", "source")
+
+
+def _parse_canonical(document: str) -> Trace | None:
+    """Parse canonical text; None for any other, malformed steps included, which the YAML path then reads."""
+    lines = document.strip("\n").split("\n")
+    try:
+        if lines[0].startswith("expert: "):
+            part = _canonical_part(lines)
+            return part and Trace((part,))
+        if lines[0].startswith("- expert: "):
+            return _canonical_composition(lines)
+    except ValidationError:
+        pass
+    return None
+
+
+def _canonical_composition(lines: list[str]) -> Trace | None:
+    starts = [at for at, line in enumerate(lines) if line.startswith("- ")]
+    parts = []
+    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
+        if not all(line.startswith("  ") for line in lines[start + 1 : end]):
+            return None
+        part = _canonical_part([line[2:] for line in lines[start:end]])
+        if part is None:
+            return None
+        parts.append(part)
+    return Trace(tuple(parts))
+
+
+def _canonical_part(lines: list[str]) -> Part | None:
+    expert = _EXPERT.fullmatch(lines[0])
+    if expert is None or len(lines) < 3 or lines[1] != "trace:":
+        return None
+    steps = []
+    for line in lines[2:]:
+        pattern, build = _LINES.get(line[7 : line.find(",")], (_SOURCED, InitFrom))
+        match = pattern.fullmatch(line)
+        if match is None:
+            pattern, build = _SOURCED, InitFrom
+            match = pattern.fullmatch(line)
+        if match is None:
+            return None
+        steps.append(build(*match.groups()))
+    return Part(expert[1], tuple(steps))

@@ -1,0 +1,188 @@
+"""Schema + seed → `Problem`s with gold traces, every one of them solved and checked before it is handed out.
+
+Draw k of a schema depends only on (seed, schema, k, options). Knows nothing of files or models.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from random import Random
+from typing import Final
+
+from mlx_trace.errors import UserError
+from mlx_trace.language.numbers import spell
+from mlx_trace.language.solver import Failed, solve
+from mlx_trace.language.syntax import NoTrace, parse_document
+from mlx_trace.problems.problem import Problem
+from mlx_trace.problems.schema import Schema, Split
+from mlx_trace.problems.template import Word, render_template, show_quantity
+from mlx_trace.seeds import stream
+
+MOST_REDRAWS: Final = 1000
+MOST_REPEATS: Final = 200  # draws in a row that only repeat known questions: then the family is exhausted
+
+SHARES: Final = {  # the historical mix of experts
+    "entity_track": 20, "arithmetic": 30, "rate_equation": 10, "comparison": 15, "percentage": 10, "composition": 15,
+}  # fmt: skip
+GROUP_SHARES: Final = {  # and inside arithmetic; division chains, once never drawn, take a part of sequential's
+    "sequential": 25, "interleaved": 30, "long_chain": 10, "gap_closing": 25, "division_chain": 10,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How problems are worded: which templates, how many of each family (0 = all), how often small numbers are words."""
+
+    split: Split = "train"
+    templates_per_schema: int = 0
+    number_word_rate: float = 0.15
+
+
+def draw(schema: Schema, seed: int, k: int, options: Options = Options()) -> Problem:  # noqa: B008 it is frozen
+    """Draw problem k of a schema. Raises UserError for a schema whose constraints or labels do not hold."""
+    rng = stream("problem", seed, schema.id, options.split, k)
+    templates = schema.templates[options.split]
+    number = rng.randrange(len(templates[: options.templates_per_schema or None]))
+    slots = _draw_slots(schema, rng)
+    values = _draw_values(schema, rng)
+    answer = schema.answer(values)
+    in_words = rng.random() < options.number_word_rate
+
+    def show(name: str, form: str) -> str:
+        return show_quantity(values[name], schema.quantities[name].kind, form, in_words)
+
+    try:
+        question = render_template(templates[number], rng, show, values, slots)
+    except ValueError as error:
+        raise UserError(f"{schema.id}: {options.split} template {number}: {error}") from None
+    trace = "".join(
+        piece if at % 2 == 0 else _fill(piece, values, slots) for at, piece in enumerate(schema.pieces)
+    )
+    _check(schema, trace, answer, values)
+    return Problem.model_construct(  # every field is ours, and checked
+        id=f"{schema.id}-{options.split}-{seed}-{k}", question=question, answer=spell(answer), expert=schema.expert,
+        trace=trace, source=f"{schema.id}#{options.split}.{number}",
+    )  # fmt: skip
+
+
+def _draw_slots(schema: Schema, rng: Random) -> dict[str, Word]:
+    """Draw a word for each slot; no two slots of a problem share one."""
+    slots: dict[str, Word] = {}
+    for name, words in schema.slots.items():
+        taken = {word.one for word in slots.values()}
+        free = [word for word in words if word.one not in taken]
+        if not free:
+            raise UserError(f"{schema.id}: slots.{name}: the vocabulary has no word left for it")
+        slots[name] = free[rng.randrange(len(free))]
+    return slots
+
+
+def _draw_values(schema: Schema, rng: Random) -> dict[str, Fraction]:
+    """Draw the quantities until every constraint holds."""
+    for _ in range(MOST_REDRAWS):
+        try:
+            values = _draw_once(schema, rng)
+            if all(condition(values) for condition in schema.where) and _sensible(schema, values):
+                return values
+        except ZeroDivisionError:
+            continue
+    raise UserError(f"{schema.id}: no draw out of {MOST_REDRAWS} satisfies its constraints")
+
+
+def _draw_once(schema: Schema, rng: Random) -> dict[str, Fraction]:
+    values: dict[str, Fraction] = {}
+    for name, quantity in schema.quantities.items():
+        if name in schema.derived:
+            values[name] = schema.derived[name](values)
+        elif quantity.choices is not None:
+            values[name] = quantity.choices[rng.randrange(len(quantity.choices))]
+        elif quantity.range is not None:
+            low, high = quantity.range
+            values[name] = low + rng.randrange(int((high - low) / quantity.step) + 1) * quantity.step
+    return values
+
+
+def _sensible(schema: Schema, values: dict[str, Fraction]) -> bool:
+    """Tell whether every quantity and the answer are positive, and whole where they count."""
+    places = {"count": 1, "money": 100, "measure": 100, "percent": 100}
+    shown = [(values[name], quantity.kind) for name, quantity in schema.quantities.items()]
+    numbers = [*shown, (schema.answer(values), schema.answer_as)]
+    return all(number > 0 and (number * places[kind]).denominator == 1 for number, kind in numbers)
+
+
+def _fill(reference: str, values: dict[str, Fraction], slots: dict[str, Word]) -> str:
+    """Return what stands for a reference in the trace: a number, or a word as a name."""
+    name, _, form = reference.partition(":")
+    if name in values:
+        return spell(values[name])
+    word = slots[name].many if form else slots[name].one
+    return "".join(letter if letter.isalnum() else "_" for letter in word.lower())
+
+
+def _check(schema: Schema, trace: str, answer: Fraction, values: dict[str, Fraction]) -> None:
+    """The invariant: the gold trace solves to the answer, exactly."""
+    parsed = parse_document(trace)
+    outcome = None if isinstance(parsed, NoTrace) else solve(parsed)
+    if outcome is None or isinstance(outcome, Failed) or outcome.answer != answer:
+        got = "no trace" if outcome is None else outcome.message if isinstance(outcome, Failed) else outcome.answer
+        shown = ", ".join(f"{name}={spell(value)}" for name, value in values.items())
+        raise UserError(f"{schema.id}: its trace gives {got}, its answer says {spell(answer)} ({shown})")
+
+
+def generate(schema: Schema, seed: int, options: Options, seen: set[str]) -> Iterator[Problem]:
+    """Yield problems of one schema whose questions are not in `seen`, adding each; UserError once there are none."""
+    k = repeats = 0
+    while repeats < MOST_REPEATS:
+        problem = draw(schema, seed, k, options)
+        k += 1
+        if problem.question in seen:
+            repeats += 1
+            continue
+        repeats = 0
+        seen.add(problem.question)
+        yield problem
+    raise UserError(f"{schema.id}: {k - repeats} different questions, and {repeats} draws found no other")
+
+
+def generate_balanced(
+    schemas: Sequence[Schema], n: int, seed: int, options: Options = Options(), seen: set[str] | None = None  # noqa: B008
+) -> list[Problem]:
+    """Generate n problems in the historical shares, exactly, shuffled; no question repeats or is in `seen`.
+
+    Shares of absent experts and groups are spread over the others in proportion.
+    """
+    seen = set() if seen is None else seen
+    problems: list[Problem] = []
+    for schema, count in count_by_schema(schemas, n).items():
+        source = generate(_by_id(schemas, schema), seed, options, seen)
+        problems += [next(source) for _ in range(count)]
+    stream("shuffle", seed).shuffle(problems)
+    return problems
+
+
+def _by_id(schemas: Sequence[Schema], key: str) -> Schema:
+    return next(schema for schema in schemas if schema.id == key)
+
+
+def count_by_schema(schemas: Sequence[Schema], n: int) -> dict[str, int]:
+    """Return how many of n problems each schema gives (largest remainder); the counts add up to n."""
+    weights: dict[str, Fraction] = {}
+    for schema in schemas:
+        peers = [peer for peer in schemas if (peer.expert, peer.group) == (schema.expert, schema.group)]
+        groups = {peer.group for peer in schemas if peer.expert == schema.expert}
+        share = Fraction(SHARES[schema.expert])
+        if schema.group is not None:
+            share *= Fraction(GROUP_SHARES[schema.group], sum(GROUP_SHARES[group] for group in groups if group))
+        weights[schema.id] = share / len(peers)
+    return apportion(weights, n)
+
+
+def apportion(weights: dict[str, Fraction], n: int) -> dict[str, int]:
+    """Split n by weights with the largest-remainder method; ties go to the earlier key."""
+    total = sum(weights.values())
+    exact = {key: weight * n / total for key, weight in weights.items()}
+    counts = {key: int(value) for key, value in exact.items()}
+    by_remainder = sorted(exact, key=lambda key: counts[key] - exact[key])
+    for key in by_remainder[: n - sum(counts.values())]:
+        counts[key] += 1
+    return counts

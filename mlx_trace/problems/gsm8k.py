@@ -1,0 +1,18 @@
+"""GSM-8K rows → `Problem`: the question verbatim, the gold after `####` read whole (commas, currency, units)."""
+
+from typing import Any
+
+from mlx_trace.problems.problem import Problem
+
+GOLD_MARK = "####"
+
+
+def is_row(row: dict[str, Any]) -> bool:
+    """Tell whether a JSON object has GSM-8K's form: a question, and a solution that ends in its gold answer."""
+    return isinstance(row.get("question"), str) and GOLD_MARK in str(row.get("answer", ""))
+
+
+def read_row(row: dict[str, Any], name: str) -> Problem:
+    """Make a problem of a row; ValueError if its gold is not a number. No expert is expected: several can be right."""
+    gold = str(row["answer"]).rpartition(GOLD_MARK)[2].strip()
+    return Problem(id=str(row.get("id", name)), question=row["question"], answer=gold, source=f"gsm8k/{name}")

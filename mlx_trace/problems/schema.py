@@ -1,0 +1,367 @@
+"""Problem families as data: load schemas/<expert>/<name>.json and the vocabulary, and validate all of it at once.
+
+Takes a folder, returns `Schema`s ready to draw from; every fault of every file is reported with file and field.
+Knows nothing of randomness.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from mlx_trace.errors import UserError
+from mlx_trace.files import read_text
+from mlx_trace.language.experts import COMPOSITION, EXPERTS
+from mlx_trace.language.numbers import find_numbers, read_numeral, spell
+from mlx_trace.language.steps import Malformed
+from mlx_trace.language.syntax import NoTrace, parse_document
+from mlx_trace.problems.expression import Evaluate, compile_expression
+from mlx_trace.problems.template import (
+    PRONOUNS,
+    QUANTITY_FORMS,
+    SLOT_FORMS,
+    Template,
+    Word,
+    certain_names,
+    fields_of,
+    literal_texts,
+    names_in,
+    parse_template,
+)
+from mlx_trace.resources import schemas_dir
+
+VOCABULARY: Final = "vocab"
+Split = Literal["train", "eval"]
+
+
+def _exact(value: object) -> object:
+    number = read_numeral(str(value)) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+    if number is None:
+        raise ValueError(f"{value!r} is not a number")
+    return number
+
+
+Exact = Annotated[Fraction, BeforeValidator(_exact)]
+_STRICT: Final = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+class Quantity(BaseModel):
+    """A number of a family: drawn from a range or from choices, or derived from others.
+
+    `as` says how a question shows it; a `distractor` stands in the question but not in the trace.
+    """
+
+    model_config = _STRICT
+
+    range: tuple[Exact, Exact] | None = None
+    step: Exact = Fraction(1)
+    choices: tuple[Exact, ...] | None = None
+    derive: str | None = None
+    kind: Literal["count", "measure", "money", "percent"] = Field(default="count", alias="as")
+    distractor: bool = False
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "Quantity":
+        if sum(origin is not None for origin in (self.range, self.choices, self.derive)) != 1:
+            raise ValueError("give exactly one of range, choices and derive")
+        if self.range and (self.range[0] > self.range[1] or self.step <= 0):
+            raise ValueError("range is [low, high] with low ≤ high, and step is above 0")
+        if self.choices == ():
+            raise ValueError("choices is empty")
+        return self
+
+
+class _PartFile(BaseModel):
+    model_config = _STRICT
+
+    expert: Literal["entity_track", "arithmetic", "rate_equation", "comparison", "percentage"]
+    steps: tuple[str, ...] = Field(min_length=1)
+
+
+class _Templates(BaseModel):
+    model_config = _STRICT
+
+    train: tuple[str, ...] = Field(min_length=1)
+    eval: tuple[str, ...] = Field(min_length=1)
+
+
+class _SchemaFile(BaseModel):
+    """What a file says, before anything in it is compared with anything else."""
+
+    model_config = _STRICT
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    description: str = Field(min_length=1)
+    group: Literal["sequential", "interleaved", "long_chain", "division_chain", "gap_closing"] | None = None
+    quantities: dict[str, Quantity] = Field(min_length=1)
+    slots: dict[str, str | tuple[str, ...]] = {}
+    where: tuple[str, ...] = ()
+    parts: tuple[_PartFile, ...] = Field(min_length=1)
+    answer: str
+    answer_as: Literal["count", "measure", "money"] = "count"
+    constants: tuple[Exact, ...] = ()
+    templates: _Templates
+
+
+Vocabulary = dict[str, tuple[Word, ...]]
+
+
+@dataclass(frozen=True)
+class Schema:
+    """A problem family, validated and compiled. `pieces` is the canonical trace, text and references in turn."""
+
+    name: str
+    expert: str
+    group: str | None
+    description: str
+    quantities: dict[str, Quantity]
+    derived: dict[str, Evaluate]
+    slots: dict[str, tuple[Word, ...]]
+    where: tuple[Evaluate, ...]
+    pieces: tuple[str, ...]
+    answer: Evaluate
+    answer_as: str
+    constants: frozenset[Fraction]
+    templates: dict[Split, tuple[Template, ...]]
+
+    @property
+    def id(self) -> str:
+        """Return expert/name: two experts may have families of one name."""
+        return f"{self.expert}/{self.name}"
+
+
+def load_schemas(folder: Path | None = None) -> dict[str, Schema]:
+    """Load every family of a folder (the bundled one by default), by id, in order of id.
+
+    Raises UserError with every fault of every file.
+    """
+    return _load(folder or schemas_dir())
+
+
+@lru_cache(maxsize=8)
+def _load(folder: Path) -> dict[str, Schema]:
+    faults: list[str] = []
+    vocabulary = _load_vocabulary(folder / VOCABULARY, faults)
+    schemas: dict[str, Schema] = {}
+    for path in sorted(folder.glob("*/*.json")):
+        if path.parent.name == VOCABULARY:
+            continue
+        schema = _load_schema(path, vocabulary, faults)
+        if schema is not None:
+            schemas[schema.id] = schema
+    if faults:
+        raise UserError(*faults)
+    if not schemas:
+        raise UserError(f"{folder}: holds no schemas (<expert>/<name>.json)")
+    return schemas
+
+
+def select_schemas(names: list[str], schemas: dict[str, Schema]) -> list[Schema]:
+    """Return the families named, by name or expert/name, all of them if none is; UserError for unknown ones."""
+    chosen: dict[str, Schema] = {}
+    unknown = []
+    for name in names:
+        found = {key: schema for key, schema in schemas.items() if name in (key, schema.name, schema.expert)}
+        chosen |= found
+        if not found:
+            unknown.append(f"there is no schema '{name}'; `mlx-trace generate --list` names them")
+    if unknown:
+        raise UserError(*unknown)
+    return list((chosen or schemas).values())
+
+
+# --- the vocabulary --------------------------------------------------------------------------------------------
+
+
+def _load_vocabulary(folder: Path, faults: list[str]) -> Vocabulary:
+    """Read vocab/*.json: lists of nouns, of {one, many}, or of {one, pronoun}."""
+    vocabulary: Vocabulary = {}
+    for path in sorted(folder.glob("*.json")):
+        lists = _read_json(path, faults)
+        if not isinstance(lists, dict):
+            continue
+        for name, entries in lists.items():
+            where = f"{_shown(path)}: {name}"
+            words = [_word(entry, f"{where}.{at}", faults) for at, entry in enumerate(entries)]
+            if name in vocabulary:
+                faults.append(f"{where}: this list is in another file too")
+            if len({word.one for word in words}) < len(words):
+                faults.append(f"{where}: a word stands twice")
+            vocabulary[name] = tuple(words)
+    return vocabulary
+
+
+def _word(entry: Any, where: str, faults: list[str]) -> Word:
+    if isinstance(entry, str) and entry:
+        return Word(entry)
+    if isinstance(entry, dict) and isinstance(entry.get("one"), str) and set(entry) <= {"one", "many", "pronoun"}:
+        if entry.get("pronoun") not in (None, *PRONOUNS):
+            faults.append(f"{where}: pronoun is he or she, not {entry['pronoun']!r}")
+        return Word(entry["one"], entry.get("many"), entry.get("pronoun"))
+    faults.append(f"{where}: a word is text, or an object with one and many or pronoun")
+    return Word("")
+
+
+# --- one file --------------------------------------------------------------------------------------------------
+
+
+def _shown(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
+
+
+def _read_json(path: Path, faults: list[str]) -> Any:
+    try:
+        return json.loads(read_text(path), object_pairs_hook=_no_duplicates)
+    except json.JSONDecodeError as error:
+        faults.append(f"{_shown(path)}:{error.lineno}: not JSON: {error.msg}")
+    except ValueError as error:
+        faults.append(f"{_shown(path)}: {error}")
+    return None
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands twice")
+    return found
+
+
+def _load_schema(path: Path, vocabulary: Vocabulary, faults: list[str]) -> Schema | None:
+    content = _read_json(path, faults)
+    if content is None:
+        return None
+    try:
+        file = _SchemaFile.model_validate(content)
+    except ValidationError as error:
+        for fault in error.errors(include_url=False):
+            where = ".".join(str(part) for part in fault["loc"]) or "the file"
+            faults.append(f"{_shown(path)}: {where}: {fault['msg'].removeprefix('Value error, ')}")
+        return None
+    check = _Check(path, file, vocabulary)
+    schema = check.compile()
+    faults += check.faults
+    return None if check.faults else schema
+
+
+_REFERENCE: Final = re.compile(r"<([a-z_][a-z0-9_]*(?::s)?)>")
+
+
+class _Check:
+    """Compiles one file's schema and collects its faults on the way."""
+
+    def __init__(self, path: Path, file: _SchemaFile, vocabulary: Vocabulary) -> None:
+        self.path, self.file, self.vocabulary = path, file, vocabulary
+        self.expert = file.parts[0].expert if len(file.parts) == 1 else COMPOSITION
+        self.faults: list[str] = []
+        self.slots = {name: self._slot(name, lists) for name, lists in file.slots.items()}
+
+    def fault(self, where: str, message: str) -> None:
+        self.faults.append(f"{_shown(self.path)}: {where}: {message}")
+
+    def compile(self) -> Schema:
+        file, numbers = self.file, list(self.file.quantities)
+        if self.path.stem != file.name or self.path.parent.name != self.expert:
+            self.fault("name", f"this family belongs in {self.expert}/{file.name}.json")
+        if (file.group is not None) != (self.expert == "arithmetic"):
+            self.fault("group", "arithmetic families have a group, others have none")
+        for name in set(numbers) & set(file.slots):
+            self.fault(f"slots.{name}", "is a quantity too")
+        derived = {
+            name: self._expression(f"quantities.{name}.derive", quantity.derive, numbers[: numbers.index(name)])
+            for name, quantity in file.quantities.items()
+            if quantity.derive is not None
+        }
+        pieces = self._pieces()
+        return Schema(
+            name=file.name, expert=self.expert, group=file.group, description=file.description,
+            quantities=file.quantities, derived=derived, slots=self.slots,
+            where=tuple(self._expression(f"where.{n}", text, numbers, True) for n, text in enumerate(file.where)),
+            pieces=pieces, answer=self._expression("answer", file.answer, numbers), answer_as=file.answer_as,
+            constants=frozenset(file.constants),
+            templates={"train": self._templates("train", pieces), "eval": self._templates("eval", pieces)},
+        )  # fmt: skip
+
+    def _slot(self, name: str, lists: str | tuple[str, ...]) -> tuple[Word, ...]:
+        words: list[Word] = []
+        for list_name in (lists,) if isinstance(lists, str) else lists:
+            if list_name not in self.vocabulary:
+                self.fault(f"slots.{name}", f"there is no vocabulary list {list_name!r}")
+            words += self.vocabulary.get(list_name, ())
+        return tuple(words)
+
+    def _expression(self, where: str, text: str, names: list[str], truth: bool = False) -> Evaluate:
+        try:
+            return compile_expression(text, names, truth)
+        except ValueError as error:
+            self.fault(where, str(error))
+            return lambda _: Fraction(1)
+
+    def _pieces(self) -> tuple[str, ...]:
+        """Split the canonical trace at its references, after a trial with a value for each."""
+        indent, blocks = ("  ", []) if len(self.file.parts) > 1 else ("", [])
+        for part in self.file.parts:
+            lines = [f"expert: {part.expert}", f"{indent}trace:", *(f"{indent}- {step}" for step in part.steps)]
+            blocks.append(("- " if indent else "") + "\n".join(lines))
+        pieces = _REFERENCE.split("\n".join(blocks))
+        for reference in pieces[1::2]:
+            name, _, form = reference.partition(":")
+            if not (name in self.slots or (name in self.file.quantities and not form)):
+                self.fault("parts", f"<{reference}> is neither a quantity nor a slot")
+        trial = parse_document("".join(piece if at % 2 == 0 else "1" if piece in self.file.quantities
+                                       else f"x{at}" for at, piece in enumerate(pieces)))  # fmt: skip
+        if isinstance(trial, NoTrace):
+            self.fault("parts", trial.message)
+            return tuple(pieces)
+        for n, part_read in enumerate(trial.parts):
+            for m, step in enumerate(part_read.steps):
+                if isinstance(step, Malformed):
+                    self.fault(f"parts.{n}.steps.{m}", step.message)
+        return tuple(pieces)
+
+    def _templates(self, split: Split, pieces: tuple[str, ...]) -> tuple[Template, ...]:
+        parsed = []
+        for at, text in enumerate(getattr(self.file.templates, split)):
+            where = f"templates.{split}.{at}"
+            try:
+                template = parse_template(text)
+            except ValueError as error:
+                self.fault(where, str(error))
+                continue
+            self._check_template(where, template, set(pieces[1::2]))
+            parsed.append(template)
+        return tuple(parsed)
+
+    def _check_template(self, where: str, template: Template, used: set[str]) -> None:
+        quantities, slots = self.file.quantities, self.slots
+        for field in fields_of(template):
+            for name in sorted(names_in(field) - set(quantities) - set(slots)):
+                self.fault(where, f"{{{name}}} is neither a quantity nor a slot")
+            if field.name in quantities and field.form not in QUANTITY_FORMS:
+                self.fault(where, f"{field.name}:{field.form} is not a form; those are {', '.join(QUANTITY_FORMS[1:])}")
+            if field.name in slots and field.form not in (*SLOT_FORMS, *PRONOUNS["he"]):
+                self.fault(where, f"{field.name}:{field.form} is not a form of a slot")
+            if field.form in PRONOUNS["he"] and any(word.pronoun is None for word in slots.get(field.name, ())):
+                self.fault(where, f"{field.name} has words without pronouns")
+        shown = certain_names(template)
+        for name in sorted(quantities):
+            if name not in shown and (name in used or quantities[name].distractor):
+                self.fault(where, f"the question does not always state {name}")
+        for name in sorted({reference.partition(":")[0] for reference in used} & set(slots) - shown):
+            self.fault(where, f"the question does not always name {name}, which the trace uses")
+        for text in literal_texts(template):
+            for mention in find_numbers(text):
+                stated = text[mention.start : mention.end]
+                self.fault(where, f"'{stated}' is a fixed number ({spell(mention.value)}); numbers come from quantities")
+
+
+def describe_schemas(schemas: dict[str, Schema]) -> Iterator[tuple[str, str]]:
+    """Yield (id, description) for a listing."""
+    for key, schema in schemas.items():
+        yield key, schema.description

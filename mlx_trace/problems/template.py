@@ -1,0 +1,207 @@
+"""Question templates: parsed once, rendered many times.
+
+    {price}              a quantity: $7.50, 20%, 12 or twelve, as the quantity is declared
+    {eggs @item}         a quantity with its noun, which agrees: 1 apple, 3 apples; also {hours hour}, {n more @item}
+    {factor:times}       twice, three times; also :fold (doubled), :part (half, a third), :a (an 8), :digits
+    {item} {item:s} {item:a}         a slot: singular, plural, with article
+    {person} {person:they}           a slot with pronouns: they, them, their, theirs, 's
+    [buys|picks up]      one of several wordings
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from random import Random
+from typing import Final
+
+from mlx_trace.language.numbers import spell
+from mlx_trace.problems import english
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """An entry of the vocabulary: its singular, its plural where the library has it wrong, a person's pronoun."""
+
+    one: str
+    irregular: str | None = None
+    pronoun: str | None = None
+
+    @property
+    def many(self) -> str:
+        """Return the plural; found when first asked for, since loading the library takes seconds."""
+        return self.irregular or english.plural(self.one)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A placeholder: a name with a form, or with the noun it counts."""
+
+    name: str
+    form: str
+    noun: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Several wordings, one of which is taken."""
+
+    options: "tuple[tuple[Node, ...], ...]"
+
+
+Node = str | Field | Choice
+Template = tuple[Node, ...]
+Show = Callable[[str, str], str]  # (quantity, form) → text
+
+PRONOUNS: Final = {
+    "he": {"they": "he", "them": "him", "their": "his", "theirs": "his", "themself": "himself"},
+    "she": {"they": "she", "them": "her", "their": "her", "theirs": "hers", "themself": "herself"},
+}
+SLOT_FORMS: Final = ("", "s", "a", "'s")
+QUANTITY_FORMS: Final = ("", "times", "fold", "part", "a", "digits")
+_FIELD: Final = re.compile(r"\{([a-z_][a-z0-9_]*)(?::([a-z']+)| ([A-Za-z@][A-Za-z0-9_@' -]*))?\}")
+_REFERENCE: Final = re.compile(r"@([a-z_][a-z0-9_]*)")
+
+
+def parse_template(text: str) -> Template:
+    """Parse a template; ValueError says where it is malformed."""
+    nodes, rest = _parse_nodes(text, 0, nested=False)
+    if rest != len(text):
+        raise ValueError(f"unexpected {text[rest]!r} at column {rest + 1}")
+    return nodes
+
+
+def _parse_nodes(text: str, at: int, nested: bool) -> tuple[tuple[Node, ...], int]:
+    nodes: list[Node] = []
+    literal = ""
+    while at < len(text) and not (nested and text[at] in "|]"):
+        node: Node | None = None
+        if text[at] == "{":
+            match = _FIELD.match(text, at)
+            if match is None:
+                raise ValueError(f"malformed placeholder at column {at + 1}: {text[at : at + 24]!r}")
+            node, at = Field(match[1], match[2] or "", match[3] or ""), match.end()
+        elif text[at] == "[":
+            node, at = _parse_choice(text, at)
+        elif text[at] in "}]|":
+            raise ValueError(f"unexpected {text[at]!r} at column {at + 1}")
+        else:
+            literal, at = literal + text[at], at + 1
+        if node is not None:
+            nodes += [literal, node] if literal else [node]
+            literal = ""
+    return (*nodes, literal) if literal else tuple(nodes), at
+
+
+def _parse_choice(text: str, start: int) -> tuple[Choice, int]:
+    options, at = [], start
+    while at == start or text[at] == "|":
+        option, at = _parse_nodes(text, at + 1, nested=True)
+        options.append(option)
+        if at >= len(text):
+            raise ValueError(f"the [ at column {start + 1} is not closed")
+    return Choice(tuple(options)), at + 1
+
+
+def certain_names(template: Template) -> set[str]:
+    """Return the quantities and slots that every wording of a template shows."""
+    found: set[str] = set()
+    for node in template:
+        if isinstance(node, Field):
+            found |= names_in(node)
+        elif isinstance(node, Choice):
+            found |= set.intersection(*(certain_names(option) for option in node.options))
+    return found
+
+
+def literal_texts(template: Template) -> Iterator[str]:
+    """Yield the fixed text of a template, piece by piece."""
+    for node in template:
+        if isinstance(node, str):
+            yield node
+        elif isinstance(node, Choice):
+            for option in node.options:
+                yield from literal_texts(option)
+
+
+def fields_of(template: Template) -> set[Field]:
+    """Return every placeholder of a template, in whichever option."""
+    found: set[Field] = set()
+    for node in template:
+        if isinstance(node, Field):
+            found.add(node)
+        elif isinstance(node, Choice):
+            found.update(*(fields_of(option) for option in node.options))
+    return found
+
+
+def names_in(field: Field) -> set[str]:
+    """Return the quantity or slot a placeholder shows, and the slots its noun refers to."""
+    return {field.name, *_REFERENCE.findall(field.noun)}
+
+
+def render_template(
+    template: Template, rng: Random, show: Show, values: Mapping[str, Fraction], slots: Mapping[str, Word]
+) -> str:
+    """Word a template: choose options with `rng`, fill the placeholders, begin every sentence in upper case."""
+    return english.capitalise_sentences("".join(_render(template, rng, show, values, slots)))
+
+
+def _render(
+    template: Template, rng: Random, show: Show, values: Mapping[str, Fraction], slots: Mapping[str, Word]
+) -> Iterator[str]:
+    for node in template:
+        if isinstance(node, str):
+            yield node
+        elif isinstance(node, Choice):
+            yield from _render(node.options[rng.randrange(len(node.options))], rng, show, values, slots)
+        elif node.name in slots:
+            yield _slot_form(slots[node.name], node.form)
+        elif node.noun:
+            yield f"{show(node.name, node.form)} {_counted(node.noun, values[node.name], slots)}"
+        else:
+            yield show(node.name, node.form)
+
+
+def _slot_form(word: Word, form: str) -> str:
+    if form == "":
+        return word.one
+    if form == "s":
+        return word.many
+    if form == "a":
+        return english.article(word.one)
+    if form == "'s":
+        return word.one + "'s"
+    if word.pronoun is None:
+        raise ValueError(f"{word.one!r} has no pronouns")
+    return PRONOUNS[word.pronoun][form]
+
+
+def _counted(noun: str, count: Fraction, slots: Mapping[str, Word]) -> str:
+    """Return a noun phrase that agrees with a count; the last word, or slot, is the noun."""
+    *before, last = noun.split(" ")
+    reference = _REFERENCE.fullmatch(last)
+    if reference:
+        word = slots[reference[1]]
+        last = word.one if count == 1 else word.many
+    elif count != 1:
+        last = english.plural(last)
+    adjectives = [_REFERENCE.sub(lambda match: slots[match[1]].one, text) for text in before]
+    return " ".join([*adjectives, last])
+
+
+def show_quantity(value: Fraction, kind: str, form: str, in_words: bool) -> str:
+    """Return a quantity as text: `kind` is count, measure, money or percent; `in_words` asks for number words."""
+    if form == "times":
+        return english.times(value)
+    if form == "fold":
+        return english.fold(value)
+    if form == "part":
+        return english.part(value)
+    if kind == "money":
+        return english.money(value)
+    if kind == "percent":
+        return f"{spell(value)} percent" if in_words else f"{spell(value)}%"
+    words = in_words and form != "digits" and value.denominator == 1 and 0 < value <= 20
+    text = english.number_words(int(value)) if words else f"{int(value):,}" if value.denominator == 1 else spell(value)
+    return english.article(text) if form == "a" else text
