@@ -1,0 +1,1 @@
+"""mlx-trace: a small language model writes the program, a solver runs it, and the answer is checked."""

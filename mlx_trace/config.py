@@ -1,12 +1,31 @@
-"""placeholder"""
-from typing import Final
-from pydantic import BaseModel, ConfigDict, model_validator
+"""A run's configuration: pydantic models, read from YAML, overridden by flags. Defaults are written here and only here.
+
+Keys that mlx-lm has too mean the same. Unknown keys, and keys given twice, are errors; all faults are reported at once.
+"""
+
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mlx_trace.errors import UserError
+from mlx_trace.files import read_text
+
+SYSTEM_PROMPT: Final = (
+    "You are a helpful assistant with access to the following experts: "
+    "entity_track, arithmetic, rate_equation, comparison, percentage"
+)
 
 
-class Rewards(BaseModel):
-    """The five rewards; they may be changed but must stay in this order."""
-
+class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Rewards(_Section):
+    """The five rewards; they may be changed but must stay in this order."""
 
     correct: float = 1.0
     wrong_answer: float = 0.7
@@ -17,7 +36,7 @@ class Rewards(BaseModel):
     @model_validator(mode="after")
     def _in_order(self) -> "Rewards":
         values = list(self.model_dump().values())
-        if any(above <= below for above, below in zip(values, values[1:], strict=False)):
+        if any(above <= below for above, below in pairwise(values)):
             raise ValueError(f"rewards must fall from correct to parse_failure, got {values}")
         return self
 
@@ -25,3 +44,184 @@ class Rewards(BaseModel):
 REWARDS: Final = Rewards()
 
 
+class LoraParameters(_Section):
+    """As in mlx-lm; `scale` multiplies directly. Without `keys`, every linear layer of a block is adapted."""
+
+    rank: int = Field(8, ge=1)
+    scale: float = Field(20.0, gt=0)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    keys: list[str] | None = None
+
+
+class Prompt(_Section):
+    """How a question becomes a prompt: the tokenizer's own chat template, or plain text for models without one."""
+
+    template: Literal["chat", "raw"] = "chat"
+    system: str = SYSTEM_PROMPT
+
+
+class SyntheticSource(_Section):
+    """Problems drawn from the schemas, in the historical shares of experts."""
+
+    source: Literal["synthetic"]
+    n: int = Field(ge=1)
+    schemas: list[str] = []
+    templates_per_schema: int = Field(0, ge=0)
+    number_word_rate: float = Field(0.15, ge=0, le=1)
+
+
+class FileSource(_Section):
+    """Problems from a JSONL file: ours, GSM-8K's, or mlx-lm's chat forms. Those without a trace serve RL only."""
+
+    source: Literal["file"]
+    path: Path
+    n: int | None = Field(None, ge=1)
+
+
+Source = Annotated[SyntheticSource | FileSource, Field(discriminator="source")]
+
+
+class Reinforce(_Section):
+    """The reinforcement phase: `iters` updates of `batch_size` prompts, each sampled `group_size` times."""
+
+    iters: int = Field(0, ge=0)
+    batch_size: int = Field(8, ge=1)
+    group_size: int = Field(4, ge=1)
+    learning_rate: float = Field(1e-5, gt=0)
+    temperature: float = Field(1.0, gt=0)
+    max_tokens: int = Field(400, ge=1)
+    baseline: Literal["ema", "leave_one_out"] = "leave_one_out"
+    ema_decay: float = Field(0.9, ge=0, lt=1)
+    ema_start: float = 0.5
+    rewards: Rewards = REWARDS
+    data: list[Source] | None = None
+
+    @model_validator(mode="after")
+    def _groups(self) -> "Reinforce":
+        if self.baseline == "leave_one_out" and self.group_size < 2:
+            raise ValueError("leave_one_out compares samples of one prompt: group_size must be 2 or more")
+        return self
+
+
+class Config(_Section):
+    """A training run: supervised fine-tuning, then reinforcement."""
+
+    model: str = Field("tiny", min_length=1)
+    adapter_path: Path = Path("adapters/run")
+    seed: int = Field(0, ge=0)
+    fine_tune_type: Literal["lora", "dora", "full"] = "lora"
+    num_layers: int = Field(16, ge=-1)
+    lora_parameters: LoraParameters = LoraParameters()
+    prompt: Prompt = Prompt()
+    data: list[Source] = Field([SyntheticSource(source="synthetic", n=1000)], min_length=1)
+    max_seq_length: int = Field(1024, ge=16)
+    iters: int | None = Field(None, ge=0)
+    epochs: int = Field(1, ge=0)
+    batch_size: int = Field(8, ge=1)
+    learning_rate: float = Field(1e-5, gt=0)
+    warmup: int = Field(0, ge=0)
+    lr_decay: Literal["none", "cosine", "linear"] = "none"
+    weight_decay: float = Field(0.0, ge=0)
+    grad_clip: float = Field(1.0, ge=0)
+    grad_checkpoint: bool = False
+    save_every: int = Field(100, ge=1)
+    reinforce: Reinforce = Reinforce()
+    trust_remote_code: bool = False
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as written, except that a key given twice is an error. Private: others change the shared loader."""
+
+
+def _no_duplicates(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[str] = set()
+    for key, _ in node.value:
+        if isinstance(key.value, str) and key.value in seen:
+            line = key.start_mark.line + 1
+            raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark,
+                                       context=f"line {line}")  # fmt: skip
+        seen.add(str(key.value))
+    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _no_duplicates)
+
+
+def read_yaml(text: str, where: str) -> Any:
+    """Parse YAML; UserError says where it is broken."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = f":{mark.line + 1}" if mark else ""
+        raise UserError(f"{where}{line}: not YAML: {error.problem or error.context}") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise UserError(f"{where}: not YAML: {str(error).splitlines()[0]}") from None
+
+
+def load_config(path: Path | None, overrides: Mapping[str, Any]) -> Config:
+    """Read a configuration and lay the overrides over it; a dotted key reaches into a section.
+
+    Raises UserError with every fault, each with the file (or the flag) and the key.
+    """
+    content: Any = {}
+    where = "the configuration"
+    if path is not None:
+        where = str(path)
+        content = read_yaml(read_text(path), where)
+        if content is None:
+            raise UserError(f"{path}: is empty; a configuration has keys such as model and data")
+        if not isinstance(content, dict):
+            raise UserError(f"{path}: is a {type(content).__name__}, not keys with values")
+    for key, value in overrides.items():
+        _put(content, key.split("."), value)
+    return validate_config(content, where, overrides)
+
+
+def _put(content: dict[str, Any], keys: list[str], value: Any) -> None:
+    *sections, last = keys
+    for section in sections:
+        inner = content.get(section)
+        content[section] = content = dict(inner) if isinstance(inner, dict) else {}
+    content[last] = value
+
+
+def validate_config(content: Mapping[str, Any], where: str, overrides: Mapping[str, Any] = {}) -> Config:
+    """Check a configuration's content; UserError with every fault."""
+    try:
+        return Config.model_validate(content)
+    except ValidationError as error:
+        faults = []
+        for fault in error.errors(include_url=False):
+            keys = [str(part) for part in fault["loc"] if part not in ("synthetic", "file")]
+            key = ".".join(keys)
+            origin = f"--{key.replace('_', '-')}" if key in overrides else f"{where}: {key}"
+            faults.append(f"{origin}: {_explain(fault, keys)}")
+        raise UserError(*faults) from None
+
+
+def _explain(fault: Any, keys: list[str]) -> str:
+    if fault["type"] == "extra_forbidden":
+        return f"there is no such key; those here are {', '.join(_known_keys(keys[:-1]))}"
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    got = fault.get("input")
+    shown = "" if isinstance(got, dict | list | BaseModel) or fault["type"] == "missing" else f", got {str(got)[:60]!r}"
+    return message[0].lower() + message[1:] + shown
+
+
+def _known_keys(sections: list[str]) -> list[str]:
+    """Return the keys of a section, to name them where an unknown one was given."""
+    model: Any = Config
+    for section in sections:
+        if section.isdigit():
+            return sorted(set(SyntheticSource.model_fields) | set(FileSource.model_fields))
+        annotation = model.model_fields[section].annotation if section in model.model_fields else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return sorted(set(SyntheticSource.model_fields) | set(FileSource.model_fields))
+        model = annotation
+    return list(model.model_fields)
+
+
+def dump_config(config: Config) -> str:
+    """Return the resolved configuration as YAML."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

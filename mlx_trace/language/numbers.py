@@ -75,13 +75,11 @@ def _decimal_places(denominator: int) -> int | None:
 
 
 # What everybody knows without being told: days of a week, minutes of an hour, cents of a dollar, sides and scales.
-CONSTANTS = frozenset(
-    Fraction(text)
-    for text in (
-        "0 1 2 3 4 5 7 10 12 14 16 24 28 30 31 36 50 52 60 90 100 180 360 365 366 1000 1760 2000 3600 5280 "
-        "1/2 1/3 1/4 3/4 0.01"
-    ).split()
+_CONSTANTS = (
+    "0 1 2 3 4 5 7 10 12 14 16 24 28 30 31 36 50 52 60 90 100 180 360 365 366 1000 1760 2000 3600 5280 "
+    "1/2 1/3 1/4 3/4 0.01"
 )
+CONSTANTS = frozenset(map(Fraction, _CONSTANTS.split()))
 
 
 # --- numbers in a question -------------------------------------------------------------------------------------
@@ -105,33 +103,37 @@ class Mention:
 
 _ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
 _UNITS = {word: n for n, word in enumerate((_ONES + " seventeen eighteen nineteen").split())}
-_TENS = {w: 10 * n for n, w in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2)}
+_TENS = {
+    word: 10 * n for n, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2)
+}
 _SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9}
 _PARTS = {"half": 2, "halves": 2, "quarter": 4, "quarters": 4} | {
     word + plural: n
-    for n, word in enumerate("third fourth fifth sixth seventh eighth ninth tenth".split(), start=3)
+    for n, word in enumerate(["third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"], start=3)
     for plural in ("", "s")
 }
 _PARTS |= {"twelfth": 12, "twelfths": 12, "twentieth": 20, "twentieths": 20, "hundredth": 100, "hundredths": 100}
 _RELATIONS = {
     "twice": 2, "double": 2, "doubles": 2, "doubled": 2, "doubling": 2, "twofold": 2, "couple": 2, "pair": 2,
-    "pairs": 2, "both": 2, "twins": 2, "thrice": 3, "triple": 3, "triples": 3, "tripled": 3, "tripling": 3,
+    "pairs": 2, "twins": 2, "thrice": 3, "triple": 3, "triples": 3, "tripled": 3, "tripling": 3,
     "threefold": 3, "triplets": 3, "quadruple": 4, "quadruples": 4, "quadrupled": 4, "fourfold": 4,
-    "quintuple": 5, "quintupled": 5, "fivefold": 5, "tenfold": 10, "dozen": 12, "dozens": 12, "score": 20,
+    "quintuple": 5, "quintupled": 5, "fivefold": 5, "tenfold": 10, "dozen": 12, "dozens": 12,
 }  # fmt: skip
 _GLYPHS = {
     "½": (1, 2), "⅓": (1, 3), "⅔": (2, 3), "¼": (1, 4), "¾": (3, 4), "⅕": (1, 5), "⅖": (2, 5), "⅗": (3, 5),
-    "⅘": (4, 5), "⅙": (1, 6), "⅚": (5, 6), "⅛": (1, 8), "⅜": (3, 8), "⅝": (5, 8), "⅞": (7, 8), "⅑": (1, 9), "⅒": (1, 10),
+    "⅘": (4, 5), "⅙": (1, 6), "⅚": (5, 6), "⅛": (1, 8), "⅜": (3, 8), "⅝": (5, 8), "⅞": (7, 8), "⅑": (1, 9),
+    "⅒": (1, 10),
 }  # fmt: skip
 _GLYPH = "[" + "".join(_GLYPHS) + "]"
-_SLASH = "[/⁄∕]"  # noqa: RUF001 the fraction and division slashes
+_SLASH = "[/⁄∕]"
 _TOKEN = re.compile(
     rf"(?P<digits>(?:[0-9]{{1,3}}(?:,[0-9]{{3}})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?|(?<![0-9])\.[0-9]+)"
     rf"(?:(?P<over>{_SLASH}(?P<denominator>[0-9]+)(?![0-9]))|[ -]?(?P<part>[0-9]+{_SLASH}[0-9]+)(?![0-9])"
     rf"|\s?(?P<glyphpart>{_GLYPH}))?(?P<ordinal>st|nd|rd|th)?(?![0-9])"
     rf"|(?P<glyph>{_GLYPH})|(?P<word>[A-Za-z]+)",
 )
-_PERCENT = re.compile(r"\s?(?:%|％|-?percent\b|per\s?cent\b)", re.IGNORECASE)  # noqa: RUF001
+_PERCENT = re.compile(r"\s?(?:%|％|-?percent\b|per\s?cent\b)", re.IGNORECASE)
+_Reading = tuple[Fraction, int, tuple[Fraction, ...], str]  # value, tokens used, other readings, kind
 _GAP = re.compile(r"[\s-]+|\s+and\s+(?:a\s+)?", re.IGNORECASE)
 _FRACTION = re.compile(rf"([0-9]+){_SLASH}([0-9]+)")
 
@@ -158,14 +160,10 @@ def _mentions(question: str) -> Iterator[Mention]:
 def _mention_at(question: str, tokens: list[re.Match[str]], at: int) -> tuple[Mention | None, int]:
     """Return the mention that begins at token `at`, if any, and the number of tokens it takes."""
     first = tokens[at]
-    if first["word"]:
-        value, used, also, kind = _read_words(question, tokens, at)
-    else:
-        value, also, kind = _read_digits(first)
-        used = 1
-    if value is None:
+    read = _read_words(question, tokens, at) if first["word"] else _read_digits(first)
+    if read is None:
         return None, 1
-    value, used, also, kind = _read_tail(question, tokens, at, (value, used, also, kind))
+    value, used, also, kind = _read_tail(question, tokens, at, read)
     end = tokens[at + used - 1].end()
     if kind in ("digits", "words", "fraction") and (percent := _PERCENT.match(question, end)):
         end, kind, also = percent.end(), "percent", (value / 100, *also)
@@ -174,25 +172,20 @@ def _mention_at(question: str, tokens: list[re.Match[str]], at: int) -> tuple[Me
     return Mention(value, first.start(), end, kind, tuple(dict.fromkeys(n for n in also if n != value))), used
 
 
-_Reading = tuple[Fraction, int, tuple[Fraction, ...], str]  # value, tokens used, other readings, kind
-
-
-def _read_digits(token: re.Match[str]) -> tuple[Fraction | None, tuple[Fraction, ...], str]:
+def _read_digits(token: re.Match[str]) -> _Reading | None:
     if token["glyph"]:
         part = Fraction(*_GLYPHS[token["glyph"]])
-        return part, (Fraction(part.denominator),), "fraction"
+        return part, 1, (Fraction(part.denominator),), "fraction"
     whole = read_numeral(token["digits"].replace(",", ""))
     if whole is None:
-        return None, (), "digits"
+        return None
     if token["over"]:
-        below = read_numeral(token["denominator"]) or Fraction(0)
-        return (whole / below, (whole, below), "fraction") if below else (whole, (), "digits")
-    part = _fraction(token["part"]) if token["part"] else None
-    if token["glyphpart"]:
-        part = Fraction(*_GLYPHS[token["glyphpart"]])
-    if part is not None:
-        return whole + part, (whole, part), "fraction"
-    return whole, (), "ordinal" if token["ordinal"] else "digits"
+        below = read_numeral(token["denominator"])
+        return (whole / below, 1, (whole, below), "fraction") if below else (whole, 1, (), "digits")
+    added = Fraction(*_GLYPHS[token["glyphpart"]]) if token["glyphpart"] else _fraction(token["part"] or "")
+    if added is not None:
+        return whole + added, 1, (whole, added), "fraction"
+    return whole, 1, (), "ordinal" if token["ordinal"] else "digits"
 
 
 def _fraction(text: str) -> Fraction | None:
@@ -201,28 +194,26 @@ def _fraction(text: str) -> Fraction | None:
     return above / below if above is not None and below else None
 
 
-def _read_words(
-    question: str, tokens: list[re.Match[str]], at: int
-) -> tuple[Fraction | None, int, tuple[Fraction, ...], str]:
+def _read_words(question: str, tokens: list[re.Match[str]], at: int) -> _Reading | None:
     """Read a number written in words; `a` and `an` count only before a part, a scale or a dozen."""
     word = tokens[at]["word"].lower()
     if word in _RELATIONS:
         return Fraction(_RELATIONS[word]), 1, (), "relation"
     if word in _PARTS:
-        part = _PARTS[word]
-        kind = "fraction" if word.startswith(("half", "halv", "quarter", "third")) else "ordinal"
-        bare = (Fraction(1, part), (Fraction(part),)) if kind == "fraction" else (Fraction(part), (Fraction(1, part),))
-        return bare[0], 1, bare[1], kind
+        share, whole = Fraction(1, _PARTS[word]), Fraction(_PARTS[word])
+        if word.startswith(("half", "halv", "quarter", "third")):
+            return share, 1, (whole,), "fraction"
+        return whole, 1, (share,), "ordinal"
     if word in ("a", "an"):
         follower = _next_word(question, tokens, at + 1)
         if follower in _PARTS:
             return Fraction(1, _PARTS[follower]), 2, (Fraction(_PARTS[follower]),), "fraction"
         if follower not in _SCALES and follower not in ("hundred", "dozen"):
-            return None, 1, (), "words"
+            return None
         value, used = _read_cardinal(question, tokens, at + 1, start=1)
-        return value, used + 1, (), "words"
+        return None if value is None else (value, used + 1, (), "words")
     value, used = _read_cardinal(question, tokens, at)
-    return value, max(used, 1), (), "words"
+    return None if value is None else (value, used, (), "words")
 
 
 def _read_cardinal(
@@ -257,7 +248,7 @@ def _read_cardinal(
 
 def _read_tail(question: str, tokens: list[re.Match[str]], at: int, read: _Reading) -> _Reading:
     """Extend a number by what follows it: a part (`two thirds`, `and a half`), a scale (`2.5 million`), a dozen."""
-    value, used, also, kind = read
+    value, used, _, kind = read
     if kind in ("relation", "ordinal", "percent"):
         return read
     follower = _next_word(question, tokens, at + used)

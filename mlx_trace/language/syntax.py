@@ -263,7 +263,7 @@ def _parse_canonical(document: str) -> Trace | None:
     try:
         if lines[0].startswith("expert: "):
             part = _canonical_part(lines)
-            return part and Trace((part,))
+            return None if part is None else Trace((part,))
         if lines[0].startswith("- expert: "):
             return _canonical_composition(lines)
     except ValidationError:

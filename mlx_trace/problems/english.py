@@ -56,7 +56,9 @@ def times(factor: Fraction) -> str:
     """Return twice, three times, 12 times, 1.5 times; half as a factor is half."""
     if factor.numerator == 1 and factor.denominator in _PART:
         return _PART[factor.denominator]
-    return _TIMES.get(factor.numerator, "") if factor.denominator == 1 and factor in _TIMES else f"{spell(factor)} times"
+    return (
+        _TIMES.get(factor.numerator, "") if factor.denominator == 1 and factor in _TIMES else f"{spell(factor)} times"
+    )
 
 
 def fold(factor: Fraction) -> str:
@@ -100,13 +102,17 @@ _PATTERNS: Final = [
     ("money ending in .00", re.compile(r"\$[0-9,]+\.00\b")),
     ("dollars twice", re.compile(r"\$[0-9,.]+ dollars?\b")),
     ("repeated word", re.compile(r"(?i)\b([a-z]+) \1\b(?<!\bthat that)(?<!\bhad had)")),
-    ("verb agreement", re.compile(r"(?i)\b(?:he|she|it) (?:have|are|were|do|don't|need|want|buy|sell|make|give|get|go)\b"
-                                  r"|\b(?:they|we|you) (?:has|is|was|does|doesn't)\b")),
-    ("verb agreement", re.compile(rf"(?i)\bthere (?:is|was) (?:[2-9]|[0-9]{{2,}}|(?!one\b)(?:{_NUMBER_WORD})\b)"
-                                  r"|\bthere (?:are|were) (?:1|one|an?) (?!hundred|thousand|dozen|few|total|lot|number)")),
+    ("verb agreement", re.compile(r"(?i)\b(?:they|we|you) (?:has|is|was|does|doesn't)\b")),
+    ("verb agreement", re.compile(rf"(?i)\bthere (?:is|was) (?:[2-9]|[0-9]{{2,}}|(?!one\b)(?:{_NUMBER_WORD})\b)")),
+    ("verb agreement", re.compile(r"(?i)\bthere (?:are|were) (?:1|one|an?) "
+                                  r"(?!hundred|thousand|dozen|few|total|lot|number)")),
     ("unit of one in the plural", re.compile(r"(?i)(?<![0-9.,$/-])\b(?:1|one) (?:[a-z]+ )?(?:hours|minutes|days|weeks|"
                                              r"months|years|miles|dollars|cents|people|boxes|times)\b")),
 ]  # fmt: skip
+_HE_HAVE: Final = re.compile(
+    r"(?i)\b(?P<auxiliary>(?:do|does|did|will|would|can|could|should|must|may|might|to|let|help)n?(?:'t)? )?"
+    r"(?:he|she|it) (?:have|are|were|do|don't|need|want|buy|sell|make|give|get|go|keep|use|pay|earn|own)\b"
+)
 _ARTICLE: Final = re.compile(r"\b([Aa]n?) (\$?[A-Za-z0-9][A-Za-z0-9'.,-]*)")
 _COUNTED: Final = re.compile(rf"(?i)(?<![0-9.,$/%-])\b([0-9][0-9,]*(?:\.[0-9]+)?|{_NUMBER_WORD}) ([a-z]+)\b(?![-'])")
 
@@ -116,6 +122,9 @@ def lint(text: str, nouns: dict[str, str]) -> Iterator[str]:
     for name, pattern in _PATTERNS:
         if match := pattern.search(text):
             yield f"{name}: {match[0].strip() or match[0]!r}"
+    for match in _HE_HAVE.finditer(text):
+        if not match["auxiliary"]:
+            yield f"verb agreement: {match[0]}"
     for match in _ARTICLE.finditer(text):
         if not _right_article(match[1].lower(), match[2]):
             yield f"article: {match[0]}"

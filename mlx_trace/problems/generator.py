@@ -16,7 +16,7 @@ from mlx_trace.language.syntax import NoTrace, parse_document
 from mlx_trace.problems.problem import Problem
 from mlx_trace.problems.schema import Schema, Split
 from mlx_trace.problems.template import Word, render_template, show_quantity
-from mlx_trace.seeds import stream
+from mlx_trace.seeds import derive_seed, stream
 
 MOST_REDRAWS: Final = 1000
 MOST_REPEATS: Final = 200  # draws in a row that only repeat known questions: then the family is exhausted
@@ -29,16 +29,32 @@ GROUP_SHARES: Final = {  # and inside arithmetic; division chains, once never dr
 }  # fmt: skip
 
 
+HELD_OUT_SHARE: Final = 10  # one question in ten
+
+
+def is_held_out(question: str) -> bool:
+    """Tell whether a question is kept for evaluation: nothing that trains ever sees one, the tiny base included."""
+    return derive_seed("held out", question) % HELD_OUT_SHARE == 0
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How problems are worded: which templates, how many of each family (0 = all), how often small numbers are words."""
+    """How problems are worded: which templates, how many of each family (0 = all), how often small numbers are words.
+
+    `held_out` asks for the questions of the training templates that are kept for evaluation, and only those.
+    """
 
     split: Split = "train"
     templates_per_schema: int = 0
     number_word_rate: float = 0.15
+    held_out: bool = False
+
+    def admits(self, question: str) -> bool:
+        """Tell whether a question may be generated; the evaluation templates' need no holding out."""
+        return self.split == "eval" or is_held_out(question) == self.held_out
 
 
-def draw(schema: Schema, seed: int, k: int, options: Options = Options()) -> Problem:  # noqa: B008 it is frozen
+def draw(schema: Schema, seed: int, k: int, options: Options = Options()) -> Problem:
     """Draw problem k of a schema. Raises UserError for a schema whose constraints or labels do not hold."""
     rng = stream("problem", seed, schema.id, options.split, k)
     templates = schema.templates[options.split]
@@ -55,9 +71,7 @@ def draw(schema: Schema, seed: int, k: int, options: Options = Options()) -> Pro
         question = render_template(templates[number], rng, show, values, slots)
     except ValueError as error:
         raise UserError(f"{schema.id}: {options.split} template {number}: {error}") from None
-    trace = "".join(
-        piece if at % 2 == 0 else _fill(piece, values, slots) for at, piece in enumerate(schema.pieces)
-    )
+    trace = "".join(piece if at % 2 == 0 else _fill(piece, values, slots) for at, piece in enumerate(schema.pieces))
     _check(schema, trace, answer, values)
     return Problem.model_construct(  # every field is ours, and checked
         id=f"{schema.id}-{options.split}-{seed}-{k}", question=question, answer=spell(answer), expert=schema.expert,
@@ -135,6 +149,8 @@ def generate(schema: Schema, seed: int, options: Options, seen: set[str]) -> Ite
     while repeats < MOST_REPEATS:
         problem = draw(schema, seed, k, options)
         k += 1
+        if not options.admits(problem.question):
+            continue
         if problem.question in seen:
             repeats += 1
             continue
@@ -145,7 +161,11 @@ def generate(schema: Schema, seed: int, options: Options, seen: set[str]) -> Ite
 
 
 def generate_balanced(
-    schemas: Sequence[Schema], n: int, seed: int, options: Options = Options(), seen: set[str] | None = None  # noqa: B008
+    schemas: Sequence[Schema],
+    n: int,
+    seed: int,
+    options: Options = Options(),
+    seen: set[str] | None = None,
 ) -> list[Problem]:
     """Generate n problems in the historical shares, exactly, shuffled; no question repeats or is in `seen`.
 

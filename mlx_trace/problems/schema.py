@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from mlx_trace.errors import UserError
 from mlx_trace.files import read_text
-from mlx_trace.language.experts import COMPOSITION, EXPERTS
+from mlx_trace.language.experts import COMPOSITION
 from mlx_trace.language.numbers import find_numbers, read_numeral, spell
 from mlx_trace.language.steps import Malformed
 from mlx_trace.language.syntax import NoTrace, parse_document
@@ -358,7 +358,9 @@ class _Check:
         for text in literal_texts(template):
             for mention in find_numbers(text):
                 stated = text[mention.start : mention.end]
-                self.fault(where, f"'{stated}' is a fixed number ({spell(mention.value)}); numbers come from quantities")
+                self.fault(
+                    where, f"'{stated}' is a fixed number ({spell(mention.value)}); numbers come from quantities"
+                )
 
 
 def describe_schemas(schemas: dict[str, Schema]) -> Iterator[tuple[str, str]]:

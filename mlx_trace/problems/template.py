@@ -1,11 +1,11 @@
 """Question templates: parsed once, rendered many times.
 
-    {price}              a quantity: $7.50, 20%, 12 or twelve, as the quantity is declared
-    {eggs @item}         a quantity with its noun, which agrees: 1 apple, 3 apples; also {hours hour}, {n more @item}
-    {factor:times}       twice, three times; also :fold (doubled), :part (half, a third), :a (an 8), :digits
-    {item} {item:s} {item:a}         a slot: singular, plural, with article
-    {person} {person:they}           a slot with pronouns: they, them, their, theirs, 's
-    [buys|picks up]      one of several wordings
+{price}              a quantity: $7.50, 20%, 12 or twelve, as the quantity is declared
+{eggs @item}         a quantity with its noun, which agrees: 1 apple, 3 apples; also {hours hour}, {n more @item}
+{factor:times}       twice, three times; also :fold (doubled), :part (half, a third), :a (an 8), :digits
+{item} {item:s} {item:a}         a slot: singular, plural, with article
+{person} {person:they}           a slot with pronouns: they, them, their, theirs, 's
+[buys|picks up]      one of several wordings
 """
 
 import re
@@ -124,15 +124,15 @@ def literal_texts(template: Template) -> Iterator[str]:
                 yield from literal_texts(option)
 
 
-def fields_of(template: Template) -> set[Field]:
-    """Return every placeholder of a template, in whichever option."""
-    found: set[Field] = set()
+def fields_of(template: Template) -> list[Field]:
+    """Return every placeholder of a template once, in order, in whichever option it stands."""
+    found: dict[Field, None] = {}
     for node in template:
         if isinstance(node, Field):
-            found.add(node)
+            found[node] = None
         elif isinstance(node, Choice):
-            found.update(*(fields_of(option) for option in node.options))
-    return found
+            found |= dict.fromkeys(field for option in node.options for field in fields_of(option))
+    return list(found)
 
 
 def names_in(field: Field) -> set[str]:

@@ -1,0 +1,54 @@
+# make demo: train, measure and ask the tiny model.   make test: lint, types and tests.
+# Both set up what they need first; make setup does only that.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.complete
+
+ifeq ($(shell uname -s),Darwin)
+EXTRA := dev
+else ifneq ($(shell command -v nvidia-smi 2>/dev/null),)
+EXTRA := cuda,dev
+else
+EXTRA := cpu,dev
+endif
+
+.PHONY: setup test lint demo clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "mlx-trace needs Python 3.11 or later; say make PYTHON=python3.12"; exit 1; }
+	@echo "making $(VENV) with mlx-trace[$(EXTRA)]"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[$(EXTRA)]'
+	@$(MAKE) --no-print-directory openblas
+	@touch $(STAMP)
+	@$(BIN)/mlx-trace doctor
+
+# Linux without a GPU: MLX computes 36 times faster with OpenBLAS.
+.PHONY: openblas
+openblas:
+	@if [ "$$(uname -s)" = Linux ] && ! $(BIN)/python -c 'import ctypes; ctypes.CDLL("libopenblas.so.0")' 2>/dev/null; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "installing OpenBLAS"; \
+	    apt-get install -y -qq libopenblas0-pthread >/dev/null 2>&1 \
+	      || { apt-get update -qq >/dev/null && apt-get install -y -qq libopenblas0-pthread >/dev/null 2>&1; } \
+	      || echo "OpenBLAS could not be installed; training works without it, nine times slower"; \
+	  else echo "hint: install OpenBLAS (Debian: apt-get install libopenblas0-pthread), or training is nine times slower"; fi; \
+	fi
+
+test: setup lint
+	@$(BIN)/python -m pytest
+
+lint: setup
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+demo: setup
+	@$(BIN)/mlx-trace demo
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -1,0 +1,47 @@
+"""Linux without a GPU: load OpenBLAS before MLX, whose CPU wheel links the reference BLAS (36 times slower).
+
+Nothing of the kind is needed, or done, on a Mac or with MLX's CUDA build.
+"""
+
+import ctypes
+import sys
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import Final
+
+_NAMES: Final = ("libopenblas.so.0", "libopenblas.so")
+_CUDA_BUILDS: Final = ("mlx-cuda-13", "mlx-cuda-12")
+INSTALL: Final = "apt-get install libopenblas0-pthread (Debian, Ubuntu), or your system's OpenBLAS package"
+
+
+def is_wanted() -> bool:
+    """Tell whether MLX will compute on a Linux CPU."""
+    return sys.platform == "linux" and find_spec("mlx") is not None and not _has_cuda()
+
+
+def _has_cuda() -> bool:
+    for name in _CUDA_BUILDS:
+        try:
+            version(name)
+        except PackageNotFoundError:
+            continue
+        return True
+    return False
+
+
+@lru_cache(maxsize=1)
+def load_openblas() -> str | None:
+    """Load OpenBLAS into the global symbol scope, where MLX finds it first; return its name, None without one.
+
+    Must run before the first import of mlx.core: every package that imports MLX calls it.
+    """
+    if not is_wanted() or "mlx.core" in sys.modules:
+        return None
+    for name in _NAMES:
+        try:
+            ctypes.CDLL(name, mode=ctypes.RTLD_GLOBAL)
+        except OSError:
+            continue
+        return name
+    return None

@@ -1,0 +1,128 @@
+"""`mlx-trace chat`: a conversation in the terminal, one question a line through a pipe, or JSON lines."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Console
+
+from mlx_trace.cli.ledger import render_ledger
+from mlx_trace.cli.options import add_model_options, at_least, load_named
+from mlx_trace.language.syntax import NoTrace, parse
+
+if TYPE_CHECKING:
+    from mlx_trace.chat import Reply
+    from mlx_trace.model.base import Base
+    from mlx_trace.model.prompts import Prompter
+
+HELP: Final = """\
+Type a word problem and press Return. Each question stands by itself.
+  h, /help    show this
+  r, /reset   clear the screen and count questions from 1 again
+  q, /quit    leave (so does Ctrl-D)"""
+_COMMANDS: Final = {"h": "help", "/help": "help", "help": "help", "?": "help", "r": "reset", "/reset": "reset",
+                    "reset": "reset", "q": "quit", "/quit": "quit", "quit": "quit", "exit": "quit"}  # fmt: skip
+
+
+def add_chat_options(parser: argparse.ArgumentParser) -> None:
+    add_model_options(parser)
+    parser.add_argument("--max-tokens", type=at_least(1), default=400, metavar="N", help="longest reply")
+    parser.add_argument("--json", action="store_true",
+                        help='print a line {"question", "trace", "kind", "answer", "detail"} for each question')  # fmt: skip
+
+
+def run_chat(options: argparse.Namespace) -> int:
+    from mlx_trace.resources import adapters_dir
+
+    if options.adapter_path is None and options.model is None:
+        options.adapter_path = adapters_dir() / "tiny"
+    base, prompt = load_named(options)
+    from mlx_trace.model.prompts import Prompter
+
+    return Chat(base, Prompter(base.tokenizer, prompt), options.max_tokens, options.json, options.adapter_path).run()
+
+
+class Chat:
+    """A session: reads questions until there are no more."""
+
+    def __init__(
+        self, base: "Base", prompter: "Prompter", max_tokens: int, as_json: bool, adapter: Path | None
+    ) -> None:
+        self.base, self.prompter, self.max_tokens, self.as_json = base, prompter, max_tokens, as_json
+        self.console = Console(highlight=False)
+        self.interactive = sys.stdin.isatty() and not as_json
+        self.name = base.name if adapter is None else f"{base.name} with {adapter.name}"
+        self.asked = 0
+
+    def run(self) -> int:
+        if self.interactive:
+            self.console.print(f"{self.name}. A word problem, please; h for help, q to leave.", markup=False)
+        while (line := self._read()) is not None:
+            question = line.strip()
+            command = _COMMANDS.get(question.lower()) if self.interactive or question.startswith("/") else None
+            if command == "quit":
+                break
+            if command == "help":
+                self.console.print(HELP, markup=False)
+            elif command == "reset":
+                self.asked = 0
+                self.console.clear() if self.interactive else None
+            elif question.startswith("/"):
+                self.console.print(f"there is no command {question}; h shows what there is", markup=False)
+            elif question:
+                self._answer(question)
+        return 0
+
+    def _read(self) -> str | None:
+        if not self.interactive:
+            line = sys.stdin.readline()
+            return line if line else None
+        try:
+            return input(f"\n{self.asked + 1}> ")
+        except EOFError:
+            self.console.print()
+            return None
+        except KeyboardInterrupt:
+            self.console.print("\n(q leaves)")
+            return ""
+
+    def _answer(self, question: str) -> None:
+        self.asked += 1
+        if not self.interactive and not self.as_json:
+            self.console.print(f"> {question}", markup=False, style="bold")
+        try:
+            reply = self._stream(question)
+        except KeyboardInterrupt:
+            if not self.interactive:
+                raise
+            self.console.print("\n(stopped)")
+            return
+        if self.as_json:
+            row = {"question": question, "trace": reply.text, "kind": reply.grade.kind, "answer": reply.grade.answer,
+                   "detail": reply.grade.detail}  # fmt: skip
+            print(json.dumps(row, ensure_ascii=False), flush=True)
+        else:
+            self._show(reply)
+
+    def _stream(self, question: str) -> "Reply":
+        from mlx_trace.chat import Reply, ask
+
+        for event in ask(self.base, self.prompter, question, self.max_tokens):
+            if isinstance(event, Reply):
+                return event
+            if not self.as_json:
+                self.console.print(event, end="", style="dim", markup=False, soft_wrap=True)
+        raise RuntimeError("the reply ended without a grade")
+
+    def _show(self, reply: "Reply") -> None:
+        self.console.print("\n")
+        trace = parse(reply.text)
+        if isinstance(trace, NoTrace):
+            cut = " (it was cut off; --max-tokens allows more)" if reply.truncated else ""
+            self.console.print(f"no trace: {reply.grade.detail}{cut}", style="bold red", markup=False)
+            return
+        self.console.print(render_ledger(trace))
+        if reply.grade.answer is not None:
+            self.console.print(f"= {reply.grade.answer}", style="bold green", markup=False)

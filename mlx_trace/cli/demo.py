@@ -1,0 +1,133 @@
+"""`mlx-trace demo`: train the tiny base by SFT and RL, measure it before and after, and let it solve three questions.
+
+Every figure is measured as it runs. The last line is one JSON object.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.console import Console
+from rich.table import Table
+
+from mlx_trace.cli.ledger import render_ledger
+from mlx_trace.cli.options import at_least
+from mlx_trace.cli.train import INTERRUPTED, find_config, progress
+from mlx_trace.config import load_config
+from mlx_trace.language.syntax import NoTrace, parse
+
+if TYPE_CHECKING:
+    from mlx_trace.evaluate.evaluate import Record
+    from mlx_trace.model.base import Base
+    from mlx_trace.model.prompts import Prompter
+    from mlx_trace.problems.problem import Problem
+
+STAGES: Final = ("before", "sft", "rl")
+MAX_TOKENS: Final = 220  # the longest gold trace of the bundled families is shorter
+
+
+def add_demo_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--adapter-path", type=Path, default=Path("adapters/demo"), metavar="RUN",
+                        help="where to leave the adapter (default adapters/demo; replaced)")  # fmt: skip
+    parser.add_argument("-n", type=at_least(3), default=500, metavar="N",
+                        help="how many problems to measure on (default 500)")  # fmt: skip
+
+
+def run_demo(options: argparse.Namespace) -> int:
+    began = time.perf_counter()
+    console = Console(highlight=False)
+    config = load_config(find_config("tiny"), {"adapter_path": options.adapter_path})
+    from mlx_trace.evaluate.suites import suite
+    from mlx_trace.model.prompts import Prompter
+    from mlx_trace.train.loop import Interrupted
+    from mlx_trace.train.run import plan, train
+
+    console.print(f"The tiny base learns to write traces: {options.n} held-out problems before, after SFT, after RL.")
+    problems = {name: suite(name, options.n) for name in ("synthetic", "phrasing")}
+    planned = plan(config)
+    measured = _Measurement(console, planned.base, Prompter(planned.base.tokenizer, config.prompt), problems)
+    measured.take("before")
+    try:
+        with progress(console) as report:
+            train(planned, report, overwrite=True, after_phase=measured.take)
+    except Interrupted:
+        console.print("stopped; run it again to start over")
+        return INTERRUPTED
+    console.print(measured.table())
+    console.print(measured.compare("sft", "rl"))
+    measured.show_solved(3)
+    console.print(f"The adapter is in {options.adapter_path}. Ask it something: ", end="")
+    console.print(f"mlx-trace chat --adapter-path {options.adapter_path}", style="bold")
+    print(json.dumps(measured.as_json() | {"seconds": round(time.perf_counter() - began, 1)}))
+    return 0
+
+
+class _Measurement:
+    """What the model does on the two suites at each stage."""
+
+    def __init__(
+        self, console: Console, base: "Base", prompter: "Prompter", problems: "dict[str, list[Problem]]"
+    ) -> None:
+        self.console, self.base, self.prompter, self.problems = console, base, prompter, problems
+        self.records: dict[str, dict[str, list[Record]]] = {}
+
+    def take(self, stage: str) -> None:
+        """Evaluate on every suite, greedily and without constraints."""
+        from mlx_trace.evaluate.evaluate import evaluate, summarise
+
+        self.records[stage] = {}
+        for name, problems in self.problems.items():
+            began = time.perf_counter()
+            records = list(evaluate(self.base, self.prompter, problems, MAX_TOKENS))
+            self.records[stage][name] = records
+            self.console.print(f"{stage}, {name}: correct {summarise(records).correct} "
+                               f"({time.perf_counter() - began:.0f}s)")  # fmt: skip
+
+    def table(self) -> Table:
+        """Return before and after side by side, with 95% intervals."""
+        from mlx_trace.evaluate.evaluate import summarise
+
+        shown = Table(title="held-out problems, greedy and unconstrained", title_justify="left", box=None)
+        for heading in ("", "parsed", "valid", "correct", "correct, new wording"):
+            shown.add_column(heading, justify="right")
+        for stage, suites in self.records.items():
+            total = summarise(suites["synthetic"])
+            shown.add_row(stage, str(total.parsed), str(total.valid), str(total.correct),
+                          str(summarise(suites["phrasing"]).correct))  # fmt: skip
+        return shown
+
+    def compare(self, first: str, second: str) -> str:
+        """Return the paired comparison of two stages on the same problems."""
+        from mlx_trace.evaluate.stats import mcnemar
+
+        right = {stage: [record.correct for record in self.records[stage]["synthetic"]] for stage in (first, second)}
+        only_first, only_second, p = mcnemar(right[first], right[second])
+        return (f"{second} against {first}, same problems: {only_second} newly right, {only_first} no longer right; "
+                f"exact McNemar p = {p:.2g}")  # fmt: skip
+
+    def show_solved(self, count: int) -> None:
+        """Print questions that the trained model solved, one an expert, with their ledgers."""
+        solved: dict[str | None, Record] = {}
+        for record in self.records["rl"]["synthetic"]:
+            if record.correct:
+                solved.setdefault(record.problem.expert, record)
+        for record in list(solved.values())[:count]:
+            trace = parse(record.output)
+            if not isinstance(trace, NoTrace):
+                self.console.print(f"\n{record.problem.question}", style="bold", markup=False)
+                self.console.print(render_ledger(trace))
+        self.console.print()
+
+    def as_json(self) -> dict[str, Any]:
+        from mlx_trace.evaluate.evaluate import summarise
+
+        rows = {}
+        for stage, suites in self.records.items():
+            total = summarise(suites["synthetic"])
+            rows[stage] = {
+                "n": total.parsed.n, "parsed": total.parsed.count, "valid": total.valid.count,
+                "correct": total.correct.count, "phrasing": summarise(suites["phrasing"]).correct.count,
+            }  # fmt: skip
+        return rows

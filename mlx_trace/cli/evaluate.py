@@ -1,0 +1,70 @@
+"""`mlx-trace eval`: counts with their intervals for a person, JSON for a program, records for a closer look."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from mlx_trace.cli.options import add_model_options, at_least, load_named
+from mlx_trace.files import write_atomically
+
+if TYPE_CHECKING:
+    from mlx_trace.evaluate.evaluate import Record, Summary
+
+
+def add_eval_options(parser: argparse.ArgumentParser) -> None:
+    add_model_options(parser)
+    parser.add_argument("--data", default="synthetic", metavar="synthetic|phrasing|FILE.jsonl",
+                        help="new numbers (default), new wording, or problems of your own")  # fmt: skip
+    parser.add_argument("-n", type=at_least(1), metavar="N", help="how many (default 500 of a suite, all of a file)")
+    parser.add_argument("--max-tokens", type=at_least(1), default=400, metavar="N", help="longest reply (default 400)")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE.jsonl", help="write a record of every problem")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run_eval(options: argparse.Namespace) -> int:
+    from mlx_trace.evaluate.suites import suite
+
+    problems = suite(options.data, options.n)  # bad data is told before a model is loaded
+    base, prompt = load_named(options)
+    from mlx_trace.evaluate.evaluate import by_expert, evaluate, summarise
+    from mlx_trace.model.prompts import Prompter
+
+    console = Console(stderr=True, highlight=False)
+    records: list[Record] = []
+    with console.status("") as status:
+        for record in evaluate(base, Prompter(base.tokenizer, prompt), problems, options.max_tokens):
+            records.append(record)
+            status.update(f"{len(records)} of {len(problems)}")
+    if options.output is not None:
+        write_atomically(options.output, (record.as_json() + "\n" for record in records))
+    total, experts = summarise(records), by_expert(records)
+    if options.json:
+        described = {"model": base.name, "adapter": None if options.adapter_path is None else str(options.adapter_path)}
+        print(json.dumps(described | {"data": options.data} | _as_json(total, experts, records)))
+    else:
+        Console(highlight=False).print(table(options.data, total, experts))
+    return 0
+
+
+def _as_json(total: "Summary", experts: "dict[str, Summary]", records: "list[Record]") -> dict[str, Any]:
+    return total.as_json() | {
+        "truncated": sum(record.truncated for record in records),
+        "tokens": sum(record.tokens for record in records),
+        "seconds": round(sum(record.seconds for record in records), 2),
+        "experts": {name: summary.as_json() for name, summary in experts.items()},
+    }
+
+
+def table(title: str, total: "Summary", experts: "dict[str, Summary]") -> Table:
+    """Return the counts as a table, a line an expert; every rate with its n and 95% Wilson interval."""
+    shown = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for heading in ("", "parsed", "valid", "correct"):
+        shown.add_column(heading, justify="left" if heading == "" else "right")
+    for name, summary in [*experts.items(), ("all", total)]:
+        style = "bold" if name == "all" else ""
+        shown.add_row(name, str(summary.parsed), str(summary.valid), str(summary.correct), style=style)
+    return shown

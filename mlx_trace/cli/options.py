@@ -1,0 +1,46 @@
+"""What several commands' options share: checked numbers, and naming a model with its adapter."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlx_trace.config import Prompt
+    from mlx_trace.model.base import Base
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """Return an argparse type: a whole number from `least`."""
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        if number < least:
+            raise argparse.ArgumentTypeError(f"{number} is below {least}")
+        return number
+
+    return read
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Add --model, --adapter-path and what goes with them."""
+    parser.add_argument("--model", metavar="M", help="tiny, a directory or a hub name; by default the adapter's base")
+    parser.add_argument("--adapter-path", type=Path, metavar="RUN", help="a run's directory, or any mlx-lm adapter")
+    parser.add_argument("--any-base", action="store_true", help="load the adapter even if its base was another one")
+    parser.add_argument("--trust-remote-code", action="store_true", help="allow code that comes with the model")
+
+
+def load_named(options: argparse.Namespace) -> "tuple[Base, Prompt]":
+    """Load the model that the options name, with its adapter, and the prompt settings it was trained with."""
+    from mlx_trace.config import Prompt
+    from mlx_trace.model.base import TINY, load_adapter, load_base, read_adapter_config
+
+    adapter = None if options.adapter_path is None else read_adapter_config(options.adapter_path)
+    name = options.model or (adapter or {}).get("model") or TINY
+    base = load_base(name, options.trust_remote_code)
+    if options.adapter_path is not None:
+        load_adapter(base, options.adapter_path, options.any_base)
+    return base, Prompt.model_validate((adapter or {}).get("prompt", {}))

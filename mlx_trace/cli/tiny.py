@@ -1,0 +1,54 @@
+"""`mlx-trace tiny rebuild`: make the bundled tiny base again, from generated text."""
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlx_trace.cli.options import at_least
+from mlx_trace.errors import UserError
+
+if TYPE_CHECKING:
+    from mlx_trace.train.tiny_base import Progress
+
+MILLION = 1_000_000
+
+
+def add_tiny_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=("rebuild",), help="the one thing there is to do")
+    parser.add_argument("--save-path", type=Path, required=True, metavar="DIR", help="where to write the model")
+    parser.add_argument("--tokens", type=at_least(1), metavar="MILLIONS",
+                        help="how many million tokens to read; the default makes the bundled one")  # fmt: skip
+    parser.add_argument("--seed", type=at_least(0), default=0, metavar="N", help="default 0")
+    parser.add_argument("--gsm8k", type=Path, metavar="FILE.jsonl", help="read these questions too")
+
+
+def run_tiny(options: argparse.Namespace) -> int:
+    if options.save_path.exists() and any(options.save_path.iterdir()):
+        raise UserError(f"{options.save_path}: is not empty; a model is written to a new directory")
+    questions = []
+    if options.gsm8k is not None:
+        from mlx_trace.problems.mixture import read_file
+
+        questions = [problem.question for problem in read_file(options.gsm8k)]
+    from mlx_trace.train.tiny_base import Recipe, rebuild
+
+    default = Recipe()
+    tokens = default.tokens if options.tokens is None else options.tokens * MILLION
+    print(f"reading {tokens / MILLION:.0f} million tokens; the model is written every million", flush=True)
+    recipe = Recipe(seed=options.seed, tokens=tokens)
+    done = rebuild(options.save_path, recipe, questions, _report)
+    _line(done)
+    print(f"written to {options.save_path}; try --model {options.save_path}")
+    return 0
+
+
+def _report(progress: "Progress") -> None:
+    if progress.updates % 100 == 0:
+        _line(progress)
+
+
+def _line(progress: "Progress") -> None:
+    seconds = time.perf_counter() - progress.began
+    print(f"{progress.tokens / MILLION:.2f}M tokens  {progress.updates} updates  loss {progress.loss:.3f}  "
+          f"accuracy {progress.accuracy:.1%}  {progress.tokens / seconds:.0f} tokens/s", flush=True)  # fmt: skip

@@ -1,0 +1,153 @@
+"""`mlx-trace train`: a configuration and its overrides become a run; progress on a terminal, lines elsewhere."""
+
+import argparse
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+from rich.console import Console
+
+from mlx_trace.config import Config, load_config, read_yaml
+from mlx_trace.errors import UserError
+
+if TYPE_CHECKING:
+    from mlx_trace.train.loop import Metrics, Report
+
+_SUFFIX = ".yaml"
+INTERRUPTED = 130
+
+
+def add_train_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-c", "--config", metavar="FILE", help="a YAML file, or the name of a bundled one, such as tiny"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on where the run in adapter_path was stopped")
+    parser.add_argument("--overwrite", action="store_true", help="replace the run in adapter_path")
+    keys = parser.add_argument_group("any key of the configuration, by its name; values are read as YAML")
+    for key, default in config_keys(Config):
+        keys.add_argument(f"--{key.replace('_', '-')}", dest=f"key:{key}", metavar="X", default=argparse.SUPPRESS,
+                          help=f"default {default}".replace("%", "%%"))  # fmt: skip
+
+
+def config_keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield (dotted key, default as text) of every leaf of a configuration section."""
+    for name, field in model.model_fields.items():
+        default = field.get_default()
+        if isinstance(default, BaseModel):
+            yield from config_keys(type(default), f"{prefix}{name}.")
+        else:
+            shown = [item.model_dump() for item in default] if name == "data" and default else default
+            yield prefix + name, json.dumps(shown, default=str)
+
+
+def run_train(options: argparse.Namespace) -> int:
+    config = _resolve(options)
+    from mlx_trace.train.loop import Interrupted
+    from mlx_trace.train.run import plan, train
+
+    console = Console(highlight=False)
+    planned = plan(config)
+    console.print(
+        f"{config.model}: {config.fine_tune_type} on {config.num_layers} of {planned.base.num_layers} layers; "
+        f"{planned.num_problems} problems, the longest {planned.longest} tokens; "
+        + ", then ".join(f"{phase.updates} updates of {phase.name}" for phase in planned.phases)
+    )
+    try:
+        with progress(console) as report:
+            train(planned, report, options.resume, options.overwrite)
+    except Interrupted:
+        console.print(f"stopped and saved; go on with: mlx-trace train --resume --adapter-path {config.adapter_path}")
+        return INTERRUPTED
+    console.print(f"done: {config.adapter_path} (try `mlx-trace chat --adapter-path {config.adapter_path}`)")
+    return 0
+
+
+def _resolve(options: argparse.Namespace) -> Config:
+    """Return the configuration of the flags and the file, or of the run that is resumed, which must agree."""
+    overrides = {
+        key.removeprefix("key:"): read_yaml(value, f"--{key.removeprefix('key:')}")
+        for key, value in vars(options).items()
+        if key.startswith("key:")
+    }
+    path = None if options.config is None else find_config(options.config)
+    if not options.resume:
+        return load_config(path, overrides)
+    if options.overwrite:
+        raise UserError("--resume goes on with a run and --overwrite replaces it; give one of them")
+    from mlx_trace.train.loop import read_run_config
+
+    if path is None:
+        run = overrides.get("adapter_path")
+        if run is None:
+            raise UserError("--resume needs the run's directory: --adapter-path RUN, or -c with its configuration")
+        saved = read_run_config(Path(str(run)))
+        wanted = load_config(Path(str(run)) / "config.yaml", overrides)
+    else:
+        wanted = load_config(path, overrides)
+        saved = read_run_config(wanted.adapter_path)
+    before, after = saved.model_dump(), wanted.model_dump()
+    if changed := [key for key in before if before[key] != after[key]]:
+        raise UserError(*(f"{key}: the run was started with {before[key]}, not {after[key]}" for key in changed))
+    return saved
+
+
+def find_config(name: str) -> Path:
+    """Return a configuration file: as named, or the bundled one of that name."""
+    path = Path(name).expanduser()
+    if path.exists():
+        return path
+    from mlx_trace.resources import configs_dir
+
+    bundled = configs_dir() / f"{path.name.removesuffix(_SUFFIX)}{_SUFFIX}"
+    if path.parent.name in ("", "configs") and bundled.is_file():
+        return bundled
+    known = ", ".join(sorted(found.stem for found in configs_dir().glob(f"*{_SUFFIX}")))
+    raise UserError(f"{name}: no such file; bundled configurations are {known}")
+
+
+# --- progress --------------------------------------------------------------------------------------------------
+
+_SHOWN = {
+    "sft": ("loss", "target_tokens", "grad_norm"),
+    "rl": ("reward", "correct", "parse_failure", "dead_groups", "length", "grad_norm"),
+}
+
+
+def describe_update(phase: str, done: int, updates: int, metrics: "Metrics") -> str:
+    """Return one update as a line: what matters in its phase, with the time it took."""
+    shown = [f"{name} {_short(metrics[name])}" for name in _SHOWN.get(phase, ()) if name in metrics]
+    return f"{phase} {done}/{updates}  {'  '.join(shown)}  {float(metrics['seconds']):.2f}s"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+@contextlib.contextmanager
+def progress(console: Console) -> "Iterator[Report]":
+    """Show updates as they come: a live bar on a terminal, a plain line each elsewhere."""
+    if not console.is_terminal:
+
+        def line(phase: str, done: int, updates: int, metrics: "Metrics") -> None:
+            print(describe_update(phase, done, updates, metrics), file=sys.stdout, flush=True)
+
+        yield line
+        return
+    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=None), TextColumn("{task.completed}/{task.total}"),
+               TimeRemainingColumn(), TextColumn("{task.fields[note]}"))  # fmt: skip
+    with Progress(*columns, console=console) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def bar(phase: str, done: int, updates: int, metrics: "Metrics") -> None:
+            if phase not in tasks:
+                tasks[phase] = bars.add_task(phase, total=updates, note="")
+            note = "  ".join(f"{name} {_short(metrics[name])}" for name in _SHOWN.get(phase, ())[:3])
+            bars.update(tasks[phase], completed=done, note=note)
+
+        yield bar

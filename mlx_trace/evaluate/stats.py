@@ -1,0 +1,51 @@
+"""Intervals and paired tests for counts. Pure functions of integers; exact where an exact form exists."""
+
+from dataclasses import dataclass
+from math import comb, sqrt
+from typing import Final
+
+Z95: Final = 1.959963984540054  # the two-sided 95% quantile of the normal distribution
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A count out of n."""
+
+    count: int
+    n: int
+
+    @property
+    def share(self) -> float:
+        """Return count / n; 0 for n = 0."""
+        return self.count / self.n if self.n else 0.0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Return the 95% Wilson interval."""
+        return wilson(self.count, self.n)
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return f"{self.count}/{self.n} = {self.share:.1%} [{low:.1%}, {high:.1%}]"
+
+
+def wilson(count: int, n: int, z: float = Z95) -> tuple[float, float]:
+    """Return the Wilson score interval of a proportion (Wilson 1927); (0, 1) for n = 0."""
+    if n == 0:
+        return 0.0, 1.0
+    share = count / n
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def mcnemar(first: list[bool], second: list[bool]) -> tuple[int, int, float]:
+    """Compare two models on the same problems: (only the first right, only the second, exact two-sided p).
+
+    The exact binomial form of McNemar's test, on the discordant pairs alone.
+    """
+    only_first = sum(a and not b for a, b in zip(first, second, strict=True))
+    only_second = sum(b and not a for a, b in zip(first, second, strict=True))
+    discordant = only_first + only_second
+    tail = sum(comb(discordant, k) for k in range(min(only_first, only_second) + 1))
+    return only_first, only_second, min(1.0, tail / 2 ** (discordant - 1)) if discordant else 1.0

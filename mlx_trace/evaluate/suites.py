@@ -1,0 +1,24 @@
+"""Which problems a model is measured on: `synthetic` (new numbers), `phrasing` (new wording), or a file."""
+
+from pathlib import Path
+from typing import Final
+
+from mlx_trace.problems.generator import Options, generate_balanced
+from mlx_trace.problems.mixture import read_file
+from mlx_trace.problems.problem import Problem
+from mlx_trace.problems.schema import load_schemas, select_schemas
+
+SUITES: Final = {
+    "synthetic": Options("train", held_out=True),  # wording seen in training, questions that no training ever sees
+    "phrasing": Options("eval"),  # templates that no training ever sees
+}
+DEFAULT_SIZE: Final = 500
+EVALUATION_SEED: Final = 1_000_003  # apart from training seeds, which people count from 0
+
+
+def suite(name: str, n: int | None = None, schemas: list[str] | None = None) -> list[Problem]:
+    """Return the problems of a suite, 500 by default, or of a JSONL file (its first n); the same at every call."""
+    if name in SUITES:
+        chosen = select_schemas(schemas or [], load_schemas())
+        return generate_balanced(chosen, n or DEFAULT_SIZE, EVALUATION_SEED, SUITES[name])
+    return read_file(Path(name), n)

@@ -1,0 +1,233 @@
+"""Load a model through mlx-lm, put LoRA on its top layers, and read and write adapters in mlx-lm's format.
+
+Takes `tiny`, a directory or a hub name. Reads safetensors only, and runs no code of a model unless asked to.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import mlx.core as mx
+import mlx.nn as nn
+from mlx.utils import tree_flatten
+from mlx_lm.tokenizer_utils import TokenizerWrapper
+from mlx_lm.tokenizer_utils import load as load_tokenizer
+from mlx_lm.tuner.utils import linear_to_lora_layers, load_adapters
+from mlx_lm.utils import load_model
+
+from mlx_trace.config import Config
+from mlx_trace.errors import UserError
+from mlx_trace.resources import tiny_dir
+
+TINY: Final = "tiny"
+ARCHITECTURES: Final = ("llama", "mistral", "qwen2", "qwen3")  # those whose layers are Llama's shape
+ADAPTER_WEIGHTS: Final = "adapters.safetensors"
+ADAPTER_CONFIG: Final = "adapter_config.json"
+_HUB_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
+_DOWNLOADED: Final = ["*.json", "model*.safetensors", "tokenizer.model", "*.tiktoken", "*.txt", "*.jinja"]
+
+
+@dataclass(frozen=True)
+class Base:
+    """A loaded model: the network, its tokenizer (mlx-lm's wrapper), its config.json, and where it came from."""
+
+    name: str
+    path: Path
+    network: Any
+    tokenizer: Any
+    config: dict[str, Any]
+
+    @property
+    def num_layers(self) -> int:
+        """Return how many transformer blocks the network has."""
+        return len(self.network.layers)
+
+
+def load_base(name: str, trust_remote_code: bool = False) -> Base:
+    """Load a model by name; UserError if there is none, or one that cannot be used, says what to do."""
+    path = locate_model(name)
+    _check_directory(path, trust_remote_code)
+    try:
+        network, config = load_model(path, trust_remote_code=trust_remote_code)
+        tokenizer = _load_tokenizer(path, config)
+    except (ValueError, KeyError, TypeError, RuntimeError, OSError) as error:
+        raise UserError(f"{path}: the model cannot be loaded: {_one_line(error)}") from error
+    return Base(name, path, network, tokenizer, config)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _load_tokenizer(path: Path, config: dict[str, Any]) -> Any:
+    """Load a tokenizer as its tokenizer.json says; the class that is looked up by name changes Llama 2's spaces."""
+    eos = config.get("eos_token_id")
+    eos_ids = set(eos) if isinstance(eos, list) else {eos} if isinstance(eos, int) else None
+    wrapped = load_tokenizer(path, eos_token_ids=eos_ids)
+    if not (path / "tokenizer.json").exists():
+        return wrapped
+    from transformers import PreTrainedTokenizerFast
+
+    exact = PreTrainedTokenizerFast.from_pretrained(path)
+    return TokenizerWrapper(exact, eos_token_ids=set(wrapped.eos_token_ids))
+
+
+def locate_model(name: str) -> Path:
+    """Return the directory of a model, downloading it if it is a hub name that is not in the cache yet."""
+    if name == TINY:
+        return tiny_dir()
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise UserError(f"{name}: a model is a directory, and this is a file")
+    if not _HUB_NAME.fullmatch(name):
+        raise UserError(f"there is no model {name!r}: not '{TINY}', not a directory, and not a hub name (owner/model)")
+    return _download(name)
+
+
+def _download(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=_DOWNLOADED))
+    except GatedRepoError:
+        raise UserError(
+            f"{name} is gated: accept its licence on its hub page, then `hf auth login` (or set HF_TOKEN)"
+        ) from None
+    except RepositoryNotFoundError:
+        raise UserError(
+            f"there is no model {name!r} on the hub, nor a directory of that name here; a private one needs "
+            "`hf auth login` (or HF_TOKEN)"
+        ) from None
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise UserError(
+            f"{name} is not in the local cache and cannot be downloaded ({_one_line(error)[:80]}); go online once, "
+            f"or name a model directory, or use --model {TINY}"
+        ) from None
+
+
+def _check_directory(path: Path, trust_remote_code: bool) -> None:
+    try:
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: not a model directory: it has no config.json") from None
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path}/config.json: cannot be read: {_one_line(error)}") from None
+    architecture = config.get("model_type") if isinstance(config, dict) else None
+    if architecture not in ARCHITECTURES and not trust_remote_code:
+        raise UserError(
+            f"{path}: a model of type {architecture!r}; mlx-trace trains Llama-shaped ones: {', '.join(ARCHITECTURES)}"
+        )
+    if not any(path.glob("model*.safetensors")):
+        raise UserError(f"{path}: no model*.safetensors; other weight formats are not read")
+
+
+def digest(path: Path) -> str:
+    """Return a fingerprint of a model's weights: every file's header, and the first 64 KiB of its tensors."""
+    summary = hashlib.blake2b(digest_size=12)
+    for file in sorted(path.glob("model*.safetensors")):
+        with file.open("rb") as weights:
+            size = int.from_bytes(weights.read(8), "little")
+            summary.update(weights.read(min(size, 1 << 24)))
+            summary.update(weights.read(1 << 16))
+    return summary.hexdigest()
+
+
+def hidden_states(network: Any, ids: mx.array, caches: Any = None) -> mx.array:
+    """Return the last layer's normed states (B, T, D) for ids (B, T)."""
+    return network.model(ids, caches)
+
+
+def head(network: Any, hidden: mx.array) -> mx.array:
+    """Return logits (…, V) for states (…, D): the language-model head by itself, to run where it is needed."""
+    if network.args.tie_word_embeddings:
+        return network.model.embed_tokens.as_linear(hidden)
+    return network.lm_head(hidden)
+
+
+def next_logits(network: Any, ids: mx.array, caches: Any) -> mx.array:
+    """Return the logits (B, V) after the last of ids (B, T), extending the caches."""
+    return head(network, hidden_states(network, ids, caches)[:, -1])
+
+
+# --- adapters --------------------------------------------------------------------------------------------------
+
+
+def attach_adapter(base: Base, config: Config) -> None:
+    """Freeze the network and make its top layers trainable, as `fine_tune_type` says; new LoRA leaves it unchanged."""
+    layers = config.num_layers
+    if layers > base.num_layers:
+        raise UserError(f"num_layers is {layers}, and {base.name} has {base.num_layers} layers")
+    mx.random.seed(config.seed)
+    base.network.freeze()
+    if config.fine_tune_type == "full":
+        for layer in base.network.layers[-max(layers, 0) :]:
+            layer.unfreeze()
+        return
+    try:
+        linear_to_lora_layers(base.network, layers, _lora(config), use_dora=config.fine_tune_type == "dora")
+    except ValueError as error:
+        raise UserError(f"lora_parameters: {_one_line(error)}") from None
+    if not any(True for _ in adapter_weights(base.network)):
+        raise UserError(f"lora_parameters.keys: {config.lora_parameters.keys} name no layers of {base.name}")
+
+
+def _lora(config: Config) -> dict[str, Any]:
+    return config.lora_parameters.model_dump(exclude_none=True)
+
+
+def adapter_weights(network: nn.Module) -> Iterator[tuple[str, mx.array]]:
+    """Yield (name, array) of everything that is trained."""
+    yield from tree_flatten(network.trainable_parameters())
+
+
+def adapter_config(base: Base, config: Config) -> dict[str, Any]:
+    """Return what mlx-lm needs to load the adapter, and which base it belongs to."""
+    return {
+        "model": base.name,
+        "fine_tune_type": config.fine_tune_type,
+        "num_layers": config.num_layers,
+        "lora_parameters": _lora(config),
+        "base_digest": digest(base.path),
+        "prompt": config.prompt.model_dump(),
+    }
+
+
+def read_adapter_config(path: Path) -> dict[str, Any]:
+    """Return a run's adapter_config.json; UserError if the path holds no adapter."""
+    if not path.is_dir():
+        raise UserError(f"{path}: no such adapter directory")
+    for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
+        if not (path / name).is_file():
+            raise UserError(f"{path}: not an adapter: it has no {name}")
+    try:
+        content = json.loads((path / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}/{ADAPTER_CONFIG}: {_one_line(error)}") from None
+    wanted = {"num_layers", "lora_parameters"} - set(content if isinstance(content, dict) else ())
+    if wanted:
+        raise UserError(f"{path}/{ADAPTER_CONFIG}: {' and '.join(sorted(wanted))} missing")
+    return dict(content)
+
+
+def load_adapter(base: Base, path: Path, any_base: bool = False) -> None:
+    """Load a trained adapter into a base; UserError if it was trained on another one, unless `any_base`."""
+    content = read_adapter_config(path)
+    trained_on = content.get("base_digest")
+    if trained_on is not None and trained_on != digest(base.path) and not any_base:
+        raise UserError(
+            f"{path}: this adapter was trained on another base ({content.get('model', 'unknown')}), "
+            f"not on {base.name}; --any-base loads it all the same"
+        )
+    try:
+        load_adapters(base.network, str(path))
+    except (ValueError, KeyError, TypeError, RuntimeError) as error:
+        first, *rest = str(error).splitlines() or [type(error).__name__]
+        raise UserError(f"{path}: this adapter does not fit {base.name}: {first}", *rest) from None
+    base.network.eval()

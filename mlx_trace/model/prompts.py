@@ -1,0 +1,86 @@
+"""Problem → messages → token ids: the one owner of chat templates, for training, rollouts, evaluation and chat.
+
+A prompt ends in an opened fence, and a target is the trace, the closing fence and the end of sequence. Takes a
+tokenizer as mlx-lm wraps it; knows nothing of models or batches.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, Final
+
+from mlx_trace.config import Prompt
+from mlx_trace.errors import UserError
+
+FENCE: Final = "```"
+OPENING: Final = f"{FENCE}yaml\n"
+CLOSING: Final = f"\n{FENCE}"
+DATE: Final = "26 Jul 2024"  # Llama 3's template would insert today's date, so that no two days share a prompt
+
+
+class Prompter:
+    """Turns questions into prompts for one tokenizer. Raises UserError if it cannot serve the wanted template."""
+
+    def __init__(self, tokenizer: Any, prompt: Prompt) -> None:
+        self.tokenizer = tokenizer
+        self.prompt = prompt
+        if prompt.template == "chat" and not getattr(tokenizer, "chat_template", None):
+            raise UserError("the model has no chat template; say prompt.template: raw in the configuration")
+
+    def text(self, question: str) -> str:
+        """Return the prompt as text, up to and with the opened fence."""
+        if self.prompt.template == "raw":
+            system = f"{self.prompt.system}\n\n" if self.prompt.system else ""
+            return f"{system}Question: {question}\n\n{OPENING}"
+        return self._chat(question) + OPENING
+
+    def _chat(self, question: str) -> str:
+        said = [{"role": "user", "content": question}]
+        if self.prompt.system and self._has_system_role:
+            said.insert(0, {"role": "system", "content": self.prompt.system})
+        elif self.prompt.system:
+            said[0]["content"] = f"{self.prompt.system}\n\n{question}"
+        return self._render(said)
+
+    def _render(self, messages: list[dict[str, str]]) -> str:
+        rendered = self.tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True, date_string=DATE, enable_thinking=False
+        )
+        return str(rendered)
+
+    @cached_property
+    def _has_system_role(self) -> bool:
+        """Tell whether the template shows a system turn; some refuse it, some leave it out."""
+        probe = "a probe of the system turn"
+        try:
+            return probe in self._render([{"role": "system", "content": probe}, {"role": "user", "content": "x"}])
+        except Exception:
+            return False
+
+    def ids(self, question: str) -> list[int]:
+        """Return the prompt's token ids."""
+        return self._encode(self.text(question))
+
+    def _encode(self, text: str) -> list[int]:
+        # chat templates write the begin-of-sequence token themselves
+        return list(self.tokenizer.encode(text, add_special_tokens=self.prompt.template == "raw"))
+
+    def example(self, question: str, trace: str) -> tuple[list[int], list[int]]:
+        """Return (prompt ids, target ids) of a training example; together they tokenize as one text does."""
+        prompt = self.ids(question)
+        whole = self._encode(self.text(question) + trace + CLOSING)
+        if whole[: len(prompt)] != prompt:
+            raise UserError(
+                "this tokenizer merges the end of the prompt with the start of the reply; it cannot be used"
+            )
+        return prompt, [*whole[len(prompt) :], self.tokenizer.eos_token_id]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return a reply as text, without special tokens, up to the closing fence if it has one."""
+        text = str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
+        return text.partition(CLOSING)[0]
+
+    @cached_property
+    def stop_ids(self) -> frozenset[int]:
+        """Return the tokens that end a reply: end of sequence, and every token that holds a fence."""
+        vocabulary = self.tokenizer.get_vocab()
+        return frozenset(id_ for piece, id_ in vocabulary.items() if FENCE in piece) | set(self.tokenizer.eos_token_ids)

@@ -1,0 +1,108 @@
+"""Atomic, complete, resumable state: what a run needs to go on to the same bytes as if it had not been stopped.
+
+A checkpoint is a folder `state/<update>`, written under another name, synced, then renamed; the newest complete one
+counts. Knows nothing of models: it stores trees of arrays and a JSON object.
+"""
+
+import errno
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import mlx.core as mx
+
+from mlx_trace.errors import UserError
+
+STATE: Final = "state"
+_KEPT: Final = 2  # the newest checkpoint and the one before it
+_FILES: Final = ("adapter.safetensors", "optimizer.safetensors", "state.json")
+
+Arrays = dict[str, mx.array]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The trained arrays, the optimizer's, and everything else as JSON."""
+
+    adapter: Arrays
+    optimizer: Arrays
+    progress: dict[str, Any]
+
+
+def save(run: Path, number: int, checkpoint: Checkpoint) -> None:
+    """Write checkpoint `number`; a crash or a full disk at any moment leaves the last one as it was."""
+    folder = run / STATE
+    folder.mkdir(parents=True, exist_ok=True)
+    final, temporary = folder / f"{number:07d}", folder / f"{number:07d}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        mx.save_safetensors(str(temporary / _FILES[0]), checkpoint.adapter)
+        mx.save_safetensors(str(temporary / _FILES[1]), checkpoint.optimizer)
+        (temporary / _FILES[2]).write_text(json.dumps(checkpoint.progress), encoding="utf-8")
+        for name in _FILES:
+            _sync(temporary / name)
+        shutil.rmtree(final, ignore_errors=True)
+        temporary.rename(final)
+    except (OSError, RuntimeError) as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        hint = "free some space and continue with --resume" if full else "the last checkpoint is untouched"
+        raise UserError(f"{final}: the checkpoint could not be written: {reason.lower()}; {hint}") from error
+    _sync(folder)
+    for old in _numbers(folder)[:-_KEPT]:
+        shutil.rmtree(folder / f"{old:07d}", ignore_errors=True)
+
+
+def load(run: Path) -> Checkpoint | None:
+    """Return the newest complete checkpoint of a run, None if it has none."""
+    folder = run / STATE
+    for number in reversed(_numbers(folder)):
+        path = folder / f"{number:07d}"
+        if all((path / name).is_file() for name in _FILES):
+            adapter, optimizer = (_read_arrays(path / name) for name in _FILES[:2])
+            return Checkpoint(adapter, optimizer, json.loads((path / _FILES[2]).read_text(encoding="utf-8")))
+    return None
+
+
+def _read_arrays(path: Path) -> Arrays:
+    return dict(mx.load(str(path)))
+
+
+def write_arrays(path: Path, arrays: Arrays) -> None:
+    """Write one safetensors file, whole or not at all."""
+    temporary = path.with_name(f".{path.name.removesuffix('.safetensors')}.tmp.safetensors")
+    mx.save_safetensors(str(temporary), arrays)
+    _sync(temporary)
+    temporary.replace(path)
+
+
+def _numbers(folder: Path) -> list[int]:
+    return sorted(int(path.name) for path in folder.glob("[0-9]*") if path.name.isdigit())
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Hold a run directory for this process; UserError if another one has it."""
+    (run / STATE).mkdir(parents=True, exist_ok=True)
+    with (run / STATE / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"{run}: another process is training in this directory") from None
+        yield

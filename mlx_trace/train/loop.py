@@ -1,0 +1,233 @@
+"""What the trainers share: the run directory, the learning-rate schedule, metrics, checkpoints, stopping, progress.
+
+A trainer supplies phases; a phase does one update at a time and says what it measured. Knows nothing of losses.
+"""
+
+import json
+import math
+import os
+import platform
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final, Protocol
+
+import mlx.core as mx
+import mlx.optimizers as optim
+from mlx.utils import tree_flatten, tree_unflatten
+
+from mlx_trace.config import Config, dump_config, read_yaml, validate_config
+from mlx_trace.errors import UserError
+from mlx_trace.files import read_text, write_atomically
+from mlx_trace.model.base import ADAPTER_CONFIG, ADAPTER_WEIGHTS, Base, adapter_config, adapter_weights
+from mlx_trace.train import checkpoint
+from mlx_trace.train.checkpoint import Checkpoint
+
+CONFIG_FILE: Final = "config.yaml"
+METRICS_FILE: Final = "metrics.jsonl"
+
+Metrics = dict[str, float | int | str]
+
+
+class Interrupted(Exception):
+    """Training was stopped by the user after a finished, saved update."""
+
+
+class Phase(Protocol):
+    """A stage of training, such as SFT: `updates` of them, each deterministic in its index and the state."""
+
+    name: str
+    updates: int
+    optimizer: optim.Optimizer
+
+    def update(self, index: int) -> Metrics:
+        """Do update `index`, counted from 0."""
+
+    def state(self) -> dict[str, Any]:
+        """Return what besides adapter and optimizer the phase carries from update to update."""
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up a state that was returned before."""
+
+
+Report = Callable[[str, int, int, Metrics], None]  # (phase, updates done, updates in all, what was measured)
+
+
+@dataclass
+class Run:
+    """A run directory, open for training: adapter, configuration, metrics and state."""
+
+    config: Config
+    base: Base
+    report: Report
+    after_phase: Callable[[str], None] = lambda _: None  # called with a phase's name once it is done and saved
+    done: int = 0  # updates of all phases so far
+    progress: dict[str, Any] | None = None
+
+    @property
+    def path(self) -> Path:
+        """Return the run's directory."""
+        return self.config.adapter_path
+
+    def train(self, phases: list[Phase], resumed: Checkpoint | None) -> None:
+        """Run the phases in order, from where `resumed` stopped; the adapter in the directory is always whole."""
+        at = self._take_up(phases, resumed)
+        with stopping() as stop:
+            for index, phase in enumerate(phases):
+                if at is not None and index < at["phase"]:
+                    continue
+                start = at["index"] if at is not None and index == at["phase"] else 0
+                self._run_phase(phase, index, start, stop)
+        self._save(phases, len(phases) - 1, phases[-1].updates)
+
+    def _run_phase(self, phase: Phase, number: int, start: int, stop: Callable[[], bool]) -> None:
+        if start == 0 and number > 0:
+            self._write_adapter()  # the adapter as the phase before left it
+        for index in range(start, phase.updates):
+            mx.random.seed(derive(self.config.seed, phase.name, index))
+            began = time.perf_counter()
+            metrics = phase.update(index)
+            self.done += 1
+            measured: Metrics = {
+                "phase": phase.name, "update": index + 1, **metrics,
+                "seconds": round(time.perf_counter() - began, 4), "peak_memory": mx.get_peak_memory(),
+            }  # fmt: skip
+            self._log(measured)
+            self.report(phase.name, index + 1, phase.updates, measured)
+            last = index + 1 == phase.updates
+            if stop() or last or (index + 1) % self.config.save_every == 0:
+                self._save([phase], number, index + 1, phase)
+            if stop() and not last:
+                raise Interrupted
+        self.after_phase(phase.name)
+
+    # --- state -----------------------------------------------------------------------------------------------
+
+    def _take_up(self, phases: list[Phase], resumed: Checkpoint | None) -> dict[str, Any] | None:
+        """Restore adapter, optimizer, phase state and the metrics file as they were at a checkpoint."""
+        if resumed is None:
+            return None
+        at = resumed.progress
+        phase = phases[at["phase"]]
+        self.base.network.load_weights(list(resumed.adapter.items()), strict=False)
+        phase.optimizer.state = tree_unflatten(list(resumed.optimizer.items()))
+        phase.restore(at["state"])
+        self.done = at["done"]
+        metrics = self.path / METRICS_FILE
+        with metrics.open("ab") as file:
+            file.truncate(at["metrics_bytes"])
+        return at
+
+    def _save(self, phases: list[Phase], number: int, index: int, phase: Phase | None = None) -> None:
+        phase = phase or phases[number]
+        metrics = self.path / METRICS_FILE
+        progress = {
+            "phase": number, "index": index, "done": self.done, "state": phase.state(),
+            "metrics_bytes": metrics.stat().st_size if metrics.exists() else 0, "versions": versions(),
+        }  # fmt: skip
+        arrays = dict(tree_flatten(phase.optimizer.state))
+        checkpoint.save(self.path, self.done, Checkpoint(dict(adapter_weights(self.base.network)), arrays, progress))
+        self._write_adapter()
+
+    def _write_adapter(self) -> None:
+        checkpoint.write_arrays(self.path / ADAPTER_WEIGHTS, dict(adapter_weights(self.base.network)))
+
+    def _log(self, metrics: Metrics) -> None:
+        with (self.path / METRICS_FILE).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(metrics) + "\n")
+
+
+def derive(seed: int, phase: str, index: int) -> int:
+    """Return the seed of an update's random stream."""
+    from mlx_trace.seeds import derive_seed
+
+    return derive_seed("update", seed, phase, index)
+
+
+def versions() -> dict[str, str]:
+    """Return what the result depends on besides data and seed."""
+    packages = ("mlx-trace", "mlx", "mlx-lm", "numpy", "transformers")
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": str(mx.default_device()),
+    } | {name: version(name) for name in packages}
+
+
+# --- the run directory -----------------------------------------------------------------------------------------
+
+
+def open_run(base: Base, config: Config) -> None:
+    """Make the run directory of a new run and write what makes it an adapter of its base."""
+    write_atomically(config.adapter_path / CONFIG_FILE, [dump_config(config)])
+    content = json.dumps(adapter_config(base, config), indent=2)
+    write_atomically(config.adapter_path / ADAPTER_CONFIG, [content + "\n"])
+
+
+def check_new(path: Path, overwrite: bool) -> None:
+    """Refuse a directory that already holds something; with `overwrite`, empty it of an earlier run."""
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path}: is a file; adapter_path is a directory")
+    if not path.exists() or not any(path.iterdir()):
+        return
+    if not overwrite:
+        raise UserError(f"{path}: holds a run already; --resume continues it, --overwrite replaces it")
+    known = (CONFIG_FILE, METRICS_FILE, ADAPTER_CONFIG, ADAPTER_WEIGHTS)
+    if not (path / CONFIG_FILE).is_file() and not (path / ADAPTER_CONFIG).is_file():
+        raise UserError(f"{path}: is not a run of mlx-trace, so it is not overwritten")
+    for name in known:
+        (path / name).unlink(missing_ok=True)
+    shutil.rmtree(path / checkpoint.STATE, ignore_errors=True)
+
+
+def read_run_config(path: Path) -> Config:
+    """Return the configuration a run was started with."""
+    file = path / CONFIG_FILE
+    if not file.is_file():
+        raise UserError(f"{path}: no run to resume: it has no {CONFIG_FILE}")
+    content = read_yaml(read_text(file), str(file))
+    if not isinstance(content, dict):
+        raise UserError(f"{file}: not a configuration")
+    return validate_config(content, str(file))
+
+
+# --- schedule and stopping -------------------------------------------------------------------------------------
+
+
+def learning_rate(index: int, updates: int, peak: float, warmup: int, decay: str) -> float:
+    """Return the rate of an update: a linear warm-up, then constant, or down to a tenth by cosine or linearly."""
+    if index < warmup:
+        return peak * (index + 1) / warmup
+    done = (index - warmup) / max(1, updates - warmup)
+    match decay:
+        case "cosine":
+            return peak * (0.1 + 0.45 * (1 + math.cos(math.pi * done)))
+        case "linear":
+            return peak * (1 - 0.9 * done)
+    return peak
+
+
+@contextmanager
+def stopping() -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C (or SIGTERM) into a wish to stop after this update; the second one stops at once."""
+    wished = False
+
+    def wish(number: int, _: FrameType | None) -> None:
+        nonlocal wished
+        if wished:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        wished = True
+
+    before = {number: signal.signal(number, wish) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: wished
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
