@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 
-from mlx_trace.cli.ledger import render_ledger
+from mlx_trace.cli.ledger import print_ledger
 from mlx_trace.cli.options import add_model_options, at_least, load_named
 from mlx_trace.language.syntax import NoTrace, parse
 
@@ -29,8 +29,8 @@ _COMMANDS: Final = {"h": "help", "/help": "help", "help": "help", "?": "help", "
 def add_chat_options(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser)
     parser.add_argument("--max-tokens", type=at_least(1), default=400, metavar="N", help="longest reply")
-    parser.add_argument("--json", action="store_true",
-                        help='print a line {"question", "trace", "kind", "answer", "detail"} for each question')  # fmt: skip
+    line = 'print a line {"question", "trace", "kind", "answer", "detail"} for each question'
+    parser.add_argument("--json", action="store_true", help=line)
 
 
 def run_chat(options: argparse.Namespace) -> int:
@@ -51,7 +51,7 @@ class Chat:
         self, base: "Base", prompter: "Prompter", max_tokens: int, as_json: bool, adapter: Path | None
     ) -> None:
         self.base, self.prompter, self.max_tokens, self.as_json = base, prompter, max_tokens, as_json
-        self.console = Console(highlight=False)
+        self.console = Console(highlight=False, soft_wrap=True)
         self.interactive = sys.stdin.isatty() and not as_json
         self.name = base.name if adapter is None else f"{base.name} with {adapter.name}"
         self.asked = 0
@@ -123,6 +123,6 @@ class Chat:
             cut = " (it was cut off; --max-tokens allows more)" if reply.truncated else ""
             self.console.print(f"no trace: {reply.grade.detail}{cut}", style="bold red", markup=False)
             return
-        self.console.print(render_ledger(trace))
+        print_ledger(self.console, trace)
         if reply.grade.answer is not None:
             self.console.print(f"= {reply.grade.answer}", style="bold green", markup=False)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from mlx_trace.cli.ledger import render_ledger
+from mlx_trace.cli.ledger import print_ledger
 from mlx_trace.cli.options import at_least
 from mlx_trace.cli.train import INTERRUPTED, find_config, progress
 from mlx_trace.config import load_config
@@ -37,7 +37,7 @@ def add_demo_options(parser: argparse.ArgumentParser) -> None:
 
 def run_demo(options: argparse.Namespace) -> int:
     began = time.perf_counter()
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     config = load_config(find_config("tiny"), {"adapter_path": options.adapter_path})
     from mlx_trace.evaluate.suites import suite
     from mlx_trace.model.prompts import Prompter
@@ -55,7 +55,7 @@ def run_demo(options: argparse.Namespace) -> int:
     except Interrupted:
         console.print("stopped; run it again to start over")
         return INTERRUPTED
-    console.print(measured.table())
+    console.print(measured.table(), soft_wrap=False)
     console.print(measured.compare("sft", "rl"))
     measured.show_solved(3)
     console.print(f"The adapter is in {options.adapter_path}. Ask it something: ", end="")
@@ -117,7 +117,7 @@ class _Measurement:
             trace = parse(record.output)
             if not isinstance(trace, NoTrace):
                 self.console.print(f"\n{record.problem.question}", style="bold", markup=False)
-                self.console.print(render_ledger(trace))
+                print_ledger(self.console, trace)
         self.console.print()
 
     def as_json(self) -> dict[str, Any]:

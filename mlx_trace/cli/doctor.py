@@ -39,7 +39,7 @@ def run_doctor(options: argparse.Namespace) -> int:
 
         print(json.dumps({found.name: {"value": found.value, "advice": found.advice or None} for found in findings}))
         return 0
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     for found in findings:
         console.print(f"{'!' if found.advice else '✓'} {found.name:<9} {found.value}", markup=False,
                       style="yellow" if found.advice else "")  # fmt: skip

@@ -93,5 +93,5 @@ def _operand(operand: Operand) -> str:
 
 
 def print_ledger(console: Console, trace: Trace, outcome: Outcome | None = None) -> None:
-    """Print a ledger."""
-    console.print(render_ledger(trace, outcome))
+    """Print a ledger; its columns fit the terminal."""
+    console.print(render_ledger(trace, outcome), soft_wrap=False)

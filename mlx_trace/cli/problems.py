@@ -15,8 +15,8 @@ from mlx_trace.problems.schema import load_schemas, select_schemas
 
 
 def _add_schema_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--schema", action="append", default=[], metavar="NAME",
-                        help="a family: its name, expert/name, or an expert for all of its; may be repeated")  # fmt: skip
+    which = "a family: its name, expert/name, or an expert for all of its; may be repeated"
+    parser.add_argument("--schema", action="append", default=[], metavar="NAME", help=which)
     parser.add_argument("--schemas-dir", type=Path, metavar="DIR", help="families of your own")
     parser.add_argument("--seed", type=at_least(0), default=0, metavar="N", help="default 0")
 

@@ -49,7 +49,7 @@ def _show(text: bytes, graded: Grade) -> None:
 
     from mlx_trace.cli.ledger import print_ledger
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     trace = parse(text)
     if isinstance(trace, NoTrace):
         console.print(f"no trace: {graded.detail}", style="bold red", markup=False)
@@ -72,12 +72,18 @@ def _solve_lines(name: str) -> int:
     return 0
 
 
+class _Numeral(str):
+    """A JSON number as it was written, so that 0.1 is 1/10."""
+
+    __slots__ = ()
+
+
 def _read_line(raw: bytes, where: str) -> tuple[str, Fraction | None, str | None]:
     try:
-        row: Any = json.loads(raw, parse_float=str, parse_int=str)
+        row: Any = json.loads(raw, parse_float=_Numeral, parse_int=_Numeral)
     except (ValueError, RecursionError):
         raise UserError(f"{where}: not a line of JSON") from None
-    if not isinstance(row, dict) or not isinstance(row.get("text"), str):
+    if not isinstance(row, dict) or type(row.get("text")) is not str:
         raise UserError(f'{where}: not an object with "text" (a string), "expected" and "expert" (a string or null)')
     expert = row.get("expert")
     if expert is not None and expert not in EXPECTABLE:

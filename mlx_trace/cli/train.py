@@ -49,7 +49,7 @@ def run_train(options: argparse.Namespace) -> int:
     from mlx_trace.train.loop import Interrupted
     from mlx_trace.train.run import plan, train
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     planned = plan(config)
     console.print(
         f"{config.model}: {config.fine_tune_type} on {config.num_layers} of {planned.base.num_layers} layers; "

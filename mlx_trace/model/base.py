@@ -72,7 +72,7 @@ def _load_tokenizer(path: Path, config: dict[str, Any]) -> Any:
         return wrapped
     from transformers import PreTrainedTokenizerFast
 
-    exact = PreTrainedTokenizerFast.from_pretrained(path)
+    exact = PreTrainedTokenizerFast.from_pretrained(path, clean_up_tokenization_spaces=False)
     return TokenizerWrapper(exact, eos_token_ids=set(wrapped.eos_token_ids))
 
 
@@ -81,9 +81,9 @@ def locate_model(name: str) -> Path:
     if name == TINY:
         return tiny_dir()
     path = Path(name).expanduser()
-    if path.is_dir():
+    if name and path.is_dir():
         return path
-    if path.exists():
+    if name and path.exists():
         raise UserError(f"{name}: a model is a directory, and this is a file")
     if not _HUB_NAME.fullmatch(name):
         raise UserError(f"there is no model {name!r}: not '{TINY}', not a directory, and not a hub name (owner/model)")

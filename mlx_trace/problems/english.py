@@ -27,10 +27,15 @@ def plural(noun: str) -> str:
     return f"{before}{space}{_engine().plural_noun(word)}{of}{rest}"
 
 
+_LEADING_NUMBER: Final = re.compile(r"\$?([0-9][0-9,]{0,14})")
+
+
 @lru_cache(maxsize=8192)
 def article(phrase: str) -> str:
-    """Return the phrase with its indefinite article: an apple, a unit, an 8."""
-    return str(_engine().a(phrase))
+    """Return the phrase with its indefinite article: an apple, a unit, an 8, an $80 coat."""
+    number = _LEADING_NUMBER.match(phrase)
+    spoken = number_words(int(number[1].replace(",", ""))) if number else phrase  # 8 is spoken eight
+    return f"{_engine().a(spoken).split(' ')[0]} {phrase}"
 
 
 @lru_cache(maxsize=1024)
@@ -146,14 +151,9 @@ def _must_be_plural(word: str, nouns: dict[str, str]) -> bool:
     return word in nouns and nouns[word] != word
 
 
-@lru_cache(maxsize=8192)
-def _article_of(word: str) -> str:
-    return str(_engine().a(word)).split(" ")[0]
-
-
 def _right_article(given: str, word: str) -> bool:
-    bare = word.lstrip("$").rstrip(".,")
-    return not bare or _article_of(bare) == given
+    bare = word.rstrip(".,")
+    return not bare or article(bare).split(" ")[0] == given
 
 
 def _wrong_plural(word: str, nouns: dict[str, str]) -> bool:

@@ -198,10 +198,15 @@ def show_quantity(value: Fraction, kind: str, form: str, in_words: bool) -> str:
         return english.fold(value)
     if form == "part":
         return english.part(value)
+    text = _plainly(value, kind, in_words and form != "digits")
+    return english.article(text) if form == "a" else text
+
+
+def _plainly(value: Fraction, kind: str, in_words: bool) -> str:
     if kind == "money":
         return english.money(value)
     if kind == "percent":
         return f"{spell(value)} percent" if in_words else f"{spell(value)}%"
-    words = in_words and form != "digits" and value.denominator == 1 and 0 < value <= 20
-    text = english.number_words(int(value)) if words else f"{int(value):,}" if value.denominator == 1 else spell(value)
-    return english.article(text) if form == "a" else text
+    if value.denominator != 1:
+        return spell(value)
+    return english.number_words(int(value)) if in_words and 0 < value <= 20 else f"{int(value):,}"

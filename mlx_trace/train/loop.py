@@ -26,6 +26,7 @@ from mlx_trace.config import Config, dump_config, read_yaml, validate_config
 from mlx_trace.errors import UserError
 from mlx_trace.files import read_text, write_atomically
 from mlx_trace.model.base import ADAPTER_CONFIG, ADAPTER_WEIGHTS, Base, adapter_config, adapter_weights
+from mlx_trace.seeds import derive_seed
 from mlx_trace.train import checkpoint
 from mlx_trace.train.checkpoint import Checkpoint
 
@@ -68,7 +69,6 @@ class Run:
     report: Report
     after_phase: Callable[[str], None] = lambda _: None  # called with a phase's name once it is done and saved
     done: int = 0  # updates of all phases so far
-    progress: dict[str, Any] | None = None
 
     @property
     def path(self) -> Path:
@@ -84,13 +84,12 @@ class Run:
                     continue
                 start = at["index"] if at is not None and index == at["phase"] else 0
                 self._run_phase(phase, index, start, stop)
-        self._save(phases, len(phases) - 1, phases[-1].updates)
+                if stop() and phase is not phases[-1]:
+                    raise Interrupted
 
     def _run_phase(self, phase: Phase, number: int, start: int, stop: Callable[[], bool]) -> None:
-        if start == 0 and number > 0:
-            self._write_adapter()  # the adapter as the phase before left it
         for index in range(start, phase.updates):
-            mx.random.seed(derive(self.config.seed, phase.name, index))
+            mx.random.seed(derive_seed("update", self.config.seed, phase.name, index))
             began = time.perf_counter()
             metrics = phase.update(index)
             self.done += 1
@@ -100,10 +99,10 @@ class Run:
             }  # fmt: skip
             self._log(measured)
             self.report(phase.name, index + 1, phase.updates, measured)
-            last = index + 1 == phase.updates
-            if stop() or last or (index + 1) % self.config.save_every == 0:
-                self._save([phase], number, index + 1, phase)
-            if stop() and not last:
+            last, stopped = index + 1 == phase.updates, stop()
+            if stopped or last or (index + 1) % self.config.save_every == 0:
+                self._save(phase, number, index + 1)
+            if stopped and not last:
                 raise Interrupted
         self.after_phase(phase.name)
 
@@ -124,8 +123,7 @@ class Run:
             file.truncate(at["metrics_bytes"])
         return at
 
-    def _save(self, phases: list[Phase], number: int, index: int, phase: Phase | None = None) -> None:
-        phase = phase or phases[number]
+    def _save(self, phase: Phase, number: int, index: int) -> None:
         metrics = self.path / METRICS_FILE
         progress = {
             "phase": number, "index": index, "done": self.done, "state": phase.state(),
@@ -133,21 +131,11 @@ class Run:
         }  # fmt: skip
         arrays = dict(tree_flatten(phase.optimizer.state))
         checkpoint.save(self.path, self.done, Checkpoint(dict(adapter_weights(self.base.network)), arrays, progress))
-        self._write_adapter()
-
-    def _write_adapter(self) -> None:
         checkpoint.write_arrays(self.path / ADAPTER_WEIGHTS, dict(adapter_weights(self.base.network)))
 
     def _log(self, metrics: Metrics) -> None:
         with (self.path / METRICS_FILE).open("a", encoding="utf-8") as file:
             file.write(json.dumps(metrics) + "\n")
-
-
-def derive(seed: int, phase: str, index: int) -> int:
-    """Return the seed of an update's random stream."""
-    from mlx_trace.seeds import derive_seed
-
-    return derive_seed("update", seed, phase, index)
 
 
 def versions() -> dict[str, str]:
@@ -164,7 +152,8 @@ def versions() -> dict[str, str]:
 
 
 def open_run(base: Base, config: Config) -> None:
-    """Make the run directory of a new run and write what makes it an adapter of its base."""
+    """Write what makes the directory of a run that starts an adapter of its base."""
+    (config.adapter_path / METRICS_FILE).unlink(missing_ok=True)  # of a run that crashed before its first checkpoint
     write_atomically(config.adapter_path / CONFIG_FILE, [dump_config(config)])
     content = json.dumps(adapter_config(base, config), indent=2)
     write_atomically(config.adapter_path / ADAPTER_CONFIG, [content + "\n"])

@@ -1,0 +1,161 @@
+"""Shared pieces: model directories with random weights, tokenizers of both families, a scripted network."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test reaches the network
+os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+
+import pytest
+from hypothesis import HealthCheck, settings
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+import mlx_trace.model  # before MLX: it loads OpenBLAS where that is wanted
+
+import mlx.core as mx  # isort: skip
+from mlx.utils import tree_flatten
+from mlx_lm.models.llama import Model, ModelArgs
+
+from mlx_trace.config import Prompt
+from mlx_trace.model.base import Base, load_base
+from mlx_trace.model.prompts import Prompter
+from mlx_trace.resources import tiny_dir
+
+settings.register_profile("mlx-trace", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("mlx-trace")
+
+assert mlx_trace.model is not None
+
+LLAMA3_TEMPLATE = (
+    "<|bos|>{% if not date_string is defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}"
+    "{% if messages[0]['role'] == 'system' %}<|head|>system: Today Date: {{ date_string }} "
+    "{{ messages[0]['content'] }}<|end|>{% set messages = messages[1:] %}{% endif %}"
+    "{% for message in messages %}<|head|>{{ message['role'] }}\n\n{{ message['content'] }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|head|>assistant\n\n{% endif %}"
+)
+LLAMA2_TEMPLATE = (
+    "{% for message in messages %}{{ '<|' + message['role'] + '|>\n' + message['content'] + eos_token + '\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+)
+CORPUS = [
+    "expert: arithmetic\ntrace:\n- {op: init, var: eggs, value: 16}\n- {op: query, var: result}\n```",
+    "How many eggs does she have? assistant user system ```yaml",
+] * 8
+
+
+def byte_level_tokenizer() -> Any:
+    """A small tokenizer of Llama 3's family: byte-level BPE, its template inserting a date."""
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(Regex(r" ?\w+| ?[^\s\w]+|\s+"), "isolated"),
+         pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )  # fmt: skip
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=["<|bos|>", "<|end|>", "<|head|>"], show_progress=False,
+                                  initial_alphabet=pre_tokenizers.ByteLevel.alphabet())  # fmt: skip
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<|bos|>", eos_token="<|end|>",
+                                   chat_template=LLAMA3_TEMPLATE, clean_up_tokenization_spaces=False)  # fmt: skip
+
+
+def sentencepiece_tokenizer() -> Any:
+    """A small tokenizer of Llama 2's family: spaces are pieces, one is put before the text, bytes as a fallback."""
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    special = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    trainer = trainers.BpeTrainer(vocab_size=600, special_tokens=special, show_progress=False)
+    tokenizer.train_from_iterator([text.replace(" ", "▁").replace("\n", "") for text in CORPUS], trainer)
+    content = json.loads(tokenizer.to_str())
+    content["added_tokens"] = [token for token in content["added_tokens"] if not token["content"].startswith("<0x")]
+    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(content)), bos_token="<s>",
+                                   eos_token="</s>", unk_token="<unk>", chat_template=LLAMA2_TEMPLATE,
+                                   clean_up_tokenization_spaces=False)  # fmt: skip
+
+
+def write_model(folder: Path, tokenizer: Any, seed: int = 0, **changes: Any) -> Path:
+    """Write a Llama directory with random weights: two layers, width 32, unless changed."""
+    config = {
+        "model_type": "llama", "hidden_size": 32, "num_hidden_layers": 2, "intermediate_size": 64,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "rms_norm_eps": 1e-5, "vocab_size": len(tokenizer),
+        "rope_theta": 10_000.0, "tie_word_embeddings": False, "eos_token_id": tokenizer.eos_token_id,
+    } | changes  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    mx.random.seed(seed)
+    network = Model(ModelArgs.from_dict(config))
+    mx.save_safetensors(str(folder / "model.safetensors"), dict(tree_flatten(network.parameters())))
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Llama's directory, with a byte-level tokenizer."""
+    return write_model(tmp_path_factory.mktemp("random") / "model", byte_level_tokenizer())
+
+
+@pytest.fixture
+def random_base(random_model: Path) -> Base:
+    """The random Llama, loaded afresh."""
+    return load_base(str(random_model))
+
+
+@pytest.fixture
+def prompter(random_base: Base) -> Prompter:
+    """The prompter of the random Llama."""
+    return Prompter(random_base.tokenizer, Prompt())
+
+
+@pytest.fixture
+def tiny() -> Iterator[Path]:
+    """The bundled tiny base's directory."""
+    yield tiny_dir()
+
+
+class ScriptedNetwork:
+    """A network that replies to each prompt with a queued token sequence, through the real cache of the engine.
+
+    It keeps every row's tokens as the cache's keys, so that it sees what a real network would see.
+    """
+
+    def __init__(self, replies: dict[tuple[int, ...], list[int]], vocab_size: int = 50) -> None:
+        self.replies, self.vocab_size = replies, vocab_size
+        self.layers = [object()]
+        self.args = SimpleNamespace(tie_word_embeddings=False)
+        self.passes: list[tuple[int, int]] = []  # the shape (B, T) of every pass
+
+    def model(self, ids: mx.array, caches: Any) -> mx.array:
+        self.passes.append((ids.shape[0], ids.shape[1]))
+        history, _ = caches[0].update_and_fetch(ids[:, None, :, None].astype(mx.float32), ids[:, None, :, None] * 1.0)
+        padding = caches[0].left_padding.tolist()
+        rows = [
+            [int(token) for token in row[pad:]] for row, pad in zip(history[:, 0, :, 0].tolist(), padding, strict=True)
+        ]
+        return mx.array([[self._next(tuple(row))] for row in rows])[..., None]
+
+    def lm_head(self, hidden: mx.array) -> mx.array:
+        return 20.0 * (mx.arange(self.vocab_size) == hidden).astype(mx.float32)
+
+    def _next(self, row: tuple[int, ...]) -> int:
+        for prompt, reply in self.replies.items():
+            if row[: len(prompt)] == prompt:
+                said = len(row) - len(prompt)
+                return reply[said] if said < len(reply) else reply[-1]
+        raise AssertionError(f"no reply is queued for {row}")
+
+
+@pytest.fixture
+def scripted() -> Callable[..., ScriptedNetwork]:
+    """Make a network of queued replies."""
+    return ScriptedNetwork

@@ -1,0 +1,54 @@
+"""Intervals and tests equal published values."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlx_trace.evaluate.stats import Rate, mcnemar, wilson
+
+
+@pytest.mark.parametrize(
+    ("count", "n", "low", "high"),
+    [
+        (81, 263, 0.2553, 0.3662),  # Newcombe (1998), method 3 without continuity correction, his table I
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0000, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+        (8, 30, 0.1418, 0.4445),
+    ],
+)
+def test_wilson_equals_newcombe_s_table(count: int, n: int, low: float, high: float) -> None:
+    assert wilson(count, n) == (pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5))
+
+
+@given(st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_an_interval_holds_its_share_and_stays_in_range(pair: tuple[int, int]) -> None:
+    count, n = pair
+    low, high = wilson(count, n)
+    assert 0 <= low <= count / n + 1e-12
+    assert count / n - 1e-12 <= high <= 1
+    assert wilson(n - count, n) == (pytest.approx(1 - high), pytest.approx(1 - low))
+
+
+def test_nothing_measured_says_nothing() -> None:
+    assert wilson(0, 0) == (0.0, 1.0)
+    assert Rate(0, 0).share == 0.0
+
+
+def test_a_rate_never_stands_bare() -> None:
+    assert str(Rate(8, 30)) == "8/30 = 26.7% [14.2%, 44.4%]"
+
+
+@pytest.mark.parametrize(
+    ("only_first", "only_second", "p"),
+    [(0, 0, 1.0), (0, 5, 0.0625), (1, 9, 0.021484375), (8, 8, 1.0), (5, 15, 0.041389465), (121, 59, 4.434e-06)],
+)  # sums of binomial tails
+def test_mcnemar_is_the_exact_binomial_test(only_first: int, only_second: int, p: float) -> None:
+    first = [True] * only_first + [False] * only_second + [True, False]
+    second = [False] * only_first + [True] * only_second + [True, False]
+    assert mcnemar(first, second) == (only_first, only_second, pytest.approx(p, rel=1e-3))
+
+
+def test_mcnemar_needs_the_same_problems() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        mcnemar([True], [True, False])

@@ -1,0 +1,111 @@
+"""One prompt for training and asking, the same every day, and tokenized as the whole text is."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlx_lm.tokenizer_utils import TokenizerWrapper
+
+from mlx_trace.config import Prompt
+from mlx_trace.errors import UserError
+from mlx_trace.model.base import _load_tokenizer
+from mlx_trace.model.prompts import DATE, Prompter
+from tests.conftest import byte_level_tokenizer, sentencepiece_tokenizer
+
+TRACE = "expert: arithmetic\ntrace:\n- {op: init, var: eggs, value: 16}\n- {op: query, var: eggs}"
+QUESTION = "How many eggs — 80,000 or ½?"
+REAL = os.environ.get("MLX_TRACE_TOKENIZERS")  # a folder of tokenizer folders, such as TinyLlama's
+
+
+def wrap(tokenizer: Any) -> Any:
+    return TokenizerWrapper(tokenizer)
+
+
+def _real() -> list[Any]:
+    folders = sorted(Path(REAL).iterdir()) if REAL else []
+    return [
+        pytest.param(lambda path=path: _load_tokenizer(path, {}), id=path.name) for path in folders if path.is_dir()
+    ]
+
+
+FAMILIES = [
+    pytest.param(lambda: wrap(byte_level_tokenizer()), id="byte-level"),
+    pytest.param(lambda: wrap(sentencepiece_tokenizer()), id="sentencepiece"),
+    *_real(),
+]
+
+
+@pytest.mark.parametrize("make", FAMILIES)
+@pytest.mark.parametrize("template", ["chat", "raw"])
+def test_a_target_follows_its_prompt_as_one_text_would(make: Any, template: Any) -> None:
+    prompter = Prompter(make(), Prompt(template=template))
+    prompt, target = prompter.example(QUESTION, TRACE)
+    assert prompt == prompter.ids(QUESTION)
+    assert target[-1] == prompter.tokenizer.eos_token_id
+    assert prompter.decode(target) == TRACE
+    whole = prompter.tokenizer.decode(prompt + target[:-1], skip_special_tokens=True)
+    assert whole.endswith(f"```yaml\n{TRACE}\n```")
+    assert any(id_ in prompter.stop_ids for id_ in target[-3:-1]), "the closing fence stops a reply"
+
+
+@pytest.mark.parametrize("make", FAMILIES)
+def test_no_piece_of_a_reply_begins_with_a_space_that_was_not_there(make: Any) -> None:
+    prompter = Prompter(make(), Prompt())
+    first = prompter.tokenizer.convert_ids_to_tokens(prompter.example(QUESTION, TRACE)[1])[0]
+    assert not first.startswith(("▁", "Ġ"))
+
+
+def test_the_date_never_changes_a_prompt() -> None:
+    text = Prompter(wrap(byte_level_tokenizer()), Prompt()).text(QUESTION)
+    assert f"Today Date: {DATE}" in text
+
+
+def test_the_question_stands_verbatim_and_the_fence_is_open() -> None:
+    for template in ("chat", "raw"):
+        text = Prompter(wrap(byte_level_tokenizer()), Prompt(template=template)).text(QUESTION)
+        assert QUESTION in text
+        assert text.endswith("```yaml\n")
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ raise_exception('no system role') if messages[0]['role'] == 'system' }}{% for m in messages %}"
+        "[{{ m['role'] }}] {{ m['content'] }}{% endfor %}",
+        "{% for m in messages %}{% if m['role'] == 'user' %}[user] {{ m['content'] }}{% endif %}{% endfor %}",
+    ],
+)
+def test_models_without_a_system_role_get_it_with_the_question(template: str) -> None:
+    tokenizer = byte_level_tokenizer()
+    tokenizer.chat_template = template
+    text = Prompter(wrap(tokenizer), Prompt(system="be brief")).text("How many?")
+    assert text == "[user] be brief\n\nHow many?```yaml\n"
+
+
+def test_thinking_is_switched_off() -> None:
+    tokenizer = byte_level_tokenizer()
+    tokenizer.chat_template = "{{ 'think' if enable_thinking is not defined or enable_thinking else 'plain' }} "
+    assert Prompter(wrap(tokenizer), Prompt()).text("How many?") == "plain ```yaml\n"
+
+
+def test_an_empty_system_prompt_is_left_out() -> None:
+    with_system = Prompter(wrap(byte_level_tokenizer()), Prompt())
+    without = Prompter(wrap(byte_level_tokenizer()), Prompt(system=""))
+    assert "system" in with_system.text("x")
+    assert "system" not in without.text("x")
+    assert Prompter(wrap(byte_level_tokenizer()), Prompt(template="raw", system="")).text("x").startswith("Question")
+
+
+def test_a_model_without_a_template_is_told_what_to_set() -> None:
+    tokenizer = byte_level_tokenizer()
+    tokenizer.chat_template = None
+    with pytest.raises(UserError, match=r"prompt\.template: raw"):
+        Prompter(wrap(tokenizer), Prompt())
+    assert Prompter(wrap(tokenizer), Prompt(template="raw")).ids("x")
+
+
+def test_text_after_the_closing_fence_is_cut() -> None:
+    prompter = Prompter(wrap(byte_level_tokenizer()), Prompt())
+    ids = prompter.tokenizer.encode(f"{TRACE}\n```\nSo the answer", add_special_tokens=False)
+    assert prompter.decode(ids) == TRACE

@@ -1,0 +1,167 @@
+"""Families load whole, or every fault of every file is told at once, with file and field."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlx_trace.errors import UserError
+from mlx_trace.problems.schema import load_schemas, select_schemas
+
+GOOD: dict[str, Any] = {
+    "name": "gift",
+    "description": "What is left after a gift.",
+    "group": "sequential",
+    "quantities": {"start": {"range": [10, 20]}, "given": {"range": [2, 5]}},
+    "slots": {"person": "person", "item": ["toy", "fruit"]},
+    "parts": [
+        {
+            "expert": "arithmetic",
+            "steps": [
+                "{op: init, var: <item:s>, value: <start>}",
+                "{op: compute, compute_op: sub, args: [<item:s>, <given>], var: result}",
+                "{op: query, var: result}",
+            ],
+        }
+    ],
+    "answer": "start - given",
+    "templates": {
+        "train": ["{person} has {start @item} and gives {given} away. How many are left?"] * 1,
+        "eval": ["Of {start @item}, {person} gives {given}. How many {item:s} stay?"],
+    },
+}
+VOCABULARY = {
+    "person": [{"one": "Ann", "pronoun": "she"}, {"one": "Bob", "pronoun": "he"}],
+    "toy": ["kite", {"one": "yo-yo", "many": "yo-yos"}],
+    "fruit": ["plum"],
+}
+
+
+def folder(root: Path, *schemas: dict[str, Any] | str, vocabulary: Any = VOCABULARY) -> Path:
+    (root / "vocab").mkdir(parents=True)
+    (root / "vocab" / "words.json").write_text(json.dumps(vocabulary), encoding="utf-8")
+    (root / "arithmetic").mkdir()
+    for at, schema in enumerate(schemas):
+        name = schema.get("name", "x") if isinstance(schema, dict) else "x"
+        text = json.dumps(schema) if isinstance(schema, dict) else schema
+        file = root / "arithmetic" / f"{name}.json"
+        file = file if not file.exists() else root / "arithmetic" / f"other_{at}.json"
+        file.write_text(text, encoding="utf-8")
+    return root
+
+
+def changed(change: Callable[[dict[str, Any]], object], name: str = "gift") -> dict[str, Any]:
+    schema = json.loads(json.dumps(GOOD)) | {"name": name}
+    change(schema)
+    return schema
+
+
+def test_a_good_schema_loads(tmp_path: Path) -> None:
+    (schema,) = load_schemas(folder(tmp_path, GOOD)).values()
+    assert schema.id == "arithmetic/gift"
+    assert [word.many for word in schema.slots["item"]] == ["kites", "yo-yos", "plums"]
+
+
+def _set(path: str, value: Any) -> Callable[[dict[str, Any]], object]:
+    def change(schema: dict[str, Any]) -> None:
+        *keys, last = path.split(".")
+        inner: Any = schema
+        for key in keys:
+            inner = inner[int(key)] if key.isdigit() else inner[key]
+        inner[int(last) if last.isdigit() else last] = value
+
+    return change
+
+
+BROKEN: list[tuple[Callable[[dict[str, Any]], object], str, str]] = [
+    # (what is broken, the field that is named, a word of the message)
+    (lambda s: s.pop("answer"), "answer", "required"),
+    (_set("colour", "red"), "colour", "Extra"),
+    (_set("group", None), "group", "arithmetic families have a group"),
+    (_set("group", "sideways"), "group", "sequential"),
+    (_set("quantities.start", {"range": [20, 10]}), "quantities.start", "low"),
+    (_set("quantities.start", {"range": [1, 5], "choices": [2]}), "quantities.start", "exactly one"),
+    (_set("quantities.start", {"choices": ["many"]}), "quantities.start.choices.0", "not a number"),
+    (_set("quantities.start", {"derive": "other * 2"}), "quantities.start.derive", "other"),
+    (_set("quantities.item", {"range": [1, 2]}), "slots.item", "quantity too"),
+    (_set("slots.item", "toys"), "slots.item", "toys"),
+    (_set("where", ["start"]), "where.0", "not a condition"),
+    (_set("where", ["start > gone"]), "where.0", "gone"),
+    (_set("answer", "start - gone"), "answer", "gone"),
+    (_set("answer", "start > given"), "answer", "condition"),
+    (_set("parts.0.expert", "wizardry"), "parts.0.expert", "entity_track"),
+    (_set("parts.0.steps.0", "{op: init, var: a, value: <gone>}"), "parts", "gone"),
+    (_set("parts.0.steps.0", "{op: fly, var: a}"), "parts.0.steps.0", "no op"),
+    (_set("parts.0.steps.2", "{op: query, var: result"), "parts", "YAML"),
+    (_set("templates.train", []), "templates.train", "at least 1"),
+    (_set("templates.train.0", "{person has {start @item} and {given}."), "templates.train.0", "placeholder"),
+    (_set("templates.train.0", "{person} has {start @item}[ or so and {given}."), "templates.train.0", "not closed"),
+    (_set("templates.train.0", "{person} has {start @item}."), "templates.train.0", "given"),
+    (_set("templates.train.0", "{person} gives {given} of {start @gone}: {item:s}."), "templates.train.0", "gone"),
+    (_set("templates.train.0", "{start:sideways} {given} {item}"), "templates.train.0", "sideways"),
+    (_set("templates.train.0", "{item:they} {start} {given}"), "templates.train.0", "pronouns"),
+    (_set("templates.train.0", "Twice {person} had {start @item} and {given}."), "templates.train.0", "fixed number"),
+    (_set("templates.train.0", "{start} [{given}|no] {item}"), "templates.train.0", "does not always state given"),
+    (_set("templates.train.0", "{start} and {given}."), "templates.train.0", "does not always name item"),
+]
+
+
+def test_a_directory_of_broken_schemas_reports_every_one(tmp_path: Path) -> None:
+    schemas = [changed(change, f"broken_{at:02}") for at, (change, _, _) in enumerate(BROKEN)]
+    with pytest.raises(UserError) as error:
+        load_schemas(folder(tmp_path, *schemas))
+    for at, (_, field, word) in enumerate(BROKEN):
+        about = [fault for fault in error.value.faults if fault.startswith(f"arithmetic/broken_{at:02}.json: ")]
+        assert about, f"broken_{at:02} is not reported"
+        assert any(fault.split(": ")[1] == field and word in fault for fault in about), (field, word, about)
+    assert len(error.value.lines()) == 11  # ten, and how many more
+
+
+@pytest.mark.parametrize("text", ["{half", "[]", '{"name": "a", "name": "b"}', "\u0000"])
+def test_files_that_are_not_one_json_object_are_named(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UserError, match=r"arithmetic/x\.json"):
+        load_schemas(folder(tmp_path, text))
+
+
+def test_a_file_belongs_in_its_experts_folder_under_its_name(tmp_path: Path) -> None:
+    root = folder(tmp_path, GOOD)
+    (root / "arithmetic" / "gift.json").rename(root / "arithmetic" / "present.json")
+    with pytest.raises(UserError, match="belongs in arithmetic/gift"):
+        load_schemas(root)
+
+
+@pytest.mark.parametrize(
+    "vocabulary",
+    [{"person": [5]}, {"person": [{"one": "Ann", "pronoun": "they"}]}, {"person": ["a", "a"]}, {"person": [""]}],
+)
+def test_a_broken_vocabulary_is_reported(tmp_path: Path, vocabulary: Any) -> None:
+    with pytest.raises(UserError, match=r"vocab/words\.json: person"):
+        load_schemas(folder(tmp_path, GOOD, vocabulary=vocabulary))
+
+
+def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no schemas"):
+        load_schemas(tmp_path)
+
+
+def test_families_are_chosen_by_name_id_or_expert() -> None:
+    schemas = load_schemas()
+    assert [schema.id for schema in select_schemas(["price_chain"], schemas)] == ["arithmetic/price_chain"]
+    assert [schema.id for schema in select_schemas(["consume_then_sell"], schemas)] == [
+        "arithmetic/consume_then_sell", "composition/consume_then_sell"]  # fmt: skip
+    assert {schema.expert for schema in select_schemas(["percentage"], schemas)} == {"percentage"}
+    assert select_schemas([], schemas) == list(schemas.values())
+    with pytest.raises(UserError, match="nonsense"):
+        select_schemas(["nonsense", "price_chain"], schemas)
+
+
+def test_the_bundled_families_cover_every_expert() -> None:
+    schemas = load_schemas().values()
+    singles = [schema for schema in schemas if schema.expert != "composition"]
+    assert len(singles) >= 20
+    assert len(schemas) - len(singles) >= 4
+    assert {schema.expert for schema in singles} == {
+        "entity_track", "arithmetic", "rate_equation", "comparison", "percentage"}  # fmt: skip
+    assert all(len(schema.templates["train"]) >= 3 and len(schema.templates["eval"]) >= 1 for schema in schemas)

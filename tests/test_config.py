@@ -1,0 +1,95 @@
+"""Configurations resolve to one thing, say what is wrong with them, and come back from disk as they were."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mlx_trace.cli.train import config_keys, find_config
+from mlx_trace.config import Config, FileSource, SyntheticSource, dump_config, load_config, read_yaml, validate_config
+from mlx_trace.errors import UserError
+from mlx_trace.resources import configs_dir
+
+BUNDLED = sorted(configs_dir().glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", BUNDLED, ids=lambda path: path.stem)
+def test_bundled_configurations_are_valid_and_leave_room_for_rl(path: Path) -> None:
+    config = load_config(path, {})
+    assert config.reinforce.max_tokens < config.max_seq_length
+    assert config.adapter_path.parent == Path("adapters")
+
+
+def test_the_five_bundled_models_are_there() -> None:
+    assert {path.stem for path in BUNDLED} >= {"tiny", "tinyllama", "llama32-1b", "llama32-3b", "smollm2"}
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny.yaml", "configs/tiny.yaml"])
+def test_a_bundled_configuration_is_found_by_name_anywhere(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_config(name) == configs_dir() / "tiny.yaml"
+    with pytest.raises(UserError, match="bundled configurations are"):
+        find_config("elsewhere/tiny.yaml")
+    (tmp_path / "tiny.yaml").write_text("seed: 9", encoding="utf-8")
+    assert find_config("tiny.yaml") == Path("tiny.yaml")
+
+
+def test_flags_override_the_file_and_reach_into_sections(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("batch_size: 2\nreinforce: {iters: 3, group_size: 4}\n", encoding="utf-8")
+    config = load_config(tmp_path / "c.yaml", {"batch_size": 5, "reinforce.iters": 7, "lora_parameters.rank": 2})
+    assert (config.batch_size, config.reinforce.iters, config.reinforce.group_size) == (5, 7, 4)
+    assert config.lora_parameters.rank == 2
+
+
+def test_sources_are_told_apart() -> None:
+    content = {"data": [{"source": "synthetic", "n": 5}, {"source": "file", "path": "x.jsonl"}]}
+    first, second = validate_config(content, "here").data
+    assert isinstance(first, SyntheticSource)
+    assert isinstance(second, FileSource)
+
+
+def test_the_resolved_configuration_comes_back_as_it_was(tmp_path: Path) -> None:
+    content = {
+        "learning_rate": 1e-5,
+        "seed": 3,
+        "data": [{"source": "file", "path": "x.jsonl"}],
+        "prompt": {"system": "a: b"},
+    }
+    config = validate_config(content, "here")
+    (tmp_path / "config.yaml").write_text(dump_config(config), encoding="utf-8")
+    assert load_config(tmp_path / "config.yaml", {}) == config
+
+
+@pytest.mark.parametrize("text", ["1e-5", "1.0e-5", "0.00001"])
+def test_small_learning_rates_are_numbers_however_they_are_written(text: str) -> None:
+    assert validate_config({"learning_rate": read_yaml(text, "flag")}, "here").learning_rate == 1e-5
+
+
+def test_faults_name_the_flag_or_the_file_and_what_is_allowed() -> None:
+    overrides = {"batch_size": 0}
+    content = {
+        "batch_size": 0,
+        "colour": 1,
+        "reinforce": {"itres": 1},
+        "data": [{"source": "synthetic", "n": 1, "m": 2}],
+    }
+    with pytest.raises(UserError) as error:
+        validate_config(content, "c.yaml", overrides)
+    faults = dict(fault.split(": ", 1) for fault in error.value.faults if fault.startswith("--"))
+    assert "greater than or equal to 1" in faults["--batch-size"]
+    text = "\n".join(error.value.faults)
+    assert "c.yaml: colour: there is no such key; those here are model" in text
+    assert "reinforce.itres: there is no such key; those here are iters" in text
+    assert "data.0.m: there is no such key; those here are" in text
+
+
+def test_every_key_is_a_flag_and_the_shared_loader_is_left_alone() -> None:
+    keys = dict(config_keys(Config))
+    assert {"model", "learning_rate", "lora_parameters.rank", "reinforce.iters", "reinforce.rewards.correct"} <= set(
+        keys
+    )
+    assert keys["reinforce.baseline"] == '"leave_one_out"'
+    assert yaml.safe_load("a: 1\na: 2") == {"a": 2}
+    assert yaml.safe_load("1e-5") == "1e-5"

@@ -1,0 +1,80 @@
+"""A module imports only what stands above it: the order of DESIGN, walked through every import there is."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import mlx_trace
+
+PACKAGE = Path(mlx_trace.__file__).parent
+
+# From the ground up. A folder's entries are in order too; cli may import anything but its own siblings' commands.
+ORDER = """
+errors resources files seeds blas config
+language.numbers language.steps language.experts language.syntax language.solver language.grade
+problems.problem problems.english problems.expression problems.template problems.schema problems.generator
+problems.gsm8k problems.audit problems.mixture
+model.base model.prompts
+decode.engine
+evaluate.stats evaluate.suites evaluate.evaluate
+train.advantages train.checkpoint train.loop train.sft train.reinforce train.run
+train.tiny_text train.tiny_init train.tiny_base
+fuse chat
+cli.options cli.ledger cli.solve cli.problems cli.train cli.evaluate cli.fuse cli.chat cli.demo cli.tiny cli.doctor
+cli.main __main__
+""".split()
+PURE = ("language", "problems")  # these import no MLX, and nothing that does
+
+
+def modules() -> list[str]:
+    found = [path.relative_to(PACKAGE).with_suffix("") for path in PACKAGE.rglob("*.py")]
+    return sorted(".".join(path.parts) for path in found if path.name != "__init__")
+
+
+def imports(module: str) -> set[str]:
+    """Return the full names of what a module imports, at whatever depth in it."""
+    tree = ast.parse((PACKAGE / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8"))
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} imports relatively"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module or ""}
+    return found
+
+
+def own(module: str) -> set[str]:
+    """Return which modules of the package a module imports."""
+    inside = {name.removeprefix("mlx_trace.") for name in imports(module) if name.startswith("mlx_trace.")}
+    return {name for name in inside if name in ORDER}
+
+
+def test_every_module_has_its_place_in_the_order() -> None:
+    assert sorted(ORDER) == modules()
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_a_module_imports_only_what_stands_above_it(module: str) -> None:
+    above = set(ORDER[: ORDER.index(module)])
+    assert own(module) <= above, f"{module} imports {own(module) - above} from below it"
+
+
+@pytest.mark.parametrize("module", [name for name in ORDER if name.startswith(PURE)])
+def test_language_and_problems_import_no_mlx(module: str) -> None:
+    reached, waiting = set(), {module}
+    while waiting:
+        name = waiting.pop()
+        reached.add(name)
+        waiting |= own(name) - reached
+    outside = {name for one in reached for name in imports(one)}
+    assert not {name for name in outside if name.split(".")[0] in ("mlx", "mlx_lm", "transformers")}
+
+
+def test_the_command_line_starts_without_mlx() -> None:
+    for module in ("cli.main", "cli.options", "cli.solve", "cli.problems"):
+        tree = ast.parse((PACKAGE / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8"))
+        top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+        names = {getattr(node, "module", None) or node.names[0].name for node in top}
+        assert not {name for name in names if name.startswith(("mlx.", "mlx_lm", "mlx_trace.model", "mlx_trace.train"))}

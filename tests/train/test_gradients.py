@@ -1,0 +1,133 @@
+"""Each property of the two losses: what changes the gradient, what must not, and what equals what."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlx_trace.config import Config
+from mlx_trace.decode.engine import Episode, sample
+from mlx_trace.model.base import Base, attach_adapter
+from mlx_trace.train import reinforce, sft
+from mlx_trace.train.sft import Example, make_batch, sft_loss, target_logprobs
+
+import mlx.core as mx  # isort: skip
+import mlx.nn as nn
+from mlx.utils import tree_flatten
+
+ROWS = [Example([5, 6, 7, 8], [9, 10, 2]), Example([11, 12], [13, 14, 15, 16, 17, 2]), Example([20], [21, 2])]
+CONFIG = Config.model_validate({"num_layers": 2, "lora_parameters": {"rank": 4, "scale": 2.0}})
+
+
+@pytest.fixture
+def network(random_base: Base) -> Any:
+    """A random network whose adapter has moved away from zero, so that all of its gradients count."""
+    attach_adapter(random_base, CONFIG)
+    mx.random.seed(1)
+    moved = [(name, value + 0.05 * mx.random.normal(value.shape)) for name, value in
+             tree_flatten(random_base.network.trainable_parameters())]  # fmt: skip
+    random_base.network.load_weights(moved, strict=False)
+    return random_base.network
+
+
+def gradient(network: Any, loss: Any, *args: Any) -> np.ndarray:
+    _, grads = nn.value_and_grad(network, loss)(network, *args)
+    return np.concatenate([np.array(value).ravel() for _, value in tree_flatten(grads)])
+
+
+def rl_gradient(
+    network: Any, rows: list[Example], advantages: list[float], divisor: int, temperature: float = 1.0
+) -> Any:
+    pairs = [(Episode(0, row.prompt, row.target, [0.0] * len(row.target)), advantage)
+             for row, advantage in zip(rows, advantages, strict=True)]  # fmt: skip
+    loss = lambda *args: reinforce._loss(*args)[0]  # noqa: E731
+    return gradient(network, loss, *reinforce._arrays(pairs), divisor, temperature)
+
+
+def close(one: np.ndarray, other: np.ndarray, tolerance: float = 1e-5) -> bool:
+    return bool(np.abs(one - other).max() <= tolerance * max(1.0, float(np.abs(other).max())))
+
+
+def test_the_loss_is_the_mean_over_target_tokens_alone(network: Any) -> None:
+    total = count = 0.0
+    for row in ROWS:
+        logits = network(mx.array([row.prompt + row.target]))[0].astype(mx.float32)
+        logprobs = np.array(logits - mx.logsumexp(logits, axis=-1, keepdims=True))
+        for at, token in enumerate(row.target):
+            total -= logprobs[len(row.prompt) + at - 1, token]
+            count += 1
+    assert sft_loss(network, make_batch(ROWS)).item() == pytest.approx(total / count, rel=1e-5)
+
+
+def test_padding_and_company_change_nothing(network: Any) -> None:
+    long = Example([5] * 60, [6] * 30)
+    alone = target_logprobs(network, make_batch([ROWS[0]]))[:3]
+    beside = target_logprobs(network, make_batch([ROWS[0], long]))[:3]
+    assert np.abs(np.array(alone - beside)).max() < 1e-5
+
+
+def test_the_gradient_of_a_batch_is_that_of_its_rows(network: Any) -> None:
+    whole = gradient(network, sft_loss, make_batch(ROWS))
+    counts = [len(row.target) for row in ROWS]
+    parts = [gradient(network, sft_loss, make_batch([row])) * count for row, count in zip(ROWS, counts, strict=True)]
+    assert close(sum(parts) / sum(counts), whole)
+
+
+def test_reinforce_with_advantage_one_on_gold_is_sft(network: Any) -> None:
+    divisor = sum(len(row.target) for row in ROWS)
+    assert close(rl_gradient(network, ROWS, [1.0] * 3, divisor), gradient(network, sft_loss, make_batch(ROWS)))
+
+
+def test_zero_advantage_gives_zero_gradient(network: Any) -> None:
+    assert np.abs(rl_gradient(network, ROWS, [0.0] * 3, 11)).max() == 0
+
+
+def test_advantages_weigh_their_own_samples(network: Any) -> None:
+    first = rl_gradient(network, ROWS[:1], [1.0], 11)
+    second = rl_gradient(network, ROWS[1:2], [1.0], 11)
+    assert close(rl_gradient(network, ROWS[:2], [0.7, -0.3], 11), 0.7 * first - 0.3 * second)
+
+
+def test_the_prompt_changes_the_gradient(network: Any) -> None:
+    other = [Example([33, 34, 35, 36], ROWS[0].target)]
+    assert not close(gradient(network, sft_loss, make_batch(other)), gradient(network, sft_loss, make_batch(ROWS[:1])))
+    assert not close(rl_gradient(network, other, [1.0], 3), rl_gradient(network, ROWS[:1], [1.0], 3))
+
+
+def test_a_nan_in_padding_reaches_nothing(network: Any) -> None:
+    batch = make_batch(ROWS)
+    advantages = mx.array([1.0] * batch.num_targets + [float("nan")] * (batch.targets.size - batch.num_targets))
+    loss, gap = reinforce._loss(network, batch, advantages, mx.zeros(advantages.shape), 11, 1.0)
+    assert np.isfinite(loss.item())
+    assert np.isfinite(gap.item())
+
+
+@pytest.mark.parametrize("temperature", [0.7, 1.0, 1.5])
+def test_training_sees_the_log_probabilities_that_sampling_saw(network: Any, temperature: float) -> None:
+    network.eval()
+    episodes = sample(network, [[5, 6, 7], [9]], {2}, 20, num_samples=3, temperature=temperature, seed=4)
+    pairs = [(episode, 1.0) for episode in episodes]
+    _, gap = reinforce._loss(network, *reinforce._arrays(pairs), 1, temperature)
+    assert gap.item() < 1e-4
+
+
+def test_micro_batches_hold_every_sample_once_and_never_too_many_tokens() -> None:
+    lengths = [3, 50, 700, 2000, 2000, 4000, 9000]
+    pairs = [(Episode(n, [1], [2] * (length - 1)), 1.0) for n, length in enumerate(lengths)]
+    batches = reinforce._micro_batches(pairs)
+    assert [pair for batch in batches for pair in batch] == pairs
+    for batch in batches:
+        longest = max(len(episode.ids) + 1 for episode, _ in batch)
+        assert len(batch) == 1 or len(batch) * longest <= reinforce._MICRO_TOKENS
+
+
+def test_every_example_is_in_an_epoch_once_whatever_its_length() -> None:
+    lengths = [7 * n % 83 + 3 for n in range(101)]
+    for epoch in range(3):
+        batches = sft.batch_order(lengths, 8, seed=5, epoch=epoch)
+        assert sorted(at for batch in batches for at in batch) == list(range(101))
+        assert max(map(len, batches)) == 8
+    assert sft.batch_order(lengths, 8, 5, 0) == sft.batch_order(lengths, 8, 5, 0)
+    assert sft.batch_order(lengths, 8, 5, 0) != sft.batch_order(lengths, 8, 5, 1)
+    spread = [max(lengths[at] for at in batch) - min(lengths[at] for at in batch) for batch in batches]
+    assert np.mean(spread) < 30, "batches hold examples of like length"

@@ -1,0 +1,242 @@
+"""A run trains, stops, goes on to the same bytes, and never leaves a broken or foreign directory behind."""
+
+import errno
+import json
+import os
+import signal
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlx_trace.config import Config
+from mlx_trace.errors import UserError
+from mlx_trace.train import checkpoint
+from mlx_trace.train.loop import Interrupted, Metrics, learning_rate, read_run_config
+from mlx_trace.train.run import plan, train
+
+import mlx.core as mx  # isort: skip
+
+
+def config(model: Path, run: Path, **changes: Any) -> Config:
+    content: dict[str, Any] = {
+        "model": str(model), "adapter_path": str(run), "num_layers": 2, "lora_parameters": {"rank": 4, "scale": 2.0},
+        "data": [{"source": "synthetic", "n": 24, "schemas": ["rate_equation"]}], "batch_size": 4, "learning_rate": 1e-3,
+        "max_seq_length": 2048, "save_every": 2, "warmup": 2, "lr_decay": "cosine",
+        "reinforce": {"iters": 3, "batch_size": 2, "group_size": 2, "max_tokens": 12, "baseline": "ema"},
+    }  # fmt: skip
+    for key, value in changes.items():
+        content[key] = value
+    return Config.model_validate(content)
+
+
+def run(settings: Config, resume: bool = False, stop_at: int | None = None, **options: Any) -> list[Metrics]:
+    """Train; with `stop_at`, press Ctrl-C during that update."""
+    seen: list[Metrics] = []
+
+    def report(phase: str, done: int, updates: int, metrics: Metrics) -> None:
+        seen.append(metrics)
+        if len(seen) == stop_at:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    train(plan(settings), report, resume, **options)
+    return seen
+
+
+def adapter(path: Path) -> bytes:
+    return (path / "adapters.safetensors").read_bytes()
+
+
+def metrics(path: Path) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    timed = {"seconds", "peak_memory", "rollout_tokens_per_second", "learn_tokens_per_second"}
+    return [{key: value for key, value in row.items() if key not in timed} for row in rows]
+
+
+def test_a_run_moves_lora_b_and_leaves_a_whole_directory(random_model: Path, tmp_path: Path) -> None:
+    seen = run(config(random_model, tmp_path / "run"))
+    assert [row["phase"] for row in seen] == ["sft"] * 6 + ["rl"] * 3
+    weights = mx.load(str(tmp_path / "run" / "adapters.safetensors"))
+    moved = [name for name, value in weights.items() if name.endswith("lora_b") and mx.abs(value).max().item() > 0]
+    assert len(moved) == len([name for name in weights if name.endswith("lora_b")]) > 0
+    assert {"adapters.safetensors", "adapter_config.json", "config.yaml", "metrics.jsonl", "state"} == {
+        path.name for path in (tmp_path / "run").iterdir()}  # fmt: skip
+    assert read_run_config(tmp_path / "run") == config(random_model, tmp_path / "run")
+    assert float(seen[0]["loss"]) > float(seen[5]["loss"])
+
+
+@pytest.mark.parametrize("stop_at", [1, 3, 5, 6, 7, 8])
+@pytest.mark.parametrize("baseline", ["ema", "leave_one_out"])
+def test_stopped_and_resumed_ends_with_the_same_bytes(
+    random_model: Path, tmp_path: Path, stop_at: int, baseline: str
+) -> None:
+    rl = {"iters": 3, "batch_size": 2, "group_size": 2, "max_tokens": 12, "baseline": baseline}
+    whole, stopped = (config(random_model, tmp_path / name, reinforce=rl) for name in ("whole", "stopped"))
+    run(whole)
+    with pytest.raises(Interrupted):
+        run(stopped, stop_at=stop_at)
+    run(stopped, resume=True)
+    assert adapter(tmp_path / "stopped") == adapter(tmp_path / "whole")
+    assert metrics(tmp_path / "stopped") == metrics(tmp_path / "whole")
+
+
+def test_stopped_many_times(random_model: Path, tmp_path: Path) -> None:
+    whole, stopped = config(random_model, tmp_path / "whole"), config(random_model, tmp_path / "stopped")
+    run(whole)
+    for number in range(8):
+        with pytest.raises(Interrupted):
+            run(stopped, resume=number > 0, stop_at=1)
+    run(stopped, resume=True)
+    assert adapter(tmp_path / "stopped") == adapter(tmp_path / "whole")
+
+
+def test_a_crash_after_the_last_checkpoint_repeats_what_was_lost(random_model: Path, tmp_path: Path) -> None:
+    whole, crashed = config(random_model, tmp_path / "whole"), config(random_model, tmp_path / "crashed")
+    run(whole)
+
+    def crash(phase: str, done: int, updates: int, measured: Metrics) -> None:
+        if (phase, done) == ("sft", 5):
+            raise RuntimeError("the power went")
+
+    with pytest.raises(RuntimeError):
+        train(plan(crashed), crash)
+    assert len(metrics(tmp_path / "crashed")) == 5
+    run(crashed, resume=True)
+    assert adapter(tmp_path / "crashed") == adapter(tmp_path / "whole")
+    assert metrics(tmp_path / "crashed") == metrics(tmp_path / "whole")
+
+
+def test_a_crash_before_the_first_checkpoint_starts_over(random_model: Path, tmp_path: Path) -> None:
+    whole, crashed = config(random_model, tmp_path / "whole"), config(random_model, tmp_path / "crashed")
+    run(whole)
+
+    def crash(*_: Any) -> None:
+        raise RuntimeError("the power went")
+
+    with pytest.raises(RuntimeError):
+        train(plan(crashed), crash)
+    run(crashed, resume=True)
+    assert metrics(tmp_path / "crashed") == metrics(tmp_path / "whole")
+
+
+def test_resuming_a_finished_run_changes_nothing(random_model: Path, tmp_path: Path) -> None:
+    settings = config(random_model, tmp_path / "run")
+    run(settings)
+    before = adapter(tmp_path / "run"), metrics(tmp_path / "run")
+    assert run(settings, resume=True) == []
+    assert (adapter(tmp_path / "run"), metrics(tmp_path / "run")) == before
+
+
+def test_a_full_disk_loses_nothing(random_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, full = config(random_model, tmp_path / "whole"), config(random_model, tmp_path / "full")
+    run(whole)
+    saves = 0
+
+    def failing(path: str, arrays: dict[str, mx.array], **options: Any) -> None:
+        nonlocal saves
+        saves += 1
+        if saves > 4:
+            Path(path).write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        original(path, arrays, **options)
+
+    original = mx.save_safetensors
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint.mx, "save_safetensors", failing)
+        with pytest.raises(UserError, match="no space left"):
+            run(full)
+    run(full, resume=True)
+    assert adapter(tmp_path / "full") == adapter(tmp_path / "whole")
+    assert not list((tmp_path / "full" / "state").glob("*.tmp"))
+
+
+def test_an_existing_run_is_kept_unless_replacing_it_is_asked_for(random_model: Path, tmp_path: Path) -> None:
+    settings = config(random_model, tmp_path / "run", reinforce={"iters": 0})
+    run(settings)
+    before = adapter(tmp_path / "run")
+    with pytest.raises(UserError, match="--resume continues it"):
+        run(settings)
+    assert adapter(tmp_path / "run") == before
+    run(settings, overwrite=True)
+    assert adapter(tmp_path / "run") == before
+
+
+def test_a_directory_that_is_no_run_is_never_overwritten(random_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("years of work", encoding="utf-8")
+    for overwrite in (False, True):
+        with pytest.raises(UserError):
+            run(config(random_model, tmp_path / "thesis"), overwrite=overwrite)
+    assert [path.name for path in (tmp_path / "thesis").iterdir()] == ["chapter.tex"]
+
+
+def test_two_processes_never_share_a_run(random_model: Path, tmp_path: Path) -> None:
+    with checkpoint.locked(tmp_path / "run"), pytest.raises(UserError, match="another process"):
+        train(plan(config(random_model, tmp_path / "run")), lambda *_: None, resume=True)
+
+
+@pytest.mark.parametrize("kind", ["dora", "full"])
+def test_other_ways_of_fine_tuning_train_and_resume(random_model: Path, tmp_path: Path, kind: str) -> None:
+    whole, stopped = (config(random_model, tmp_path / name, fine_tune_type=kind) for name in ("whole", "stopped"))
+    run(whole)
+    with pytest.raises(Interrupted):
+        run(stopped, stop_at=4)
+    run(stopped, resume=True)
+    assert adapter(tmp_path / "stopped") == adapter(tmp_path / "whole")
+
+
+def test_examples_that_do_not_fit_are_listed_and_none_is_cut(random_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as error:
+        plan(config(random_model, tmp_path / "run", max_seq_length=300))
+    assert "24 of 24 examples are longer than max_seq_length (300 tokens)" in error.value.faults[0]
+    lengths = [int(fault.split()[0]) for fault in error.value.faults[1:]]
+    assert len(lengths) == 24
+    assert lengths == sorted(lengths, reverse=True)
+
+
+def test_prompts_that_leave_no_room_for_a_reply_are_listed(random_model: Path, tmp_path: Path) -> None:
+    rl = {"iters": 1, "batch_size": 2, "group_size": 2, "max_tokens": 2000}
+    with pytest.raises(UserError, match=r"leave no room for reinforce\.max_tokens"):
+        plan(config(random_model, tmp_path / "run", reinforce=rl))
+
+
+def test_rl_needs_no_gold_traces(random_model: Path, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps({"question": f"She has {n},000 — ½ of it? $5 or 20%", "answer": f"x\n#### {n}"}) + "\n"
+                            for n in range(5)), encoding="utf-8")  # fmt: skip
+    data = [{"source": "file", "path": str(rows)}]
+    settings = config(random_model, tmp_path / "run", data=data, epochs=0)
+    seen = run(settings)
+    assert [row["phase"] for row in seen] == ["rl"] * 3
+    assert all(0 <= float(row["reward"]) <= 1 for row in seen)
+    with pytest.raises(UserError, match="none of the problems has a gold trace"):
+        plan(config(random_model, tmp_path / "other", data=data))
+
+
+def test_nothing_to_train_is_an_error(random_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nothing to train"):
+        plan(config(random_model, tmp_path / "run", epochs=0, reinforce={"iters": 0}))
+
+
+def test_too_many_layers_and_unknown_keys_of_layers_are_told(random_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="num_layers is 9"):
+        plan(config(random_model, tmp_path / "run", num_layers=9))
+    with pytest.raises(UserError, match=r"lora_parameters\.keys"):
+        plan(config(random_model, tmp_path / "run", lora_parameters={"keys": ["nothing.here"]}))
+
+
+def test_only_the_top_layers_are_trained(random_model: Path, tmp_path: Path) -> None:
+    run(config(random_model, tmp_path / "run", num_layers=1, reinforce={"iters": 0}))
+    weights = mx.load(str(tmp_path / "run" / "adapters.safetensors"))
+    assert {name.split(".")[2] for name in weights} == {"1"}
+
+
+@pytest.mark.parametrize("decay", ["none", "cosine", "linear"])
+def test_the_schedule_warms_up_and_never_falls_below_a_tenth(decay: str) -> None:
+    rates = [learning_rate(at, 100, 1.0, 10, decay) for at in range(100)]
+    assert rates[:10] == [pytest.approx((at + 1) / 10) for at in range(10)]
+    assert rates[10] == pytest.approx(1.0)
+    assert all(later <= earlier for earlier, later in pairwise(rates[10:]))
+    assert rates[-1] >= 0.1 - 1e-9
+    assert (rates[-1] < 0.2) == (decay != "none")
