@@ -49,7 +49,7 @@ class Recipe:
 
     seed: int = 0
     tokens: int = 36_000_000
-    vocab_size: int = 4096
+    vocab_size: int = 4608
     hidden_size: int = 192
     num_layers: int = 4
     num_heads: int = 4
@@ -90,12 +90,9 @@ def _corpus(text: TinyText, seed: int) -> Iterator[str]:
         document = text.document(derive_seed("tokenizer", seed), index)
         yield document.prompt
         yield document.reply
-    always = [
-        " ".join(map(str, range(1000))),
-        " ".join(f"{name} {name}: {name}: 1" for name in text.fields),
-        " ".join(text.names) + " [" + "] [".join(text.names) + "]",
-    ]
-    yield from always * 50
+    yield from [" ".join(map(str, range(1000)))] * 2000
+    yield from [" ".join(f"{name} {name}: {name}: 1" for name in text.fields)] * 50
+    yield from [" ".join(text.names) + " [" + "] [".join(text.names) + "]"] * 50
     yield from [OPENING, "\n```", SYSTEM_PROMPT] * 100
 
 
