@@ -28,7 +28,7 @@ def ask(base: Base, prompter: Prompter, question: str, max_tokens: int) -> Itera
     shown = ""
     tokens, truncated = 0, False
     for episode in stream(base.network, prompter.ids(question), prompter.stop_ids, max_tokens):
-        text = prompter.decode(episode.ids)
+        text = prompter.decode(episode.ids).rstrip("\n")  # a newline waits for what it begins
         if not text.startswith(shown) or text.endswith("�"):
             continue  # a character whose bytes are not all there yet
         if len(text) > len(shown):

@@ -112,6 +112,7 @@ class Config(_Section):
     fine_tune_type: Literal["lora", "dora", "full"] = "lora"
     num_layers: int = Field(16, ge=-1)
     lora_parameters: LoraParameters = LoraParameters()
+    resume_adapter_file: Path | None = None
     prompt: Prompt = Prompt()
     data: list[Source] = Field([SyntheticSource(source="synthetic", n=1000)], min_length=1)
     max_seq_length: int = Field(1024, ge=16)

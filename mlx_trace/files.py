@@ -1,9 +1,11 @@
 """Files read and written with care: UTF-8 lines with their numbers, and writes that appear whole or not at all."""
 
+import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from mlx_trace.errors import UserError
 
@@ -31,6 +33,25 @@ def read_text(path: Path) -> str:
         raise UserError(f"{path}: not UTF-8 text") from None
     except OSError as error:
         raise unreadable(path, error) from None
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds; UserError if it is not JSON, or an object has a key twice."""
+    text = read_text(path)
+    try:
+        return json.loads(text, object_pairs_hook=_no_duplicates)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}:{error.lineno}: not JSON: {error.msg}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands twice")
+    return found
 
 
 def unreadable(path: Path, error: OSError) -> UserError:

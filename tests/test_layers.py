@@ -13,13 +13,13 @@ PACKAGE = Path(mlx_trace.__file__).parent
 ORDER = """
 errors resources files seeds blas config
 language.numbers language.steps language.experts language.syntax language.solver language.grade
-problems.problem problems.english problems.expression problems.template problems.schema problems.generator
+problems.problem problems.english problems.expression problems.vocabulary problems.template problems.schema problems.generator
 problems.gsm8k problems.audit problems.mixture
 model.base model.prompts
 decode.engine
 evaluate.stats evaluate.suites evaluate.evaluate
 train.advantages train.checkpoint train.loop train.sft train.reinforce train.run
-train.tiny_text train.tiny_init train.tiny_base
+train.tiny_text train.tiny_tokenizer train.tiny_init train.tiny_base
 fuse chat
 cli.options cli.ledger cli.solve cli.problems cli.train cli.evaluate cli.fuse cli.chat cli.demo cli.tiny cli.doctor
 cli.main __main__

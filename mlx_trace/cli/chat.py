@@ -1,6 +1,7 @@
 """`mlx-trace chat`: a conversation in the terminal, one question a line through a pipe, or JSON lines."""
 
 import argparse
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -58,6 +59,8 @@ class Chat:
 
     def run(self) -> int:
         if self.interactive:
+            with contextlib.suppress(ImportError):
+                import readline  # noqa: F401 its import gives input() editing and history
             self.console.print(f"{self.name}. A word problem, please; h for help, q to leave.", markup=False)
         while (line := self._read()) is not None:
             question = line.strip()

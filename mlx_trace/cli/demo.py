@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from mlx_trace.model.prompts import Prompter
     from mlx_trace.problems.problem import Problem
 
-STAGES: Final = ("before", "sft", "rl")
 MAX_TOKENS: Final = 220  # the longest gold trace of the bundled families is shorter
 
 

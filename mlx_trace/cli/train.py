@@ -54,7 +54,7 @@ def run_train(options: argparse.Namespace) -> int:
     console.print(
         f"{config.model}: {config.fine_tune_type} on {config.num_layers} of {planned.base.num_layers} layers; "
         f"{planned.num_problems} problems, the longest {planned.longest} tokens; "
-        + ", then ".join(f"{phase.updates} updates of {phase.name}" for phase in planned.phases)
+        + ", ".join(f"{phase.name} updates: {phase.updates}" for phase in planned.phases)
     )
     try:
         with progress(console) as report:

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
 
 LIMIT = 10**30  # the largest numerator or denominator a trace may hold
 _DIGITS_READ = 400  # beyond this many significant digits a numeral is not evaluated: it is too large anyway
@@ -62,11 +61,6 @@ def spell(number: Fraction) -> str:
         return f"{number.numerator}/{number.denominator}"
     digits = str(abs(number.numerator) * 10**places // number.denominator).rjust(places + 1, "0")
     return f"{'-' if number < 0 else ''}{digits[:-places]}.{digits[-places:]}"
-
-
-def is_canonical(text: str, number: Fraction) -> bool:
-    """Tell whether `text` is the one spelling of `number` that canonical traces use."""
-    return spell(number) == text
 
 
 def _decimal_places(denominator: int) -> int | None:
@@ -281,9 +275,3 @@ def _next_word(question: str, tokens: list[re.Match[str]], at: int) -> str:
 def _joined(question: str, tokens: list[re.Match[str]], at: int, allow_and: bool = False) -> bool:
     gap = question[tokens[at - 1].end() : tokens[at].start()]
     return gap == "" or bool(_GAP.fullmatch(gap)) or (allow_and and gap.strip() == "")
-
-
-@lru_cache(maxsize=4096)
-def stated_values(question: str) -> frozenset[Fraction]:
-    """Return every value the question states, in any reading."""
-    return frozenset(value for mention in _mentions(question) for value in mention.readings)

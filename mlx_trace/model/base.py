@@ -4,7 +4,6 @@ Takes `tiny`, a directory or a hub name. Reads safetensors only, and runs no cod
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any, Final
 
 import mlx.core as mx
 import mlx.nn as nn
+from huggingface_hub.errors import StrictDataclassError
 from mlx.utils import tree_flatten
 from mlx_lm.tokenizer_utils import TokenizerWrapper
 from mlx_lm.tokenizer_utils import load as load_tokenizer
@@ -21,6 +21,7 @@ from mlx_lm.utils import load_model
 
 from mlx_trace.config import Config
 from mlx_trace.errors import UserError
+from mlx_trace.files import read_json
 from mlx_trace.resources import tiny_dir
 
 TINY: Final = "tiny"
@@ -54,7 +55,7 @@ def load_base(name: str, trust_remote_code: bool = False) -> Base:
     try:
         network, config = load_model(path, trust_remote_code=trust_remote_code)
         tokenizer = _load_tokenizer(path, config)
-    except (ValueError, KeyError, TypeError, RuntimeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, RuntimeError, OSError, StrictDataclassError) as error:
         raise UserError(f"{path}: the model cannot be loaded: {_one_line(error)}") from error
     return Base(name, path, network, tokenizer, config)
 
@@ -113,12 +114,9 @@ def _download(name: str) -> Path:
 
 
 def _check_directory(path: Path, trust_remote_code: bool) -> None:
-    try:
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: not a model directory: it has no config.json") from None
-    except (ValueError, OSError) as error:
-        raise UserError(f"{path}/config.json: cannot be read: {_one_line(error)}") from None
+    if not (path / "config.json").is_file():
+        raise UserError(f"{path}: not a model directory: it has no config.json")
+    config = read_json(path / "config.json")
     architecture = config.get("model_type") if isinstance(config, dict) else None
     if architecture not in ARCHITECTURES and not trust_remote_code:
         raise UserError(
@@ -178,6 +176,51 @@ def attach_adapter(base: Base, config: Config) -> None:
         raise UserError(f"lora_parameters.keys: {config.lora_parameters.keys} name no layers of {base.name}")
 
 
+def recompute_layers(network: Any) -> None:
+    """Keep no activations inside the blocks while training: the backward pass computes them again.
+
+    Only these blocks change, not their class, so that no other model of the process is touched.
+    """
+    for block in network.layers:
+        block.__class__ = _recomputing(type(block))
+
+
+def _recomputing(cls: type) -> type:
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not self.training:
+            return cls.__call__(self, *args, **kwargs)
+
+        def inner(parameters: Any, *args: Any, **kwargs: Any) -> Any:
+            self.update(parameters)
+            return cls.__call__(self, *args, **kwargs)
+
+        return mx.checkpoint(inner)(self.trainable_parameters(), *args, **kwargs)
+
+    return type(cls.__name__, (cls,), {"__call__": call})
+
+
+def start_from(base: Base, file: Path) -> None:
+    """Give a new adapter the weights of another one: an adapters.safetensors, or the directory of a run."""
+    file = file / ADAPTER_WEIGHTS if file.is_dir() else file
+    if not file.is_file():
+        raise UserError(f"resume_adapter_file: {file}: no such file")
+    try:
+        weights = dict(mx.load(str(file)))
+    except (RuntimeError, ValueError) as error:
+        raise UserError(f"resume_adapter_file: {file}: {_one_line(error)}") from None
+    new = dict(adapter_weights(base.network))
+    faults = [f"{name}: not in the new adapter" for name in weights if name not in new]
+    faults += [f"{name}: missing" for name in new if name not in weights]
+    faults += [
+        f"{name}: {tuple(weights[name].shape)} in the file, {tuple(value.shape)} in the new adapter"
+        for name, value in new.items()
+        if name in weights and weights[name].shape != value.shape
+    ]
+    if faults:
+        raise UserError(*(f"resume_adapter_file: {fault}" for fault in faults))
+    base.network.load_weights(list(weights.items()), strict=False)
+
+
 def _lora(config: Config) -> dict[str, Any]:
     return config.lora_parameters.model_dump(exclude_none=True)
 
@@ -206,10 +249,7 @@ def read_adapter_config(path: Path) -> dict[str, Any]:
     for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
         if not (path / name).is_file():
             raise UserError(f"{path}: not an adapter: it has no {name}")
-    try:
-        content = json.loads((path / ADAPTER_CONFIG).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path}/{ADAPTER_CONFIG}: {_one_line(error)}") from None
+    content = read_json(path / ADAPTER_CONFIG)
     wanted = {"num_layers", "lora_parameters"} - set(content if isinstance(content, dict) else ())
     if wanted:
         raise UserError(f"{path}/{ADAPTER_CONFIG}: {' and '.join(sorted(wanted))} missing")

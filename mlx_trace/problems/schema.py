@@ -4,36 +4,34 @@ Takes a folder, returns `Schema`s ready to draw from; every fault of every file 
 Knows nothing of randomness.
 """
 
-import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from mlx_trace.errors import UserError
-from mlx_trace.files import read_text
+from mlx_trace.files import read_json
 from mlx_trace.language.experts import COMPOSITION
 from mlx_trace.language.numbers import find_numbers, read_numeral, spell
 from mlx_trace.language.steps import Malformed
 from mlx_trace.language.syntax import NoTrace, parse_document
 from mlx_trace.problems.expression import Evaluate, compile_expression
 from mlx_trace.problems.template import (
-    PRONOUNS,
     QUANTITY_FORMS,
     SLOT_FORMS,
     Template,
-    Word,
     certain_names,
     fields_of,
     literal_texts,
     names_in,
     parse_template,
 )
+from mlx_trace.problems.template import Field as TemplateField
+from mlx_trace.problems.vocabulary import PRONOUNS, Vocabulary, Word, load_vocabulary
 from mlx_trace.resources import schemas_dir
 
 VOCABULARY: Final = "vocab"
@@ -109,9 +107,6 @@ class _SchemaFile(BaseModel):
     templates: _Templates
 
 
-Vocabulary = dict[str, tuple[Word, ...]]
-
-
 @dataclass(frozen=True)
 class Schema:
     """A problem family, validated and compiled. `pieces` is the canonical trace, text and references in turn."""
@@ -147,7 +142,7 @@ def load_schemas(folder: Path | None = None) -> dict[str, Schema]:
 @lru_cache(maxsize=8)
 def _load(folder: Path) -> dict[str, Schema]:
     faults: list[str] = []
-    vocabulary = _load_vocabulary(folder / VOCABULARY, faults)
+    vocabulary = load_vocabulary(folder / VOCABULARY, faults)
     schemas: dict[str, Schema] = {}
     for path in sorted(folder.glob("*/*.json")):
         if path.parent.name == VOCABULARY:
@@ -176,73 +171,20 @@ def select_schemas(names: list[str], schemas: dict[str, Schema]) -> list[Schema]
     return list((chosen or schemas).values())
 
 
-# --- the vocabulary --------------------------------------------------------------------------------------------
-
-
-def _load_vocabulary(folder: Path, faults: list[str]) -> Vocabulary:
-    """Read vocab/*.json: lists of nouns, of {one, many}, or of {one, pronoun}."""
-    vocabulary: Vocabulary = {}
-    for path in sorted(folder.glob("*.json")):
-        lists = _read_json(path, faults)
-        if not isinstance(lists, dict):
-            continue
-        for name, entries in lists.items():
-            where = f"{_shown(path)}: {name}"
-            words = [_word(entry, f"{where}.{at}", faults) for at, entry in enumerate(entries)]
-            if name in vocabulary:
-                faults.append(f"{where}: this list is in another file too")
-            if len({word.one for word in words}) < len(words):
-                faults.append(f"{where}: a word stands twice")
-            vocabulary[name] = tuple(words)
-    return vocabulary
-
-
-def _word(entry: Any, where: str, faults: list[str]) -> Word:
-    if isinstance(entry, str) and entry:
-        return Word(entry)
-    if isinstance(entry, dict) and isinstance(entry.get("one"), str) and set(entry) <= {"one", "many", "pronoun"}:
-        if entry.get("pronoun") not in (None, *PRONOUNS):
-            faults.append(f"{where}: pronoun is he or she, not {entry['pronoun']!r}")
-        return Word(entry["one"], entry.get("many"), entry.get("pronoun"))
-    faults.append(f"{where}: a word is text, or an object with one and many or pronoun")
-    return Word("")
-
-
 # --- one file --------------------------------------------------------------------------------------------------
 
 
-def _shown(path: Path) -> str:
-    return f"{path.parent.name}/{path.name}"
-
-
-def _read_json(path: Path, faults: list[str]) -> Any:
-    try:
-        return json.loads(read_text(path), object_pairs_hook=_no_duplicates)
-    except json.JSONDecodeError as error:
-        faults.append(f"{_shown(path)}:{error.lineno}: not JSON: {error.msg}")
-    except ValueError as error:
-        faults.append(f"{_shown(path)}: {error}")
-    return None
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands twice")
-    return found
-
-
 def _load_schema(path: Path, vocabulary: Vocabulary, faults: list[str]) -> Schema | None:
-    content = _read_json(path, faults)
-    if content is None:
-        return None
+    where = f"{path.parent.name}/{path.name}"
     try:
-        file = _SchemaFile.model_validate(content)
+        file = _SchemaFile.model_validate(read_json(path))
+    except UserError as error:
+        faults += error.faults
+        return None
     except ValidationError as error:
         for fault in error.errors(include_url=False):
-            where = ".".join(str(part) for part in fault["loc"]) or "the file"
-            faults.append(f"{_shown(path)}: {where}: {fault['msg'].removeprefix('Value error, ')}")
+            field = ".".join(str(part) for part in fault["loc"]) or "the file"
+            faults.append(f"{where}: {field}: {fault['msg'].removeprefix('Value error, ')}")
         return None
     check = _Check(path, file, vocabulary)
     schema = check.compile()
@@ -263,7 +205,7 @@ class _Check:
         self.slots = {name: self._slot(name, lists) for name, lists in file.slots.items()}
 
     def fault(self, where: str, message: str) -> None:
-        self.faults.append(f"{_shown(self.path)}: {where}: {message}")
+        self.faults.append(f"{self.path.parent.name}/{self.path.name}: {where}: {message}")
 
     def compile(self) -> Schema:
         file, numbers = self.file, list(self.file.quantities)
@@ -341,29 +283,25 @@ class _Check:
     def _check_template(self, where: str, template: Template, used: set[str]) -> None:
         quantities, slots = self.file.quantities, self.slots
         for field in fields_of(template):
-            for name in sorted(names_in(field) - set(quantities) - set(slots)):
-                self.fault(where, f"{{{name}}} is neither a quantity nor a slot")
-            if field.name in quantities and field.form not in QUANTITY_FORMS:
-                self.fault(where, f"{field.name}:{field.form} is not a form; those are {', '.join(QUANTITY_FORMS[1:])}")
-            if field.name in slots and field.form not in (*SLOT_FORMS, *PRONOUNS["he"]):
-                self.fault(where, f"{field.name}:{field.form} is not a form of a slot")
-            if field.form in PRONOUNS["he"] and any(word.pronoun is None for word in slots.get(field.name, ())):
-                self.fault(where, f"{field.name} has words without pronouns")
-        shown = certain_names(template)
+            self._check_field(where, field)
+        stated = certain_names(template)
         for name in sorted(quantities):
-            if name not in shown and (name in used or quantities[name].distractor):
+            if name not in stated and (name in used or quantities[name].distractor):
                 self.fault(where, f"the question does not always state {name}")
-        for name in sorted({reference.partition(":")[0] for reference in used} & set(slots) - shown):
+        for name in sorted({reference.partition(":")[0] for reference in used} & set(slots) - stated):
             self.fault(where, f"the question does not always name {name}, which the trace uses")
         for text in literal_texts(template):
-            for mention in find_numbers(text):
-                stated = text[mention.start : mention.end]
-                self.fault(
-                    where, f"'{stated}' is a fixed number ({spell(mention.value)}); numbers come from quantities"
-                )
+            for found in find_numbers(text):
+                fixed = f"'{text[found.start : found.end]}' is a fixed number ({spell(found.value)})"
+                self.fault(where, f"{fixed}; numbers come from quantities")
 
-
-def describe_schemas(schemas: dict[str, Schema]) -> Iterator[tuple[str, str]]:
-    """Yield (id, description) for a listing."""
-    for key, schema in schemas.items():
-        yield key, schema.description
+    def _check_field(self, where: str, field: TemplateField) -> None:
+        quantities, slots, pronouns = self.file.quantities, self.slots, PRONOUNS["he"]
+        for name in sorted(names_in(field) - set(quantities) - set(slots)):
+            self.fault(where, f"{{{name}}} is neither a quantity nor a slot")
+        if field.name in quantities and field.form not in QUANTITY_FORMS:
+            self.fault(where, f"{field.name}:{field.form} is not a form; those are {', '.join(QUANTITY_FORMS[1:])}")
+        if field.name in slots and (field.noun or field.form not in (*SLOT_FORMS, *pronouns)):
+            self.fault(where, f"{field.name}:{field.form or field.noun} is not a form of a slot")
+        if field.form in pronouns and any(word.pronoun is None for word in slots.get(field.name, ())):
+            self.fault(where, f"{field.name} has words without pronouns")

@@ -17,20 +17,7 @@ from typing import Final
 
 from mlx_trace.language.numbers import spell
 from mlx_trace.problems import english
-
-
-@dataclass(frozen=True, slots=True)
-class Word:
-    """An entry of the vocabulary: its singular, its plural where the library has it wrong, a person's pronoun."""
-
-    one: str
-    irregular: str | None = None
-    pronoun: str | None = None
-
-    @property
-    def many(self) -> str:
-        """Return the plural; found when first asked for, since loading the library takes seconds."""
-        return self.irregular or english.plural(self.one)
+from mlx_trace.problems.vocabulary import PRONOUNS, Word
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +40,6 @@ Node = str | Field | Choice
 Template = tuple[Node, ...]
 Show = Callable[[str, str], str]  # (quantity, form) → text
 
-PRONOUNS: Final = {
-    "he": {"they": "he", "them": "him", "their": "his", "theirs": "his", "themself": "himself"},
-    "she": {"they": "she", "them": "her", "their": "her", "theirs": "hers", "themself": "herself"},
-}
 SLOT_FORMS: Final = ("", "s", "a", "'s")
 QUANTITY_FORMS: Final = ("", "times", "fold", "part", "a", "digits")
 _FIELD: Final = re.compile(r"\{([a-z_][a-z0-9_]*)(?::([a-z']+)| ([A-Za-z@][A-Za-z0-9_@' -]*))?\}")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from mlx_trace.config import Config
 from mlx_trace.errors import UserError
-from mlx_trace.model.base import Base, attach_adapter, load_base
+from mlx_trace.model.base import Base, attach_adapter, load_base, recompute_layers, start_from
 from mlx_trace.model.prompts import Prompter
 from mlx_trace.problems.mixture import gather
 from mlx_trace.problems.problem import Problem
@@ -38,6 +38,10 @@ def plan(config: Config) -> Plan:
         rows = examples(problems, prompter, config.max_seq_length)
         longest = max(map(len, rows))
     attach_adapter(base, config)
+    if config.resume_adapter_file is not None:
+        start_from(base, config.resume_adapter_file)
+    if config.grad_checkpoint:
+        recompute_layers(base.network)
     if wants_sft:
         phases.append(Sft(base, config, rows))
     if config.reinforce.iters > 0:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -17,30 +17,17 @@ import mlx.optimizers as optim
 import numpy as np
 from mlx.utils import tree_flatten
 from mlx_lm.models.llama import Model, ModelArgs
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer
 
 from mlx_trace.config import SYSTEM_PROMPT
 from mlx_trace.language.numbers import find_numbers, spell
 from mlx_trace.model.base import head, hidden_states
-from mlx_trace.model.prompts import OPENING
 from mlx_trace.problems.schema import load_schemas
 from mlx_trace.seeds import derive_seed
 from mlx_trace.train.loop import learning_rate
 from mlx_trace.train.tiny_init import initial_weights
 from mlx_trace.train.tiny_text import Document, TinyText
-
-SPECIAL: Final = ("<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
-PAD, END, SYSTEM, USER, ASSISTANT = range(len(SPECIAL))
-CHAT_TEMPLATE: Final = (
-    "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
-)
-# Numbers by up to three digits, grouped as thousands are; words with the space before and the colon behind;
-# runs of signs. Numbers never take the space before them, so that a number is the same token wherever it stands.
-SPLIT: Final = (
-    r"[0-9]{1,3}(?=(?:[0-9]{3})*(?![0-9]))| ?[A-Za-z_][A-Za-z0-9_]*(?:: (?=[-.0-9])|:)?"
-    r"| ?[^\sA-Za-z0-9_]+(?: [^\sA-Za-z0-9_]+)*\n*|\s+"
-)
+from mlx_trace.train.tiny_tokenizer import ASSISTANT, END, PAD, SPECIAL, SYSTEM, USER, build_tokenizer, write_tokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,38 +49,6 @@ class Recipe:
     prompt_weight: float = 0.15  # of a prompt's tokens in the loss; a reply's count 1
     prompt_share: float = 0.3  # of a prompt's tokens that are learnt from at all
     system_share: float = 0.5  # of documents with the system prompt before them
-
-
-# --- the tokenizer ---------------------------------------------------------------------------------------------
-
-
-def build_tokenizer(text: TinyText, recipe: Recipe) -> Tokenizer:
-    """Train a byte-level BPE on the base's own reading, with every number below 1,000 and every name a token."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(SPLIT), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=recipe.vocab_size, special_tokens=list(SPECIAL), min_frequency=2, show_progress=False,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-    )  # fmt: skip
-    tokenizer.train_from_iterator(_corpus(text, recipe.seed), trainer)
-    return tokenizer
-
-
-def _corpus(text: TinyText, seed: int) -> Iterator[str]:
-    for index in range(30_000):
-        document = text.document(derive_seed("tokenizer", seed), index)
-        yield document.prompt
-        yield document.reply
-    yield from [" ".join(map(str, range(1000)))] * 2000
-    yield from [" ".join(f"{name} {name}: {name}: 1" for name in text.fields)] * 50
-    yield from [" ".join(text.names) + " [" + "] [".join(text.names) + "]"] * 50
-    yield from [OPENING, "\n```", SYSTEM_PROMPT] * 100
 
 
 # --- batches ---------------------------------------------------------------------------------------------------
@@ -232,7 +187,7 @@ def rebuild(
     `questions` are further word problems to read, such as GSM-8K's training questions.
     """
     text = TinyText(list(load_schemas().values()))
-    tokenizer = build_tokenizer(text, recipe)
+    tokenizer = build_tokenizer(text, recipe.vocab_size, recipe.seed)
     args = model_args(recipe, tokenizer.get_vocab_size())
     network = make_network(args, recipe.seed)
     reader = Reader(text, tokenizer, recipe, questions)
@@ -309,8 +264,6 @@ def make_network(args: ModelArgs, seed: int) -> Any:
 
 def write_base(folder: Path, network: Any, tokenizer: Tokenizer, args: ModelArgs) -> None:
     """Write config.json, model.safetensors and the tokenizer, as any Llama model directory has them."""
-    from transformers import PreTrainedTokenizerFast
-
     folder.mkdir(parents=True, exist_ok=True)
     described = {name: value for name, value in vars(args).items() if value is not None and name != "layer_types"}
     described |= {"architectures": ["LlamaForCausalLM"], "hidden_act": "silu", "torch_dtype": "float32",
@@ -319,8 +272,4 @@ def write_base(folder: Path, network: Any, tokenizer: Tokenizer, args: ModelArgs
     temporary = folder / ".model.tmp.safetensors"
     mx.save_safetensors(str(temporary), dict(tree_flatten(network.parameters())), metadata={"format": "mlx"})
     temporary.replace(folder / "model.safetensors")
-    wrapped = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token=SPECIAL[END], pad_token=SPECIAL[PAD], clean_up_tokenization_spaces=False,
-        chat_template=CHAT_TEMPLATE,
-    )  # fmt: skip
-    wrapped.save_pretrained(folder)
+    write_tokenizer(folder, tokenizer)

@@ -152,6 +152,10 @@ def _other_shape(path: Path) -> None:
     (path / "config.json").write_text(json.dumps(content), encoding="utf-8")
 
 
+def _odd_heads(path: Path) -> None:
+    write_model(path, byte_level_tokenizer(), num_attention_heads=3, num_key_value_heads=3, head_dim=16)
+
+
 def _no_tokenizer(path: Path) -> None:
     write_model(path, byte_level_tokenizer())
     for file in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
@@ -163,7 +167,8 @@ def _file(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "make", [_empty, _bert, _list, _broken, _weightless, _half, _incomplete, _other_shape, _no_tokenizer, _file]
+    "make",
+    [_empty, _bert, _list, _broken, _weightless, _half, _incomplete, _other_shape, _odd_heads, _no_tokenizer, _file],
 )
 def test_a_directory_that_is_no_model_says_why(tmp_path: Path, make: Any) -> None:
     make(tmp_path / "m")

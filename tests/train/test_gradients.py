@@ -1,5 +1,6 @@
 """Each property of the two losses: what changes the gradient, what must not, and what equals what."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,12 +8,14 @@ import pytest
 
 from mlx_trace.config import Config
 from mlx_trace.decode.engine import Episode, sample
-from mlx_trace.model.base import Base, attach_adapter
+from mlx_trace.model.base import Base, attach_adapter, load_base, recompute_layers
 from mlx_trace.train import reinforce, sft
 from mlx_trace.train.sft import Example, make_batch, sft_loss, target_logprobs
+from tests.conftest import byte_level_tokenizer, write_model
 
 import mlx.core as mx  # isort: skip
 import mlx.nn as nn
+import mlx.optimizers as optim
 from mlx.utils import tree_flatten
 
 ROWS = [Example([5, 6, 7, 8], [9, 10, 2]), Example([11, 12], [13, 14, 15, 16, 17, 2]), Example([20], [21, 2])]
@@ -119,6 +122,43 @@ def test_micro_batches_hold_every_sample_once_and_never_too_many_tokens() -> Non
     for batch in batches:
         longest = max(len(episode.ids) + 1 for episode, _ in batch)
         assert len(batch) == 1 or len(batch) * longest <= reinforce._MICRO_TOKENS
+
+
+def test_recomputing_activations_changes_no_gradient_and_no_other_model(network: Any, random_model: Path) -> None:
+    batch = make_batch(ROWS)
+    kept = gradient(network, sft_loss, batch)
+    recompute_layers(network)
+    network.train()
+    assert close(gradient(network, sft_loss, batch), kept, 1e-6)
+    network.eval()
+    sampled = sample(network, [[5, 6]], set(), 4)
+    other = load_base(str(random_model)).network
+    assert type(other.layers[0]) is not type(network.layers[0])
+    assert len(sampled[0].ids) == 4
+
+
+def test_a_half_precision_base_trains_its_adapter_in_full_precision(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "m", byte_level_tokenizer())
+    weights = {name: value.astype(mx.bfloat16) for name, value in mx.load(str(folder / "model.safetensors")).items()}
+    mx.save_safetensors(str(folder / "model.safetensors"), weights)
+    base = load_base(str(folder))
+    attach_adapter(base, CONFIG)
+    batch = make_batch(ROWS)
+    assert target_logprobs(base.network, batch).dtype == mx.float32
+    before = sft_loss(base.network, batch).item()
+    optimizer = optim.AdamW(1e-2)
+    for _ in range(5):
+        _, grads = nn.value_and_grad(base.network, sft_loss)(base.network, batch)
+        sft.step(base, optimizer, grads, 1.0)
+        mx.eval(base.network.parameters())
+    assert sft_loss(base.network, batch).item() < before
+    dtypes = {value.dtype for _, value in tree_flatten(base.network.trainable_parameters())}
+    assert dtypes == {mx.float32}
+    assert all(
+        value.dtype == mx.bfloat16 for name, value in tree_flatten(base.network.parameters()) if "lora" not in name
+    )
+    episodes = sample(base.network, [[5, 6]], set(), 4, temperature=1.0)
+    assert all(logprob <= 0 for logprob in episodes[0].logprobs)
 
 
 def test_every_example_is_in_an_epoch_once_whatever_its_length() -> None:

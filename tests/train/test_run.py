@@ -12,9 +12,10 @@ import pytest
 
 from mlx_trace.config import Config
 from mlx_trace.errors import UserError
+from mlx_trace.model.base import adapter_weights
 from mlx_trace.train import checkpoint
 from mlx_trace.train.loop import Interrupted, Metrics, learning_rate, read_run_config
-from mlx_trace.train.run import plan, train
+from mlx_trace.train.run import Plan, plan, train
 
 import mlx.core as mx  # isort: skip
 
@@ -169,6 +170,26 @@ def test_a_directory_that_is_no_run_is_never_overwritten(random_model: Path, tmp
         with pytest.raises(UserError):
             run(config(random_model, tmp_path / "thesis"), overwrite=overwrite)
     assert [path.name for path in (tmp_path / "thesis").iterdir()] == ["chapter.tex"]
+
+
+def test_a_run_can_start_from_another_one_s_adapter(random_model: Path, tmp_path: Path) -> None:
+    first = config(random_model, tmp_path / "first", reinforce={"iters": 0})
+    run(first)
+    weights = adapter_of(plan(config(random_model, tmp_path / "next", resume_adapter_file=tmp_path / "first")))
+    saved = mx.load(str(tmp_path / "first" / "adapters.safetensors"))
+    assert all(mx.array_equal(weights[name], value) for name, value in saved.items())
+    with pytest.raises(UserError, match="in the new adapter") as error:
+        plan(
+            config(random_model, tmp_path / "next", resume_adapter_file=tmp_path / "first", lora_parameters={"rank": 2})
+        )
+    assert len(error.value.faults) == len(saved)
+    for wrong in (tmp_path / "absent", tmp_path / "first" / "config.yaml"):
+        with pytest.raises(UserError, match="resume_adapter_file"):
+            plan(config(random_model, tmp_path / "next", resume_adapter_file=wrong))
+
+
+def adapter_of(planned: Plan) -> dict[str, mx.array]:
+    return dict(adapter_weights(planned.base.network))
 
 
 def test_two_processes_never_share_a_run(random_model: Path, tmp_path: Path) -> None:

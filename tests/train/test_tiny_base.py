@@ -15,8 +15,9 @@ from mlx_trace.problems.generator import is_held_out
 from mlx_trace.problems.schema import load_schemas
 from mlx_trace.resources import tiny_dir
 from mlx_trace.train import tiny_base
-from mlx_trace.train.tiny_base import Progress, Reader, Recipe, build_tokenizer, make_network, model_args
+from mlx_trace.train.tiny_base import Progress, Reader, Recipe, make_network, model_args
 from mlx_trace.train.tiny_text import TinyText, documents
+from mlx_trace.train.tiny_tokenizer import build_tokenizer
 
 import mlx.core as mx  # isort: skip
 from mlx.utils import tree_flatten
@@ -71,7 +72,7 @@ def test_numbers_are_one_token_wherever_they_stand() -> None:
 
 def test_copying_is_laid_out_in_the_first_weights(text: TinyText) -> None:
     recipe = Recipe(vocab_size=1500)
-    tokenizer = build_tokenizer(text, recipe)
+    tokenizer = build_tokenizer(text, recipe.vocab_size, recipe.seed)
     args = model_args(recipe, tokenizer.get_vocab_size())
     reader = Reader(text, tokenizer, recipe)
     rng = np.random.default_rng(0)
@@ -83,7 +84,7 @@ def test_copying_is_laid_out_in_the_first_weights(text: TinyText) -> None:
 
 
 def test_rebuild_writes_a_model_that_loads_and_is_the_same_again(tmp_path: Path) -> None:
-    recipe = Recipe(tokens=6000, vocab_size=1500, hidden_size=64, num_layers=3, num_heads=3, head_dim=32, intermediate_size=64,
+    recipe = Recipe(tokens=6000, vocab_size=1500, hidden_size=96, num_layers=3, num_heads=3, head_dim=32, intermediate_size=64,
                     batch_tokens=2048)  # fmt: skip
     seen: list[int] = []
 

@@ -1,0 +1,45 @@
+"""Draw README's picture: the bundled adapter solves a question in the terminal, recorded by rich as SVG.
+
+python eval/picture.py [QUESTION]     # writes eval/solved.svg
+"""
+
+import io
+import re
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from mlx_trace.chat import Reply, ask
+from mlx_trace.cli.ledger import print_ledger
+from mlx_trace.config import Prompt
+from mlx_trace.language.syntax import Trace, parse
+from mlx_trace.model.base import load_adapter, load_base
+from mlx_trace.model.prompts import Prompter
+from mlx_trace.resources import adapters_dir
+
+QUESTION = "A desk costs $80. Nora gets 25% off and then pays 10% tax on the lower price. How much does she pay?"
+PICTURE = Path(__file__).parent / "solved.svg"
+
+
+def main() -> None:
+    question = " ".join(sys.argv[1:]) or QUESTION
+    base = load_base("tiny")
+    load_adapter(base, adapters_dir() / "tiny")
+    *_, reply = ask(base, Prompter(base.tokenizer, Prompt()), question, max_tokens=300)
+    trace = parse(reply.text) if isinstance(reply, Reply) else None
+    if not isinstance(reply, Reply) or not isinstance(trace, Trace) or reply.grade.answer is None:
+        raise SystemExit(f"not solved: {reply}")
+    console = Console(record=True, width=92, highlight=False, file=io.StringIO(), force_terminal=True)
+    console.print(f"[bold]1>[/bold] {question}\n")
+    console.print(reply.text + "\n", style="dim", markup=False)
+    print_ledger(console, trace)
+    console.print(f"= {reply.grade.answer}", style="bold green")
+    drawn = console.export_svg(title="mlx-trace chat")
+    drawn = re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL)  # no fonts from elsewhere
+    PICTURE.write_text(drawn, encoding="utf-8")
+    print(f"{PICTURE}: {question} = {reply.grade.answer}")
+
+
+if __name__ == "__main__":
+    main()
