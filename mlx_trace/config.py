@@ -45,19 +45,19 @@ REWARDS: Final = Rewards()
 
 
 class LoraParameters(_Section):
-    """As in mlx-lm; `scale` multiplies directly. Without `keys`, every linear layer of a block is adapted."""
+    """As in mlx-lm."""
 
-    rank: int = Field(8, ge=1)
-    scale: float = Field(20.0, gt=0)
-    dropout: float = Field(0.0, ge=0, lt=1)
-    keys: list[str] | None = None
+    rank: int = Field(8, ge=1, description="rank of the added matrices")
+    scale: float = Field(20.0, gt=0, description="what their product is multiplied by, as it stands (no alpha)")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout on their input")
+    keys: list[str] | None = Field(None, description="layers to adapt, as [self_attn.q_proj]; null: every linear one")
 
 
 class Prompt(_Section):
-    """How a question becomes a prompt: the tokenizer's own chat template, or plain text for models without one."""
+    """How a question becomes a prompt."""
 
-    template: Literal["chat", "raw"] = "chat"
-    system: str = SYSTEM_PROMPT
+    template: Literal["chat", "raw"] = Field("chat", description="chat: the tokenizer's template; raw: plain text")
+    system: str = Field(SYSTEM_PROMPT, description="the system prompt; empty for none")
 
 
 class SyntheticSource(_Section):
@@ -82,19 +82,22 @@ Source = Annotated[SyntheticSource | FileSource, Field(discriminator="source")]
 
 
 class Reinforce(_Section):
-    """The reinforcement phase: `iters` updates of `batch_size` prompts, each sampled `group_size` times."""
+    """The reinforcement phase."""
 
-    iters: int = Field(0, ge=0)
-    batch_size: int = Field(8, ge=1)
-    group_size: int = Field(4, ge=1)
-    learning_rate: float = Field(1e-5, gt=0)
-    temperature: float = Field(1.0, gt=0)
-    max_tokens: int = Field(400, ge=1)
-    baseline: Literal["ema", "leave_one_out"] = "leave_one_out"
-    ema_decay: float = Field(0.9, ge=0, lt=1)
-    ema_start: float = 0.5
-    rewards: Rewards = REWARDS
-    data: list[Source] | None = None
+    iters: int = Field(0, ge=0, description="updates; 0 leaves the phase out")
+    batch_size: int = Field(8, ge=1, description="prompts of an update")
+    group_size: int = Field(4, ge=1, description="samples of a prompt")
+    learning_rate: float = Field(1e-5, gt=0, description="AdamW's rate in this phase")
+    temperature: float = Field(1.0, gt=0, description="of sampling, and of training's log-probabilities")
+    max_tokens: int = Field(400, ge=1, description="longest reply")
+    baseline: Literal["ema", "leave_one_out"] = Field(
+        "leave_one_out",
+        description="what rewards are centred on: ema or leave_one_out (the prompt's other samples)",
+    )
+    ema_decay: float = Field(0.9, ge=0, lt=1, description="of the ema baseline")
+    ema_start: float = Field(0.5, description="of the ema baseline")
+    rewards: Rewards = Field(REWARDS, description="what each grade earns")
+    data: list[Source] | None = Field(None, description="prompts of this phase; null: those of SFT")
 
     @model_validator(mode="after")
     def _groups(self) -> "Reinforce":
@@ -106,28 +109,32 @@ class Reinforce(_Section):
 class Config(_Section):
     """A training run: supervised fine-tuning, then reinforcement."""
 
-    model: str = Field("tiny", min_length=1)
-    adapter_path: Path = Path("adapters/run")
-    seed: int = Field(0, ge=0)
-    fine_tune_type: Literal["lora", "dora", "full"] = "lora"
-    num_layers: int = Field(16, ge=-1)
-    lora_parameters: LoraParameters = LoraParameters()
-    resume_adapter_file: Path | None = None
-    prompt: Prompt = Prompt()
-    data: list[Source] = Field([SyntheticSource(source="synthetic", n=1000)], min_length=1)
-    max_seq_length: int = Field(1024, ge=16)
-    iters: int | None = Field(None, ge=0)
-    epochs: int = Field(1, ge=0)
-    batch_size: int = Field(8, ge=1)
-    learning_rate: float = Field(1e-5, gt=0)
-    warmup: int = Field(0, ge=0)
-    lr_decay: Literal["none", "cosine", "linear"] = "none"
-    weight_decay: float = Field(0.0, ge=0)
-    grad_clip: float = Field(1.0, ge=0)
-    grad_checkpoint: bool = False
-    save_every: int = Field(100, ge=1)
-    reinforce: Reinforce = Reinforce()
-    trust_remote_code: bool = False
+    model: str = Field("tiny", min_length=1, description="tiny, a directory, or a hub name")
+    adapter_path: Path = Field(Path("adapters/run"), description="the run's directory")
+    seed: int = Field(0, ge=0, description="of everything random")
+    fine_tune_type: Literal["lora", "dora", "full"] = Field("lora", description="lora, dora or full")
+    num_layers: int = Field(16, ge=-1, description="how many top layers are trained; -1 is all")
+    lora_parameters: LoraParameters = Field(LoraParameters(), description="rank, scale, dropout, keys")
+    resume_adapter_file: Path | None = Field(None, description="start from this adapter (a file, or a run's directory)")
+    prompt: Prompt = Field(Prompt(), description="template, system")
+    data: list[Source] = Field(
+        [SyntheticSource(source="synthetic", n=1000)],
+        min_length=1,
+        description="sources: {source: synthetic, n: N, …} or {source: file, path: F, n: N}",
+    )
+    max_seq_length: int = Field(1024, ge=16, description="longest example; longer ones are an error, never cut")
+    iters: int | None = Field(None, ge=0, description="SFT updates; null: as the epochs say")
+    epochs: int = Field(1, ge=0, description="times that SFT sees every example; 0 leaves the phase out")
+    batch_size: int = Field(8, ge=1, description="examples of an SFT update")
+    learning_rate: float = Field(1e-5, gt=0, description="AdamW's peak rate in SFT")
+    warmup: int = Field(0, ge=0, description="updates in which the rate rises to its peak")
+    lr_decay: Literal["none", "cosine", "linear"] = Field("none", description="how it then falls, to a tenth")
+    weight_decay: float = Field(0.0, ge=0, description="AdamW's, in SFT")
+    grad_clip: float = Field(1.0, ge=0, description="largest gradient norm; 0 is none")
+    grad_checkpoint: bool = Field(False, description="recompute activations: less memory, more time")
+    save_every: int = Field(100, ge=1, description="updates between checkpoints")
+    reinforce: Reinforce = Field(Reinforce(), description="the reinforcement phase")
+    trust_remote_code: bool = Field(False, description="allow code that comes with the model")
 
 
 class _Loader(yaml.SafeLoader):
@@ -174,7 +181,7 @@ def load_config(path: Path | None, overrides: Mapping[str, Any]) -> Config:
             raise UserError(f"{path}: is empty; a configuration has keys such as model and data")
         if not isinstance(content, dict):
             raise UserError(f"{path}: is a {type(content).__name__}, not keys with values")
-    for key, value in overrides.items():
+    for key, value in sorted(overrides.items(), key=lambda item: item[0].count(".")):  # a section before its keys
         _put(content, key.split("."), value)
     return validate_config(content, where, overrides)
 

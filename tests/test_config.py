@@ -41,6 +41,17 @@ def test_flags_override_the_file_and_reach_into_sections(tmp_path: Path) -> None
     config = load_config(tmp_path / "c.yaml", {"batch_size": 5, "reinforce.iters": 7, "lora_parameters.rank": 2})
     assert (config.batch_size, config.reinforce.iters, config.reinforce.group_size) == (5, 7, 4)
     assert config.lora_parameters.rank == 2
+    both = load_config(tmp_path / "c.yaml", {"reinforce.iters": 7, "reinforce": {"batch_size": 9}})
+    assert (both.reinforce.iters, both.reinforce.batch_size) == (7, 9)
+
+
+def test_a_switch_needs_no_value(tmp_path: Path) -> None:
+    from mlx_trace.cli.main import make_parser
+    from mlx_trace.cli.train import _resolve
+
+    parser = make_parser("train")
+    assert _resolve(parser.parse_args(["--grad-checkpoint", "--seed", "4"])).grad_checkpoint
+    assert not _resolve(parser.parse_args(["--grad-checkpoint", "false"])).grad_checkpoint
 
 
 def test_sources_are_told_apart() -> None:
@@ -90,6 +101,7 @@ def test_every_key_is_a_flag_and_the_shared_loader_is_left_alone() -> None:
     assert {"model", "learning_rate", "lora_parameters.rank", "reinforce.iters", "reinforce.rewards.correct"} <= set(
         keys
     )
-    assert keys["reinforce.baseline"] == '"leave_one_out"'
+    assert "(default leave_one_out)" in keys["reinforce.baseline"]
+    assert all(len(meaning) > 12 for meaning in keys.values())
     assert yaml.safe_load("a: 1\na: 2") == {"a": 2}
     assert yaml.safe_load("1e-5") == "1e-5"

@@ -18,30 +18,35 @@ if TYPE_CHECKING:
     from mlx_trace.train.loop import Metrics, Report
 
 _SUFFIX = ".yaml"
+_SWITCH: dict[str, Any] = {"nargs": "?", "const": "true"}  # a flag without a value switches it on
 INTERRUPTED = 130
 
 
 def add_train_options(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "mlx-trace train [-c FILE] [--resume | --overwrite] [--KEY X ...]"
     parser.add_argument(
         "-c", "--config", metavar="FILE", help="a YAML file, or the name of a bundled one, such as tiny"
     )
     parser.add_argument("--resume", action="store_true", help="go on where the run in adapter_path was stopped")
     parser.add_argument("--overwrite", action="store_true", help="replace the run in adapter_path")
-    keys = parser.add_argument_group("any key of the configuration, by its name; values are read as YAML")
-    for key, default in config_keys(Config):
+    keys = parser.add_argument_group("any key of the configuration; values are read as YAML")
+    for key, meaning in config_keys(Config):
         keys.add_argument(f"--{key.replace('_', '-')}", dest=f"key:{key}", metavar="X", default=argparse.SUPPRESS,
-                          help=f"default {default}".replace("%", "%%"))  # fmt: skip
+                          help=meaning.replace("%", "%%"), **_SWITCH if meaning.endswith("(default false)") else {})  # fmt: skip
 
 
 def config_keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield (dotted key, default as text) of every leaf of a configuration section."""
+    """Yield (dotted key, what it means and its default) of every section and leaf of a configuration section."""
     for name, field in model.model_fields.items():
-        default = field.get_default()
+        default, meaning = field.get_default(), field.description or name.replace("_", " ")
         if isinstance(default, BaseModel):
+            yield prefix + name, f"{meaning}, together: {{key: value, …}}"
             yield from config_keys(type(default), f"{prefix}{name}.")
         else:
-            shown = [item.model_dump() for item in default] if name == "data" and default else default
-            yield prefix + name, json.dumps(shown, default=str)
+            shown = (
+                json.dumps(default, default=str) if not isinstance(default, list) else "[{source: synthetic, n: 1000}]"
+            )
+            yield prefix + name, f"{meaning} (default {shown.strip(chr(34))})"
 
 
 def run_train(options: argparse.Namespace) -> int:
