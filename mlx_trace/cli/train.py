@@ -31,8 +31,9 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace the run in adapter_path")
     keys = parser.add_argument_group("any key of the configuration; values are read as YAML")
     for key, meaning in config_keys(Config):
-        keys.add_argument(f"--{key.replace('_', '-')}", dest=f"key:{key}", metavar="X", default=argparse.SUPPRESS,
-                          help=meaning.replace("%", "%%"), **_SWITCH if meaning.endswith("(default false)") else {})  # fmt: skip
+        flag, switch = f"--{key.replace('_', '-')}", _SWITCH if meaning.endswith("(default false)") else {}
+        keys.add_argument(flag, dest=f"key:{key}", metavar="X", default=argparse.SUPPRESS,
+                          help=meaning.replace("%", "%%"), **switch)  # fmt: skip
 
 
 def config_keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str]]:
