@@ -21,6 +21,8 @@ def add_eval_options(parser: argparse.ArgumentParser) -> None:
                         help="new numbers (default), new wording, or problems of your own")  # fmt: skip
     parser.add_argument("-n", type=at_least(1), metavar="N", help="how many (default 500 of a suite, all of a file)")
     parser.add_argument("--max-tokens", type=at_least(1), default=400, metavar="N", help="longest reply (default 400)")
+    parser.add_argument("--batch-size", type=at_least(1), default=64, metavar="N",
+                        help="prompts decoded at once (default 64; fewer take less memory)")  # fmt: skip
     parser.add_argument("-o", "--output", type=Path, metavar="FILE.jsonl", help="write a record of every problem")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -36,7 +38,9 @@ def run_eval(options: argparse.Namespace) -> int:
     console = Console(stderr=True, highlight=False)
     records: list[Record] = []
     with console.status("") as status:
-        for record in evaluate(base, Prompter(base.tokenizer, prompt), problems, options.max_tokens):
+        for record in evaluate(
+            base, Prompter(base.tokenizer, prompt), problems, options.max_tokens, options.batch_size
+        ):
             records.append(record)
             status.update(f"{len(records)} of {len(problems)}")
     if options.output is not None:

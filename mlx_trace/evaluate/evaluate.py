@@ -7,16 +7,16 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from mlx_trace.decode.engine import Episode, sample
+from mlx_trace.decode.engine import WIDTH, Episode, sample
 from mlx_trace.evaluate.stats import Rate
 from mlx_trace.language.grade import Grade, grade
 from mlx_trace.model.base import Base
 from mlx_trace.model.prompts import Prompter
 from mlx_trace.problems.problem import Problem
 
-CHUNK = 128  # problems between two reports of progress
+_BATCHES: Final = 2  # batches that are sorted by length together, and reported together
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +56,18 @@ class Record:
         return json.dumps(row, ensure_ascii=False)
 
 
-def evaluate(base: Base, prompter: Prompter, problems: Sequence[Problem], max_tokens: int) -> Iterator[Record]:
-    """Yield a record for each problem, in order: greedy decoding, unconstrained, and the expert is not asked for."""
-    for start in range(0, len(problems), CHUNK):
-        chunk = problems[start : start + CHUNK]
+def evaluate(
+    base: Base, prompter: Prompter, problems: Sequence[Problem], max_tokens: int, batch_size: int = WIDTH
+) -> Iterator[Record]:
+    """Yield a record for each problem, in order: greedy decoding, unconstrained, and the expert is not asked for.
+
+    `batch_size` prompts are decoded at once; it decides memory and speed, not the replies.
+    """
+    for start in range(0, len(problems), batch_size * _BATCHES):
+        chunk = problems[start : start + batch_size * _BATCHES]
         began = time.perf_counter()
         prompts = [prompter.ids(problem.question) for problem in chunk]
-        episodes = sample(base.network, prompts, prompter.stop_ids, max_tokens)
+        episodes = sample(base.network, prompts, prompter.stop_ids, max_tokens, width=batch_size)
         seconds = (time.perf_counter() - began) / len(chunk)
         for problem, episode in zip(chunk, episodes, strict=True):
             yield _record(problem, prompter.decode(episode.ids), episode, seconds)
