@@ -26,13 +26,11 @@ class Reply:
 def ask(base: Base, prompter: Prompter, question: str, max_tokens: int) -> Iterator[str | Reply]:
     """Yield the reply's text as it grows, then the `Reply`."""
     shown = ""
-    tokens, truncated = 0, False
     for episode in stream(base.network, prompter.ids(question), prompter.stop_ids, max_tokens):
-        text = prompter.decode(episode.ids).rstrip("\n")  # a newline waits for what it begins
-        if not text.startswith(shown) or text.endswith("�"):
-            continue  # a character whose bytes are not all there yet
-        if len(text) > len(shown):
-            yield text[len(shown) :]
-            shown = text
-        tokens, truncated = len(episode.ids), len(episode.ids) >= max_tokens
-    yield Reply(shown, grade(shown), tokens, truncated)
+        text = prompter.decode(episode.ids)
+        settled = text.rstrip("`").rstrip("\n")  # what may begin the closing fence waits for the rest
+        if settled.startswith(shown) and not settled.endswith("\ufffd"):  # so does a character without all its bytes
+            if len(settled) > len(shown):
+                yield settled[len(shown) :]
+            shown = settled
+    yield Reply(text, grade(text), len(episode.ids), episode.truncated)

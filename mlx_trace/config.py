@@ -4,6 +4,7 @@ Keys that mlx-lm has too mean the same. Unknown keys, and keys given twice, are 
 """
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -210,7 +211,10 @@ def validate_config(content: Mapping[str, Any], where: str, overrides: Mapping[s
 
 def _explain(fault: Any, keys: list[str]) -> str:
     if fault["type"] == "extra_forbidden":
-        return f"there is no such key; those here are {', '.join(_known_keys(keys[:-1]))}"
+        known = _known_keys(keys[:-1])
+        close = get_close_matches(keys[-1].replace("-", "_"), known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"those here are {', '.join(known)}"
+        return f"there is no such key; {hint}"
     message = str(fault["msg"]).removeprefix("Value error, ")
     got = fault.get("input")
     shown = "" if isinstance(got, dict | list | BaseModel) or fault["type"] == "missing" else f", got {str(got)[:60]!r}"

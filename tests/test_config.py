@@ -92,7 +92,7 @@ def test_faults_name_the_flag_or_the_file_and_what_is_allowed() -> None:
     assert "greater than or equal to 1" in faults["--batch-size"]
     text = "\n".join(error.value.faults)
     assert "c.yaml: colour: there is no such key; those here are model" in text
-    assert "reinforce.itres: there is no such key; those here are iters" in text
+    assert "reinforce.itres: there is no such key; did you mean iters?" in text
     assert "data.0.m: there is no such key; those here are" in text
 
 

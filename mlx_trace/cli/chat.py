@@ -64,7 +64,7 @@ class Chat:
             self.console.print(f"{self.name}. A word problem, please; h for help, q to leave.", markup=False)
         while (line := self._read()) is not None:
             question = line.strip()
-            command = _COMMANDS.get(question.lower()) if self.interactive or question.startswith("/") else None
+            command = self._command(question)
             if command == "quit":
                 break
             if command == "help":
@@ -72,11 +72,17 @@ class Chat:
             elif command == "reset":
                 self.asked = 0
                 self.console.clear() if self.interactive else None
-            elif question.startswith("/"):
+            elif question.startswith("/") and not self.as_json:
                 self.console.print(f"there is no command {question}; h shows what there is", markup=False)
             elif question:
                 self._answer(question)
         return 0
+
+    def _command(self, question: str) -> str | None:
+        """Return what a line asks of the session, if it is no question: a word at a terminal, /word in a pipe."""
+        if self.as_json or not (self.interactive or question.startswith("/")):
+            return None
+        return _COMMANDS.get(question.lower())
 
     def _read(self) -> str | None:
         if not self.interactive:

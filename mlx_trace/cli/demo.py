@@ -85,16 +85,18 @@ class _Measurement:
                                f"({time.perf_counter() - began:.0f}s)")  # fmt: skip
 
     def table(self) -> Table:
-        """Return before and after side by side, with 95% intervals."""
+        """Return the stages, a line each."""
         from mlx_trace.evaluate.evaluate import summarise
 
-        shown = Table(title="held-out problems, greedy and unconstrained", title_justify="left", box=None)
+        n = len(next(iter(self.records["before"].values())))
+        title = f"{n} held-out problems, greedy and unconstrained: count, share, 95% interval"
+        shown = Table(title=title, title_justify="left", box=None)
         for heading in ("", "parsed", "valid", "correct", "correct, new wording"):
             shown.add_column(heading, justify="right")
         for stage, suites in self.records.items():
             total = summarise(suites["synthetic"])
-            shown.add_row(stage, str(total.parsed), str(total.valid), str(total.correct),
-                          str(summarise(suites["phrasing"]).correct))  # fmt: skip
+            shown.add_row(stage, total.parsed.brief(), total.valid.brief(), total.correct.brief(),
+                          summarise(suites["phrasing"]).correct.brief())  # fmt: skip
         return shown
 
     def compare(self, first: str, second: str) -> str:

@@ -50,8 +50,16 @@ def run_eval(options: argparse.Namespace) -> int:
         described = {"model": base.name, "adapter": None if options.adapter_path is None else str(options.adapter_path)}
         print(json.dumps(described | {"data": options.data} | _as_json(total, experts, records)))
     else:
-        Console(highlight=False).print(table(options.data, total, experts))
+        shown = Console(highlight=False)
+        shown.print(table(options.data, total, experts))
+        shown.print(_spent(records, options.max_tokens), style="dim")
     return 0
+
+
+def _spent(records: "list[Record]", max_tokens: int) -> str:
+    tokens, seconds = sum(record.tokens for record in records), sum(record.seconds for record in records)
+    truncated = sum(record.truncated for record in records)
+    return f"{tokens:,} tokens in {seconds:.0f} s; {truncated} replies cut off at {max_tokens} tokens"
 
 
 def _as_json(total: "Summary", experts: "dict[str, Summary]", records: "list[Record]") -> dict[str, Any]:
@@ -64,11 +72,11 @@ def _as_json(total: "Summary", experts: "dict[str, Summary]", records: "list[Rec
 
 
 def table(title: str, total: "Summary", experts: "dict[str, Summary]") -> Table:
-    """Return the counts as a table, a line an expert; every rate with its n and 95% Wilson interval."""
+    """Return the counts as a table, a line an expert: n, and every count with its share and 95% Wilson interval."""
     shown = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for heading in ("", "parsed", "valid", "correct"):
+    for heading in ("", "n", "parsed", "valid", "correct"):
         shown.add_column(heading, justify="left" if heading == "" else "right")
     for name, summary in [*experts.items(), ("all", total)]:
-        style = "bold" if name == "all" else ""
-        shown.add_row(name, str(summary.parsed), str(summary.valid), str(summary.correct), style=style)
+        rates = (rate.brief() for rate in (summary.parsed, summary.valid, summary.correct))
+        shown.add_row(name, str(summary.parsed.n), *rates, style="bold" if name == "all" else "")
     return shown

@@ -95,6 +95,7 @@ def _resolve(options: argparse.Namespace) -> Config:
     else:
         wanted = load_config(path, overrides)
         saved = read_run_config(wanted.adapter_path)
+    saved = saved.model_copy(update={"adapter_path": wanted.adapter_path})  # a run may have been moved
     before, after = saved.model_dump(), wanted.model_dump()
     if changed := [key for key in before if before[key] != after[key]]:
         raise UserError(*(f"{key}: the run was started with {before[key]}, not {after[key]}" for key in changed))

@@ -28,6 +28,11 @@ class Rate:
         low, high = self.interval
         return f"{self.count}/{self.n} = {self.share:.1%} [{low:.1%}, {high:.1%}]"
 
+    def brief(self) -> str:
+        """Return count, share and interval in percent, for a table that has n elsewhere."""
+        low, high = self.interval
+        return f"{self.count} {self.share:.1%} [{100 * low:.0f}–{100 * high:.0f}]"
+
 
 def wilson(count: int, n: int, z: float = Z95) -> tuple[float, float]:
     """Return the Wilson score interval of a proportion (Wilson 1927); (0, 1) for n = 0."""

@@ -20,6 +20,7 @@ import mlx.core as mx
 from mlx_trace.errors import UserError
 
 STATE: Final = "state"
+_LOCK: Final = "lock"
 _KEPT: Final = 2  # the newest checkpoint and the one before it
 _FILES: Final = ("adapter.safetensors", "optimizer.safetensors", "state.json")
 
@@ -42,7 +43,7 @@ def save(run: Path, number: int, checkpoint: Checkpoint) -> None:
     final, temporary = folder / f"{number:07d}", folder / f"{number:07d}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
-    try:
+    with _written_whole(final, temporary):
         mx.save_safetensors(str(temporary / _FILES[0]), checkpoint.adapter)
         mx.save_safetensors(str(temporary / _FILES[1]), checkpoint.optimizer)
         (temporary / _FILES[2]).write_text(json.dumps(checkpoint.progress), encoding="utf-8")
@@ -50,15 +51,16 @@ def save(run: Path, number: int, checkpoint: Checkpoint) -> None:
             _sync(temporary / name)
         shutil.rmtree(final, ignore_errors=True)
         temporary.rename(final)
-    except (OSError, RuntimeError) as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
-        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
-        hint = "free some space and continue with --resume" if full else "the last checkpoint is untouched"
-        raise UserError(f"{final}: the checkpoint could not be written: {reason.lower()}; {hint}") from error
     _sync(folder)
     for old in _numbers(folder)[:-_KEPT]:
         shutil.rmtree(folder / f"{old:07d}", ignore_errors=True)
+
+
+def clear(run: Path) -> None:
+    """Remove every checkpoint of a run that this process has locked."""
+    for path in (run / STATE).iterdir():
+        if path.name != _LOCK:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def load(run: Path) -> Checkpoint | None:
@@ -79,9 +81,26 @@ def _read_arrays(path: Path) -> Arrays:
 def write_arrays(path: Path, arrays: Arrays) -> None:
     """Write one safetensors file, whole or not at all."""
     temporary = path.with_name(f".{path.name.removesuffix('.safetensors')}.tmp.safetensors")
-    mx.save_safetensors(str(temporary), arrays)
-    _sync(temporary)
-    temporary.replace(path)
+    with _written_whole(path, temporary):
+        mx.save_safetensors(str(temporary), arrays)
+        _sync(temporary)
+        temporary.replace(path)
+
+
+@contextmanager
+def _written_whole(final: Path, temporary: Path) -> Iterator[None]:
+    """Remove what was half written when writing fails, and say why as a UserError."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # MLX reports a failed write as a RuntimeError
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        hint = "free some space and continue with --resume" if full else "the last checkpoint is untouched"
+        raise UserError(f"{final}: could not be written: {reason.lower()}; {hint}") from error
 
 
 def _numbers(folder: Path) -> list[int]:
@@ -100,7 +119,7 @@ def _sync(path: Path) -> None:
 def locked(run: Path) -> Iterator[None]:
     """Hold a run directory for this process; UserError if another one has it."""
     (run / STATE).mkdir(parents=True, exist_ok=True)
-    with (run / STATE / "lock").open("w") as file:
+    with (run / STATE / _LOCK).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -7,7 +7,6 @@ import json
 import math
 import os
 import platform
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -151,28 +150,26 @@ def versions() -> dict[str, str]:
 # --- the run directory -----------------------------------------------------------------------------------------
 
 
-def open_run(base: Base, config: Config) -> None:
-    """Write what makes the directory of a run that starts an adapter of its base."""
-    (config.adapter_path / METRICS_FILE).unlink(missing_ok=True)  # of a run that crashed before its first checkpoint
-    write_atomically(config.adapter_path / CONFIG_FILE, [dump_config(config)])
-    content = json.dumps(adapter_config(base, config), indent=2)
-    write_atomically(config.adapter_path / ADAPTER_CONFIG, [content + "\n"])
-
-
 def check_new(path: Path, overwrite: bool) -> None:
-    """Refuse a directory that already holds something; with `overwrite`, empty it of an earlier run."""
+    """Refuse a directory that already holds something, unless it is a run that may be overwritten."""
     if path.exists() and not path.is_dir():
         raise UserError(f"{path}: is a file; adapter_path is a directory")
     if not path.exists() or not any(path.iterdir()):
         return
     if not overwrite:
         raise UserError(f"{path}: holds a run already; --resume continues it, --overwrite replaces it")
-    known = (CONFIG_FILE, METRICS_FILE, ADAPTER_CONFIG, ADAPTER_WEIGHTS)
     if not (path / CONFIG_FILE).is_file() and not (path / ADAPTER_CONFIG).is_file():
         raise UserError(f"{path}: is not a run of mlx-trace, so it is not overwritten")
-    for name in known:
-        (path / name).unlink(missing_ok=True)
-    shutil.rmtree(path / checkpoint.STATE, ignore_errors=True)
+
+
+def open_run(base: Base, config: Config) -> None:
+    """Start a run in a locked directory: remove an earlier one, write what makes this an adapter of its base."""
+    checkpoint.clear(config.adapter_path)
+    for name in (METRICS_FILE, ADAPTER_WEIGHTS):
+        (config.adapter_path / name).unlink(missing_ok=True)
+    write_atomically(config.adapter_path / CONFIG_FILE, [dump_config(config)])
+    content = json.dumps(adapter_config(base, config), indent=2)
+    write_atomically(config.adapter_path / ADAPTER_CONFIG, [content + "\n"])
 
 
 def read_run_config(path: Path) -> Config:

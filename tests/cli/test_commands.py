@@ -133,9 +133,10 @@ def test_an_interrupted_run_says_how_to_go_on(
         assert main(flags) == 130
     said = capsys.readouterr().out
     assert "mlx-trace train --resume --adapter-path run" in said
-    assert main(["train", "--resume", "--adapter-path", "run"]) == 0
+    Path("run").rename("moved")
+    assert main(["train", "--resume", "--adapter-path", "moved"]) == 0
     assert "sft 3/3" in capsys.readouterr().out
-    assert main(["train", "--resume", "--adapter-path", "run", "--seed", "5"]) == 2
+    assert main(["train", "--resume", "--adapter-path", "moved", "--seed", "5"]) == 2
     assert "seed: the run was started with 0, not 5" in capsys.readouterr().err
 
 

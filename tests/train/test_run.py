@@ -159,6 +159,9 @@ def test_an_existing_run_is_kept_unless_replacing_it_is_asked_for(random_model: 
     with pytest.raises(UserError, match="--resume continues it"):
         run(settings)
     assert adapter(tmp_path / "run") == before
+    with checkpoint.locked(tmp_path / "run"), pytest.raises(UserError, match="another process"):
+        run(settings, overwrite=True)
+    assert adapter(tmp_path / "run") == before
     run(settings, overwrite=True)
     assert adapter(tmp_path / "run") == before
 
