@@ -4,6 +4,7 @@ Nothing of the kind is needed, or done, on a Mac or with MLX's CUDA build.
 """
 
 import ctypes
+import os
 import sys
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -12,6 +13,7 @@ from typing import Final
 
 _NAMES: Final = ("libopenblas.so.0", "libopenblas.so")
 _CUDA_BUILDS: Final = ("mlx-cuda-13", "mlx-cuda-12")
+_NARROW: Final = 512
 INSTALL: Final = "apt-get install libopenblas0-pthread (Debian, Ubuntu), or your system's OpenBLAS package"
 
 
@@ -45,3 +47,14 @@ def load_openblas() -> str | None:
             continue
         return name
     return None
+
+
+def suit_threads(width: int) -> None:
+    """Let OpenBLAS use one thread for a network of small width, all cores for others; OPENBLAS_NUM_THREADS decides.
+
+    Narrow products are no faster on several threads, and many times slower once another process wants a core.
+    """
+    name = load_openblas()
+    if name is not None and "OPENBLAS_NUM_THREADS" not in os.environ:
+        library = ctypes.CDLL(name)
+        library.openblas_set_num_threads(1 if width < _NARROW else library.openblas_get_num_procs())

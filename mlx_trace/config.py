@@ -25,7 +25,7 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Rewards(_Section):
+class Rewards(_Section, allow_inf_nan=False):
     """The five rewards; they may be changed but must stay in this order."""
 
     correct: float = 1.0
@@ -37,7 +37,7 @@ class Rewards(_Section):
     @model_validator(mode="after")
     def _in_order(self) -> "Rewards":
         values = list(self.model_dump().values())
-        if any(above <= below for above, below in pairwise(values)):
+        if not all(above > below for above, below in pairwise(values)):
             raise ValueError(f"rewards must fall from correct to parse_failure, got {values}")
         return self
 

@@ -105,3 +105,11 @@ def test_every_key_is_a_flag_and_the_shared_loader_is_left_alone() -> None:
     assert all(len(meaning) > 12 for meaning in keys.values())
     assert yaml.safe_load("a: 1\na: 2") == {"a": 2}
     assert yaml.safe_load("1e-5") == "1e-5"
+
+
+@pytest.mark.parametrize("value", [0.8, 0.7, float("nan"), float("inf")])
+def test_rewards_stay_in_their_order(value: float) -> None:
+    rewards = {"wrong_answer": 0.8, "correct": value}
+    with pytest.raises(UserError, match=r"reinforce\.rewards"):
+        validate_config({"reinforce": {"rewards": rewards}}, "c.yaml")
+    validate_config({"reinforce": {"rewards": rewards | {"correct": 0.9}}}, "c.yaml")

@@ -2,7 +2,9 @@
 
 import argparse
 import difflib
+import io
 import os
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -25,6 +27,7 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "doctor": ("doctor", "say what this machine has, and what to do about it", "mlx-trace doctor"),
 }
 USAGE: Final = 2
+_NEGATIVE: Final = re.compile(r"-[$€£¥₹]?\.?[0-9]")
 
 
 class Parser(argparse.ArgumentParser):
@@ -50,6 +53,9 @@ def make_parser(name: str) -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; return the exit code (0 done, 1 the command's own no, 2 the user's mistake)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    for output in (sys.stdout, sys.stderr):
+        if isinstance(output, io.TextIOWrapper):
+            output.reconfigure(errors="replace")  # a terminal that cannot show a character gets another
     try:
         return _dispatch(arguments)
     except UserError as error:
@@ -76,11 +82,21 @@ def _dispatch(arguments: list[str]) -> int:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"; did you mean {near[0]}?" if near else f"; commands are {', '.join(COMMANDS)}"
         raise UserError(f"there is no command {name!r}{hint}")
-    parser = make_parser(name)
-    options = parser.parse_args(rest)
+    options = make_parser(name).parse_args(_bind_negatives(rest))
     module = import_module(f"mlx_trace.cli.{COMMANDS[name][0]}")
     code: int = getattr(module, f"run_{name}")(options)
     return code
+
+
+def _bind_negatives(arguments: list[str]) -> list[str]:
+    """Write `--flag -1/2` as `--flag=-1/2`, since argparse takes all but the plainest negative numbers for flags."""
+    bound: list[str] = []
+    for argument in arguments:
+        if bound and bound[-1].startswith("--") and "=" not in bound[-1] and _NEGATIVE.match(argument):
+            bound[-1] += f"={argument}"
+        else:
+            bound.append(argument)
+    return bound
 
 
 def _overview() -> str:

@@ -7,6 +7,7 @@ Takes a mapping of field names to text, returns a `Step`; what is wrong with one
 import re
 from dataclasses import fields
 from fractions import Fraction
+from itertools import takewhile
 from typing import Annotated, Any, ClassVar, Final, Literal, get_args
 
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
@@ -169,7 +170,9 @@ _BY_OP: Final[dict[str, type]] = {
 OPS: Final = tuple(_BY_OP)
 _ADAPTERS: Final = {cls: TypeAdapter[Any](cls) for cls in {*_BY_OP.values(), InitFrom}}
 _SPELLINGS: Final = {"from_entity": "from", "to_entity": "to"}
-_THOUSANDS: Final = re.compile(r"[0-9]{3}(?:\.[0-9]+)?")
+_BEFORE_COMMA: Final = re.compile("[+-]?[0-9]{1,3}", re.ASCII)
+_THOUSANDS: Final = re.compile(r"[0-9]{3}(?:\.[0-9]+)?", re.ASCII)
+_DEEPEST: Final = 3  # lists in lists that a malformed step's text still shows
 
 
 def read_step(pairs: list[tuple[str, object]]) -> Step:
@@ -222,19 +225,17 @@ def _explain(op: str, errors: list[ErrorDetails]) -> tuple[str, str]:
 def _thousands_comma(pairs: list[tuple[str, object]]) -> str | None:
     """Return the number that a comma has split, as in `value: 80,000`, which YAML reads as two keys."""
     for at, (_, value) in enumerate(pairs):
-        groups = []
-        for key, rest in pairs[at + 1 :]:
-            if rest != "" or not _THOUSANDS.fullmatch(key):
-                break
-            groups.append(key)
-        if groups and isinstance(value, str) and re.fullmatch("[+-]?[0-9]{1,3}", value):
-            return ",".join([value, *groups])
+        if not isinstance(value, str) or not _BEFORE_COMMA.fullmatch(value):
+            continue
+        groups = takewhile(lambda pair: pair[1] == "" and _THOUSANDS.fullmatch(pair[0]), pairs[at + 1 :])
+        if found := [key for key, _ in groups]:
+            return ",".join([value, *found])
     return None
 
 
-def _plain(value: object) -> str:
+def _plain(value: object, depth: int = 0) -> str:
     if isinstance(value, list):
-        return "[" + ", ".join(_plain(item) for item in value) + "]"
+        return "[…]" if depth == _DEEPEST else "[" + ", ".join(_plain(item, depth + 1) for item in value) + "]"
     return value if isinstance(value, str) else "{…}"
 
 

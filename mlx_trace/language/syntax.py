@@ -60,10 +60,11 @@ def parse(text: str | bytes) -> Trace | NoTrace:
 
     Never raises. The outer shape must be right; steps that are not become `Malformed` steps of the trace.
     """
+    if len(text) > MAX_BYTES or (isinstance(text, str) and len(text.encode("utf-8", errors="replace")) > MAX_BYTES):
+        return NoTrace(f"the text is longer than {MAX_BYTES} bytes")
     if isinstance(text, bytes):
         text = text.decode("utf-8", errors="replace")
-    if len(text) > MAX_BYTES or len(text.encode("utf-8", errors="replace")) > MAX_BYTES:
-        return NoTrace(f"the text is longer than {MAX_BYTES} bytes")
+    text = text.removeprefix("\ufeff")  # a byte-order mark
     first: NoTrace | None = None
     for candidate in _candidates(text):
         found = parse_document(candidate)
@@ -126,7 +127,7 @@ def _parse_yaml(document: str) -> Trace | NoTrace:
     except yaml.MarkedYAMLError as error:
         line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
         return NoTrace(f"not YAML{line}: {error.problem or error.context}")
-    except (yaml.YAMLError, UnicodeError):
+    except (yaml.YAMLError, ValueError, OverflowError):
         return NoTrace("not YAML: it holds characters that YAML does not allow")
     if isinstance(tree, _Mapping):
         return _single(tree)

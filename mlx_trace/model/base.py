@@ -19,6 +19,7 @@ from mlx_lm.tokenizer_utils import load as load_tokenizer
 from mlx_lm.tuner.utils import linear_to_lora_layers, load_adapters
 from mlx_lm.utils import load_model
 
+from mlx_trace.blas import suit_threads
 from mlx_trace.config import Config
 from mlx_trace.errors import UserError
 from mlx_trace.files import read_json
@@ -57,6 +58,7 @@ def load_base(name: str, trust_remote_code: bool = False) -> Base:
         tokenizer = _load_tokenizer(path, config)
     except (ValueError, KeyError, TypeError, RuntimeError, OSError, StrictDataclassError) as error:
         raise UserError(f"{path}: the model cannot be loaded: {_one_line(error)}") from error
+    suit_threads(int(config.get("hidden_size", 4096)))
     return Base(name, path, network, tokenizer, config)
 
 

@@ -146,7 +146,7 @@ def _check(schema: Schema, trace: str, answer: Fraction, values: dict[str, Fract
 
 def generate(schema: Schema, seed: int, options: Options, seen: set[str]) -> Iterator[Problem]:
     """Yield problems of one schema whose questions are not in `seen`, adding each; UserError once there are none."""
-    k = repeats = 0
+    k = repeats = count = 0
     while repeats < MOST_REPEATS:
         problem = draw(schema, seed, k, options)
         k += 1
@@ -155,10 +155,10 @@ def generate(schema: Schema, seed: int, options: Options, seen: set[str]) -> Ite
         if problem.question in seen:
             repeats += 1
             continue
-        repeats = 0
+        repeats, count = 0, count + 1
         seen.add(problem.question)
         yield problem
-    raise UserError(f"{schema.id}: {k - repeats} different questions, and {repeats} draws found no other")
+    raise UserError(f"{schema.id}: {count} different questions, and {repeats} draws found no other")
 
 
 def generate_balanced(

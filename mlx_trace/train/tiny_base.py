@@ -19,6 +19,7 @@ from mlx.utils import tree_flatten
 from mlx_lm.models.llama import Model, ModelArgs
 from tokenizers import Tokenizer
 
+from mlx_trace.blas import suit_threads
 from mlx_trace.config import SYSTEM_PROMPT
 from mlx_trace.language.numbers import find_numbers, spell
 from mlx_trace.model.base import head, hidden_states
@@ -35,7 +36,7 @@ class Recipe:
     """Everything that decides what the base becomes."""
 
     seed: int = 0
-    tokens: int = 14_000_000
+    tokens: int = 12_000_000
     vocab_size: int = 4608
     hidden_size: int = 192
     num_layers: int = 4
@@ -255,6 +256,7 @@ def model_args(recipe: Recipe, vocab_size: int) -> ModelArgs:
 
 def make_network(args: ModelArgs, seed: int) -> Any:
     """Return a new network with copying laid out in its first weights."""
+    suit_threads(args.hidden_size)
     network = Model(args)
     shapes = {name: tuple(value.shape) for name, value in tree_flatten(network.parameters())}
     weights = initial_weights(shapes, args, derive_seed("tiny weights", seed))

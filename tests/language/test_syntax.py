@@ -8,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mlx_trace.language import syntax
+from mlx_trace.language.grade import grade
 from mlx_trace.language.steps import Malformed
 from mlx_trace.language.syntax import MAX_BYTES, NoTrace, Trace, parse, parse_document, render
 from tests.language.traces import traces
@@ -110,6 +111,8 @@ def test_the_fast_path_gives_what_yaml_gives(text: str) -> None:
         f"\n\n{SINGLE}\n\n",
         SINGLE.encode(),
         "\ufeff" + SINGLE,
+        "\ufeff```yaml\n" + SINGLE,
+        b"\xff" * 6000 + b"\n```yaml\n" + SINGLE.encode(),
         SINGLE.replace("\n", "\r\n"),
     ],
 )
@@ -190,6 +193,15 @@ def test_the_limit_is_sixteen_kibibytes() -> None:
 # --- robustness ---
 
 
+@pytest.mark.parametrize("value", ["[" * 4000 + "]" * 4000, "[[[[[[x]]]]]]"])
+def test_lists_in_a_field_make_a_malformed_step_however_deep(value: str) -> None:
+    for field in ("var", "value", "args"):
+        trace = parse(f"expert: arithmetic\ntrace:\n- {{op: init, {field}: {value}}}")
+        assert isinstance(trace, Trace)
+        assert isinstance(trace.parts[0].steps[0], Malformed)
+        assert len(trace.parts[0].steps[0].text) < 60
+
+
 @settings(max_examples=400)
 @given(st.one_of(st.binary(max_size=400), st.text(max_size=400), mutated(), st.text(alphabet="[]{}:,-&*!|>'\"`# \n?")))
 def test_no_input_raises(data: str | bytes) -> None:
@@ -199,13 +211,15 @@ def test_no_input_raises(data: str | bytes) -> None:
 @pytest.mark.parametrize(
     "piece",
     ["[", "{", "{a: ", "- ", "? ", "```\n", "``` x\n", "`", "   ", "'", '"', "&a ", "*a ", "a: ", "[[],", "- expert: a\n",
-     "!", "|\n", "\t", "expert: a\ntrace:\n", "0", "- {op: query, var: x}\n", "\ufeff", "\r", "#"],
+     "!", "|\n", "\t", ",000", "1: 1,", "expert: a\ntrace:\n", "0", "- {op: query, var: x}\n", "\ufeff", "\r", "#"],
 )  # fmt: skip
 def test_hostile_repetition_ends_in_time(piece: str) -> None:
     text = piece * (MAX_BYTES // len(piece.encode()))
-    for prefix in ("", "expert: arithmetic\ntrace:\n", "```"):
+    in_a_step = "expert: arithmetic\ntrace:\n- op: init\n  var:\n   "
+    in_flow = "expert: arithmetic\ntrace:\n- {op: compute, compute_op: add, var: x, args: "
+    for prefix in ("", "expert: arithmetic\ntrace:\n", "```", in_a_step, in_flow):
         began = time.perf_counter()
-        parse((prefix + text)[:MAX_BYTES])
+        grade((prefix + text)[:MAX_BYTES])
         assert time.perf_counter() - began < 3
 
 
