@@ -57,11 +57,8 @@ def run_train(options: argparse.Namespace) -> int:
 
     console = Console(highlight=False, soft_wrap=True)
     planned = plan(config)
-    console.print(
-        f"{config.model}: {config.fine_tune_type} on {config.num_layers} of {planned.base.num_layers} layers; "
-        f"{planned.num_problems} problems, the longest {planned.longest} tokens; "
-        + ", ".join(f"{phase.name} updates: {phase.updates}" for phase in planned.phases)
-    )
+    layers = f"{config.fine_tune_type} on {config.num_layers} of {planned.base.num_layers} layers"
+    console.print(f"{config.model}: {layers}; {'; '.join(planned.notes)}")
     try:
         with progress(console) as report:
             train(planned, report, options.resume, options.overwrite)

@@ -22,21 +22,19 @@ class Plan:
     config: Config
     base: Base
     phases: list[Phase]
-    num_problems: int
-    longest: int  # tokens of the longest training example, 0 without SFT
+    notes: list[str]  # what each phase will do, for people
 
 
 def plan(config: Config) -> Plan:
     """Load and check all that a run needs; UserError if it cannot start."""
     base = load_base(config.model, config.trust_remote_code)
     prompter = Prompter(base.tokenizer, config.prompt)
-    problems = gather(config.data, config.seed)
     phases: list[Phase] = []
-    longest = 0
+    notes: list[str] = []
     wants_sft = config.epochs > 0 if config.iters is None else config.iters > 0
+    problems = gather(config.data, config.seed) if wants_sft or config.reinforce.data is None else []
     if wants_sft:
         rows = examples(problems, prompter, config.max_seq_length)
-        longest = max(map(len, rows))
     attach_adapter(base, config)
     if config.resume_adapter_file is not None:
         start_from(base, config.resume_adapter_file)
@@ -44,12 +42,15 @@ def plan(config: Config) -> Plan:
         recompute_layers(base.network)
     if wants_sft:
         phases.append(Sft(base, config, rows))
+        longest = max(map(len, rows))
+        notes.append(f"sft: {phases[-1].updates} updates on {len(rows)} examples, the longest {longest} tokens")
     if config.reinforce.iters > 0:
         prompts = problems if config.reinforce.data is None else gather(config.reinforce.data, config.seed)
         phases.append(Reinforce(base, prompter, config, _answered(prompts, prompter, config)))
+        notes.append(f"rl: {phases[-1].updates} updates on {len(prompts)} prompts")
     if not phases:
         raise UserError("there is nothing to train: epochs (or iters) and reinforce.iters are all 0")
-    return Plan(config, base, phases, len(problems), longest)
+    return Plan(config, base, phases, notes)
 
 
 def _answered(problems: list[Problem], prompter: Prompter, config: Config) -> list[Problem]:
