@@ -58,7 +58,7 @@ def save(run: Path, number: int, checkpoint: Checkpoint) -> None:
 
 def clear(run: Path) -> None:
     """Remove every checkpoint of a run that this process has locked."""
-    for path in (run / STATE).iterdir():
+    for path in (run / STATE).glob("*"):
         if path.name != _LOCK:
             shutil.rmtree(path, ignore_errors=True)
 

@@ -71,7 +71,7 @@ def test_eval_counts_and_writes_records(small_run: Path, capsys: Out) -> None:
     assert main([*flags, "--data", "phrasing"]) == 0
     table = capsys.readouterr().out
     assert "parsed" in table
-    assert "0/6 = 0.0%" in table
+    assert "0 0.0% [0–39]" in table
 
 
 def test_eval_reads_rows_with_golds_alone(small_run: Path, capsys: Out) -> None:

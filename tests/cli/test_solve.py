@@ -124,4 +124,4 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         done = subprocess.run([sys.executable, "-c", probe, str(path)], capture_output=True, check=True)
         assert done.stdout.count(b"\n") == count
         peaks.append(int(done.stderr))
-    assert peaks[1] < 1.1 * peaks[0]
+    assert peaks[1] < peaks[0] + 100_000  # the larger file has a million bytes more
