@@ -116,9 +116,6 @@ class _Refused(Exception):
     """A document that is YAML but uses what a trace may not."""
 
 
-_Pairs = list[tuple[str, Any]]
-
-
 def _parse_yaml(document: str) -> Trace | NoTrace:
     try:
         tree = _load(document)
@@ -168,7 +165,7 @@ class _Mapping:
     """A YAML mapping as written: its pairs in order, duplicates kept. A key that is not text shows as `?`."""
 
     def __init__(self) -> None:
-        self.pairs: _Pairs = []
+        self.pairs: list[tuple[str, Any]] = []
 
 
 class _Frame:

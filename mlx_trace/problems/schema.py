@@ -36,6 +36,7 @@ from mlx_trace.resources import schemas_dir
 
 VOCABULARY: Final = "vocab"
 Split = Literal["train", "eval"]
+_REFERENCE: Final = re.compile(r"<([a-z_][a-z0-9_]*(?::s)?)>")
 
 
 def _exact(value: object) -> object:
@@ -46,16 +47,17 @@ def _exact(value: object) -> object:
 
 
 Exact = Annotated[Fraction, BeforeValidator(_exact)]
-_STRICT: Final = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
-class Quantity(BaseModel):
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+class Quantity(_Strict):
     """A number of a family: drawn from a range or from choices, or derived from others.
 
     `as` says how a question shows it; a `distractor` stands in the question but not in the trace.
     """
-
-    model_config = _STRICT
 
     range: tuple[Exact, Exact] | None = None
     step: Exact = Fraction(1)
@@ -75,24 +77,18 @@ class Quantity(BaseModel):
         return self
 
 
-class _PartFile(BaseModel):
-    model_config = _STRICT
-
+class _PartFile(_Strict):
     expert: Literal["entity_track", "arithmetic", "rate_equation", "comparison", "percentage"]
     steps: tuple[str, ...] = Field(min_length=1)
 
 
-class _Templates(BaseModel):
-    model_config = _STRICT
-
+class _Templates(_Strict):
     train: tuple[str, ...] = Field(min_length=1)
     eval: tuple[str, ...] = Field(min_length=1)
 
 
-class _SchemaFile(BaseModel):
+class _SchemaFile(_Strict):
     """What a file says, before anything in it is compared with anything else."""
-
-    model_config = _STRICT
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     description: str = Field(min_length=1)
@@ -190,9 +186,6 @@ def _load_schema(path: Path, vocabulary: Vocabulary, faults: list[str]) -> Schem
     schema = check.compile()
     faults += check.faults
     return None if check.faults else schema
-
-
-_REFERENCE: Final = re.compile(r"<([a-z_][a-z0-9_]*(?::s)?)>")
 
 
 class _Check:
