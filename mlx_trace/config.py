@@ -19,6 +19,8 @@ SYSTEM_PROMPT: Final = (
     "You are a helpful assistant with access to the following experts: "
     "entity_track, arithmetic, rate_equation, comparison, percentage"
 )
+MAX_TOKENS: Final = 400  # of a reply
+NUMBER_WORD_RATE: Final = 0.15  # how often a question's small numbers are words
 
 
 class _Section(BaseModel):
@@ -68,7 +70,7 @@ class SyntheticSource(_Section):
     n: int = Field(ge=1)
     schemas: list[str] = []
     templates_per_schema: int = Field(0, ge=0)
-    number_word_rate: float = Field(0.15, ge=0, le=1)
+    number_word_rate: float = Field(NUMBER_WORD_RATE, ge=0, le=1)
 
 
 class FileSource(_Section):
@@ -90,7 +92,7 @@ class Reinforce(_Section):
     group_size: int = Field(4, ge=1, description="samples of a prompt")
     learning_rate: float = Field(1e-5, gt=0, description="AdamW's rate in this phase")
     temperature: float = Field(1.0, gt=0, description="of sampling, and of training's log-probabilities")
-    max_tokens: int = Field(400, ge=1, description="longest reply")
+    max_tokens: int = Field(MAX_TOKENS, ge=1, description="longest reply")
     baseline: Literal["ema", "leave_one_out"] = Field(
         "leave_one_out",
         description="what rewards are centred on: ema or leave_one_out (the prompt's other samples)",

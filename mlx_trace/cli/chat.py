@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from rich.console import Console
 
 from mlx_trace.cli.ledger import print_ledger
-from mlx_trace.cli.options import add_model_options, at_least, load_named
+from mlx_trace.cli.options import add_length_option, add_model_options, load_named
 from mlx_trace.language.syntax import NoTrace, parse
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _COMMANDS: Final = {"h": "help", "/help": "help", "help": "help", "?": "help", "
 
 def add_chat_options(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser)
-    parser.add_argument("--max-tokens", type=at_least(1), default=400, metavar="N", help="longest reply")
+    add_length_option(parser)
     line = 'print a line {"question", "trace", "kind", "answer", "detail"} for each question'
     parser.add_argument("--json", action="store_true", help=line)
 

@@ -7,7 +7,7 @@ import argparse
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from mlx_trace.model.base import Base
     from mlx_trace.model.prompts import Prompter
     from mlx_trace.problems.problem import Problem
-
-MAX_TOKENS: Final = 220  # the longest gold trace of the bundled families is shorter
 
 
 def add_demo_options(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +44,8 @@ def run_demo(options: argparse.Namespace) -> int:
     console.print(f"The tiny base learns to write traces: {options.n} held-out problems before, after SFT, after RL.")
     problems = {name: suite(name, options.n) for name in ("synthetic", "phrasing")}
     planned = plan(config)
-    measured = _Measurement(console, planned.base, Prompter(planned.base.tokenizer, config.prompt), problems)
+    measured = _Measurement(console, planned.base, Prompter(planned.base.tokenizer, config.prompt), problems,
+                            config.reinforce.max_tokens)  # fmt: skip
     measured.take("before")
     try:
         with progress(console) as report:
@@ -67,9 +66,11 @@ class _Measurement:
     """What the model does on the two suites at each stage."""
 
     def __init__(
-        self, console: Console, base: "Base", prompter: "Prompter", problems: "dict[str, list[Problem]]"
-    ) -> None:
+        self, console: Console, base: "Base", prompter: "Prompter", problems: "dict[str, list[Problem]]",
+        max_tokens: int,
+    ) -> None:  # fmt: skip
         self.console, self.base, self.prompter, self.problems = console, base, prompter, problems
+        self.max_tokens = max_tokens
         self.records: dict[str, dict[str, list[Record]]] = {}
 
     def take(self, stage: str) -> None:
@@ -79,7 +80,7 @@ class _Measurement:
         self.records[stage] = {}
         for name, problems in self.problems.items():
             began = time.perf_counter()
-            records = list(evaluate(self.base, self.prompter, problems, MAX_TOKENS))
+            records = list(evaluate(self.base, self.prompter, problems, self.max_tokens))
             self.records[stage][name] = records
             self.console.print(f"{stage}, {name}: correct {summarise(records).correct} "
                                f"({time.perf_counter() - began:.0f}s)")  # fmt: skip

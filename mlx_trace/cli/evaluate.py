@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from mlx_trace.cli.options import add_model_options, at_least, load_named
+from mlx_trace.cli.options import add_length_option, add_model_options, at_least, load_named
 from mlx_trace.files import write_atomically
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def add_eval_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", default="synthetic", metavar="synthetic|phrasing|FILE.jsonl",
                         help="new numbers (default), new wording, or problems of your own")  # fmt: skip
     parser.add_argument("-n", type=at_least(1), metavar="N", help="how many (default 500 of a suite, all of a file)")
-    parser.add_argument("--max-tokens", type=at_least(1), default=400, metavar="N", help="longest reply (default 400)")
+    add_length_option(parser)
     parser.add_argument("--batch-size", type=at_least(1), default=64, metavar="N",
                         help="prompts decoded at once (default 64; fewer take less memory)")  # fmt: skip
     parser.add_argument("-o", "--output", type=Path, metavar="FILE.jsonl", help="write a record of every problem")
@@ -52,23 +52,22 @@ def run_eval(options: argparse.Namespace) -> int:
     else:
         shown = Console(highlight=False)
         shown.print(table(options.data, total, experts))
-        shown.print(_spent(records, options.max_tokens), style="dim")
+        spent = "{tokens:,} tokens in {seconds:.0f} s; {truncated} replies cut off".format(**_spent(records))
+        shown.print(f"{spent} at {options.max_tokens} tokens", style="dim")
     return 0
 
 
-def _spent(records: "list[Record]", max_tokens: int) -> str:
-    tokens, seconds = sum(record.tokens for record in records), sum(record.seconds for record in records)
-    truncated = sum(record.truncated for record in records)
-    return f"{tokens:,} tokens in {seconds:.0f} s; {truncated} replies cut off at {max_tokens} tokens"
-
-
-def _as_json(total: "Summary", experts: "dict[str, Summary]", records: "list[Record]") -> dict[str, Any]:
-    return total.as_json() | {
+def _spent(records: "list[Record]") -> dict[str, float]:
+    return {
         "truncated": sum(record.truncated for record in records),
         "tokens": sum(record.tokens for record in records),
         "seconds": round(sum(record.seconds for record in records), 2),
-        "experts": {name: summary.as_json() for name, summary in experts.items()},
     }
+
+
+def _as_json(total: "Summary", experts: "dict[str, Summary]", records: "list[Record]") -> dict[str, Any]:
+    by_expert = {name: summary.as_json() for name, summary in experts.items()}
+    return total.as_json() | _spent(records) | {"experts": by_expert}
 
 
 def table(title: str, total: "Summary", experts: "dict[str, Summary]") -> Table:

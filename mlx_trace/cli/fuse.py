@@ -10,12 +10,9 @@ _LOST: Final = 0.05  # a change of probabilities that shows
 
 
 def add_fuse_options(parser: argparse.ArgumentParser) -> None:
-    add_model_options(parser)
+    add_model_options(parser, needs_adapter=True)
     parser.add_argument("--save-path", type=Path, required=True, metavar="DIR", help="where to write the model")
     parser.add_argument("--dequantize", action="store_true", help="write full-precision weights of a quantised base")
-    for action in parser._actions:  # here the adapter is not a choice
-        if action.dest == "adapter_path":
-            action.required = True
 
 
 def run_fuse(options: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlx_trace.language.numbers import spell
-from mlx_trace.language.solver import Entry, Failed, Outcome, solve
+from mlx_trace.language.solver import Entry, Failed, solve
 from mlx_trace.language.steps import (
     AddEntity,
     Compute,
@@ -29,10 +29,10 @@ _PERCENT: Final = {"percent_of": "{rate}% of {base}", "percent_off": "{base} les
                    "percent_increase": "{base} plus {rate}%"}  # fmt: skip
 
 
-def render_ledger(trace: Trace, outcome: Outcome | None = None) -> RenderableType:
+def render_ledger(trace: Trace) -> RenderableType:
     """Return a trace's steps with their values; a failed one ends the ledger with its reason."""
     entries: list[Entry] = []
-    outcome = solve(trace, entries) if outcome is None else outcome
+    outcome = solve(trace, entries)
     table = Table.grid(padding=(0, 2))
     table.add_column(justify="right", style="dim", no_wrap=True)
     table.add_column(overflow="fold")
@@ -42,12 +42,10 @@ def render_ledger(trace: Trace, outcome: Outcome | None = None) -> RenderableTyp
         table.add_row("", Text(f"{label}{part.expert}", style="cyan"), "")
         done = [entry for entry in entries if entry.part == index]
         for number, entry in enumerate(done, start=1):
-            query = isinstance(entry.step, Query)
-            value = entry.changed or {}
-            shown = "\n".join(spell(number) for number in value.values())
-            if query and isinstance(entry.step, Query):
-                shown = spell(_value_of(entries, index, entry.step.var))
-            table.add_row(str(number), _say(entry.step), Text(shown, style="bold green" if query else ""))
+            shown, style = "\n".join(map(spell, entry.changed.values())), ""
+            if isinstance(entry.step, Query):
+                shown, style = spell(_value_of(entries, index, entry.step.var)), "bold green"
+            table.add_row(str(number), _say(entry.step), Text(shown, style=style))
         if isinstance(outcome, Failed) and outcome.part == index:
             return Group(table, _failure(trace, outcome))
     return table
@@ -92,6 +90,6 @@ def _operand(operand: Operand) -> str:
     return spell(operand) if isinstance(operand, Fraction) else operand
 
 
-def print_ledger(console: Console, trace: Trace, outcome: Outcome | None = None) -> None:
+def print_ledger(console: Console, trace: Trace) -> None:
     """Print a ledger; its columns fit the terminal."""
-    console.print(render_ledger(trace, outcome), soft_wrap=False)
+    console.print(render_ledger(trace), soft_wrap=False)

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlx_trace.config import MAX_TOKENS, Prompt
+
 if TYPE_CHECKING:
-    from mlx_trace.config import Prompt
     from mlx_trace.model.base import Base
 
 
@@ -25,17 +26,23 @@ def at_least(least: int) -> Callable[[str], int]:
     return read
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> None:
+def add_model_options(parser: argparse.ArgumentParser, needs_adapter: bool = False) -> None:
     """Add --model, --adapter-path and what goes with them."""
     parser.add_argument("--model", metavar="M", help="tiny, a directory or a hub name; by default the adapter's base")
-    parser.add_argument("--adapter-path", type=Path, metavar="RUN", help="a run's directory, or any mlx-lm adapter")
+    parser.add_argument("--adapter-path", type=Path, metavar="RUN", required=needs_adapter,
+                        help="a run's directory, or any mlx-lm adapter")  # fmt: skip
     parser.add_argument("--any-base", action="store_true", help="load the adapter even if its base was another one")
     parser.add_argument("--trust-remote-code", action="store_true", help="allow code that comes with the model")
 
 
+def add_length_option(parser: argparse.ArgumentParser) -> None:
+    """Add --max-tokens."""
+    parser.add_argument("--max-tokens", type=at_least(1), default=MAX_TOKENS, metavar="N",
+                        help=f"longest reply (default {MAX_TOKENS})")  # fmt: skip
+
+
 def load_named(options: argparse.Namespace) -> "tuple[Base, Prompt]":
     """Load the model that the options name, with its adapter, and the prompt settings it was trained with."""
-    from mlx_trace.config import Prompt
     from mlx_trace.model.base import TINY, load_adapter, load_base, read_adapter_config
 
     adapter = None if options.adapter_path is None else read_adapter_config(options.adapter_path)

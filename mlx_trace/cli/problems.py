@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from mlx_trace.cli.options import at_least
-from mlx_trace.config import SYSTEM_PROMPT
+from mlx_trace.config import NUMBER_WORD_RATE, SYSTEM_PROMPT
 from mlx_trace.errors import UserError
 from mlx_trace.problems.audit import audit
 from mlx_trace.problems.generator import Options, generate_balanced
@@ -29,8 +29,8 @@ def add_generate_options(parser: argparse.ArgumentParser) -> None:
                         help="training templates (default), or those kept for evaluation")  # fmt: skip
     parser.add_argument("--templates-per-schema", type=at_least(0), default=0, metavar="N",
                         help="use the first N templates of each family (default 0: all)")  # fmt: skip
-    parser.add_argument("--number-word-rate", type=_share, default=0.15, metavar="X",
-                        help="how often small numbers are words (default 0.15)")  # fmt: skip
+    parser.add_argument("--number-word-rate", type=_share, default=NUMBER_WORD_RATE, metavar="X",
+                        help=f"how often small numbers are words (default {NUMBER_WORD_RATE})")  # fmt: skip
     parser.add_argument("--form", choices=("problems", "messages"), default="problems",
                         help="our own JSONL, or mlx-lm's messages for stock trainers")  # fmt: skip
     parser.add_argument("--list", action="store_true", help="name the families and stop")

@@ -61,9 +61,7 @@ def times(factor: Fraction) -> str:
     """Return twice, three times, 12 times, 1.5 times; half as a factor is half."""
     if factor.numerator == 1 and factor.denominator in _PART:
         return _PART[factor.denominator]
-    return (
-        _TIMES.get(factor.numerator, "") if factor.denominator == 1 and factor in _TIMES else f"{spell(factor)} times"
-    )
+    return _TIMES[int(factor)] if factor in _TIMES else f"{spell(factor)} times"
 
 
 def fold(factor: Fraction) -> str:
@@ -124,6 +122,7 @@ _COUNTED: Final = re.compile(rf"(?i)(?<![0-9.,$/%-])\b([0-9][0-9,]*(?:\.[0-9]+)?
 
 def lint(text: str, nouns: dict[str, str]) -> Iterator[str]:
     """Yield every fault of a question's English. `nouns` maps singular to plural, of those that may be counted."""
+    plurals = set(nouns.values())
     for name, pattern in _PATTERNS:
         if match := pattern.search(text):
             yield f"{name}: {match[0].strip() or match[0]!r}"
@@ -136,15 +135,11 @@ def lint(text: str, nouns: dict[str, str]) -> Iterator[str]:
     for match in _COUNTED.finditer(text):
         one = match[1].lower() in ("1", "one")
         word = match[2].lower()
-        if (one and word in _plurals(nouns) and word not in nouns) or (not one and _must_be_plural(word, nouns)):
+        if (one and word in plurals and word not in nouns) or (not one and _must_be_plural(word, nouns)):
             yield f"number and noun: {match[0]}"
     for word in dict.fromkeys(re.findall(r"[a-z]+", text)):
-        if _wrong_plural(word, nouns):
+        if _wrong_plural(word, nouns, plurals):
             yield f"plural: {word}"
-
-
-def _plurals(nouns: dict[str, str]) -> set[str]:
-    return set(nouns.values())
 
 
 def _must_be_plural(word: str, nouns: dict[str, str]) -> bool:
@@ -156,10 +151,10 @@ def _right_article(given: str, word: str) -> bool:
     return not bare or article(bare).split(" ")[0] == given
 
 
-def _wrong_plural(word: str, nouns: dict[str, str]) -> bool:
+def _wrong_plural(word: str, nouns: dict[str, str], plurals: set[str]) -> bool:
     """Tell whether a word is a noun of the vocabulary with a plural ending that is not its own."""
     for ending in ("s", "es"):
         noun = word.removesuffix(ending)
         if noun != word and noun in nouns and nouns[noun] != word and word not in nouns:
             return True
-    return word.endswith("ss") and word[:-1] in _plurals(nouns)
+    return word.endswith("ss") and word[:-1] in plurals

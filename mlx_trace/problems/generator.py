@@ -9,6 +9,7 @@ from fractions import Fraction
 from random import Random
 from typing import Final
 
+from mlx_trace.config import NUMBER_WORD_RATE
 from mlx_trace.errors import UserError
 from mlx_trace.language.numbers import spell
 from mlx_trace.language.solver import Failed, solve
@@ -47,7 +48,7 @@ class Options:
 
     split: Split = "train"
     templates_per_schema: int = 0
-    number_word_rate: float = 0.15
+    number_word_rate: float = NUMBER_WORD_RATE
     held_out: bool = False
 
     def admits(self, question: str) -> bool:

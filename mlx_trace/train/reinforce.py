@@ -23,7 +23,7 @@ from mlx_trace.model.prompts import Prompter
 from mlx_trace.problems.problem import Problem
 from mlx_trace.seeds import derive_seed
 from mlx_trace.train.advantages import Advantages, Ema, dead_groups, leave_one_out
-from mlx_trace.train.loop import Metrics, learning_rate
+from mlx_trace.train.loop import Metrics
 from mlx_trace.train.sft import Example, make_batch, step, target_logprobs
 
 _MICRO_TOKENS: Final = 8192  # sequence tokens that are learnt from at once
@@ -51,7 +51,7 @@ class Reinforce:
         grades = self._grade(chosen, episodes)
         rewards = self._groups([float(one.reward or 0.0) for one in grades])
         advantages = self._centre(rewards)
-        learnt = self._learn(index, episodes, [value for group in advantages for value in group])
+        learnt = self._learn(episodes, [value for group in advantages for value in group])
         tokens = sum(len(episode.ids) for episode in episodes)
         return {
             "reward": float(np.mean(rewards)),
@@ -98,13 +98,11 @@ class Reinforce:
         advantages, self.ema = self.ema.centre(rewards)
         return advantages
 
-    def _learn(self, index: int, episodes: Sequence[Episode], advantages: Sequence[float]) -> Metrics:
+    def _learn(self, episodes: Sequence[Episode], advantages: Sequence[float]) -> Metrics:
         """Take one step on all samples with a signal, in micro-batches whose gradients add up to the batch's."""
         divisor = sum(len(episode.ids) for episode in episodes)
         signal = [(episode, advantage) for episode, advantage in zip(episodes, advantages, strict=True) if advantage]
         signal.sort(key=lambda pair: len(pair[0].prompt_ids) + len(pair[0].ids))
-        rate = learning_rate(index, self.updates, self.rl.learning_rate, 0, "none")
-        self.optimizer.learning_rate = rate
         gradients, loss, gap = None, 0.0, 0.0
         for pairs in _micro_batches(signal):
             (part, apart), grads = self._loss_and_grad(self.base.network, *_arrays(pairs), divisor, self.rl.temperature)
@@ -115,7 +113,7 @@ class Reinforce:
         if gradients is not None:
             norm = step(self.base, self.optimizer, gradients, self.config.grad_clip)
             mx.eval(norm, self.base.network.trainable_parameters(), self.optimizer.state)
-        return {"loss": loss, "learning_rate": rate, "grad_norm": norm.item(), "logprob_gap": gap}
+        return {"loss": loss, "learning_rate": self.rl.learning_rate, "grad_norm": norm.item(), "logprob_gap": gap}
 
     def state(self) -> dict[str, Any]:
         """Return the moving baseline, the one thing that updates leave behind besides adapter and optimizer."""

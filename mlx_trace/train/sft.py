@@ -64,7 +64,7 @@ class Batch:
 
 def make_batch(rows: Sequence[Example]) -> Batch:
     """Lay out examples side by side."""
-    length = _round_up(max(len(row) for row in rows) - 1, _PAD_TO)
+    length = round_up(max(len(row) for row in rows) - 1, _PAD_TO)
     ids = np.zeros((len(rows), length), dtype=np.int32)
     positions: list[int] = []
     targets: list[int] = []
@@ -74,7 +74,7 @@ def make_batch(rows: Sequence[Example]) -> Batch:
         first = at * length + len(row.prompt) - 1
         positions += range(first, first + len(row.target))
         targets += row.target
-    padding = _round_up(len(targets), _TARGETS_TO) - len(targets)
+    padding = round_up(len(targets), _TARGETS_TO) - len(targets)
     weights = [1.0] * len(targets) + [0.0] * padding
     return Batch(
         mx.array(ids), mx.array(positions + [0] * padding), mx.array(targets + [0] * padding),
@@ -82,7 +82,8 @@ def make_batch(rows: Sequence[Example]) -> Batch:
     )  # fmt: skip
 
 
-def _round_up(number: int, multiple: int) -> int:
+def round_up(number: int, multiple: int) -> int:
+    """Return the next multiple from `number` on."""
     return -(-number // multiple) * multiple
 
 

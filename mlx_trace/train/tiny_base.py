@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -26,9 +26,13 @@ from mlx_trace.model.base import head, hidden_states
 from mlx_trace.problems.schema import load_schemas
 from mlx_trace.seeds import derive_seed
 from mlx_trace.train.loop import learning_rate
+from mlx_trace.train.sft import Batch, round_up
 from mlx_trace.train.tiny_init import initial_weights
 from mlx_trace.train.tiny_text import Document, TinyText
 from mlx_trace.train.tiny_tokenizer import ASSISTANT, END, PAD, SPECIAL, SYSTEM, USER, build_tokenizer, write_tokenizer
+
+_PAD_TO: Final = 16  # sequence lengths and target counts are padded to multiples of these, so that few shapes occur
+_TARGETS_TO: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,52 +110,38 @@ class Reader:
         return _Row([USER, *told, END, ASSISTANT, *recalled], [0.0] * (len(told) + 3) + [0.0, 1.0] * len(asked))
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """ids (B, T); flat positions (K,), their next tokens and weights; weight 0 is padding."""
-
-    ids: mx.array
-    positions: mx.array
-    targets: mx.array
-    weights: mx.array
-
-
-def _batches(rows: list[_Row], batch_tokens: int, rng: np.random.Generator) -> list[_Batch]:
+def _batches(rows: list[_Row], batch_tokens: int, rng: np.random.Generator) -> list[Batch]:
     """Group rows of like length into batches of about `batch_tokens`, in random order."""
     rows = sorted(rows, key=lambda row: len(row.ids))
     groups: list[list[_Row]] = []
     for row in rows:
-        if not groups or (len(groups[-1]) + 1) * _padded(len(row.ids)) > batch_tokens:
+        if not groups or (len(groups[-1]) + 1) * round_up(len(row.ids), _PAD_TO) > batch_tokens:
             groups.append([])
         groups[-1].append(row)
     return [_lay_out(groups[at]) for at in rng.permutation(len(groups))]
 
 
-def _padded(length: int) -> int:
-    return -(-length // 16) * 16
-
-
-def _lay_out(rows: list[_Row]) -> _Batch:
-    length = _padded(max(len(row.ids) for row in rows))
+def _lay_out(rows: list[_Row]) -> Batch:
+    length = round_up(max(len(row.ids) for row in rows), _PAD_TO)
     ids = np.zeros((len(rows), length + 1), dtype=np.int32)
     weights = np.zeros((len(rows), length + 1), dtype=np.float32)
     for at, row in enumerate(rows):
         ids[at, : len(row.ids)] = row.ids
         weights[at, : len(row.ids)] = row.weights
     chosen = np.flatnonzero(weights[:, 1:])
-    count = -(-len(chosen) // 256) * 256
+    count = round_up(len(chosen), _TARGETS_TO)
     positions = np.zeros(count, dtype=np.int32)
     positions[: len(chosen)] = chosen
     kept = np.zeros(count, dtype=np.float32)
     kept[: len(chosen)] = weights[:, 1:].reshape(-1)[chosen]
     targets = ids[:, 1:].reshape(-1)[positions]
-    return _Batch(mx.array(ids[:, :-1]), mx.array(positions), mx.array(targets), mx.array(kept))
+    return Batch(mx.array(ids[:, :-1]), mx.array(positions), mx.array(targets), mx.array(kept), len(chosen))
 
 
 # --- training --------------------------------------------------------------------------------------------------
 
 
-def _loss(network: Any, batch: _Batch) -> tuple[mx.array, mx.array]:
+def _loss(network: Any, batch: Batch) -> tuple[mx.array, mx.array]:
     """Return the weighted mean cross-entropy, and the share of reply tokens that are predicted right."""
     hidden = hidden_states(network, batch.ids)
     logits = head(network, hidden.reshape(-1, hidden.shape[-1])[batch.positions])
@@ -209,7 +199,7 @@ def rebuild(
     return progress
 
 
-def _stream(reader: Reader, recipe: Recipe, progress: Progress) -> Iterator[_Batch]:
+def _stream(reader: Reader, recipe: Recipe, progress: Progress) -> Iterator[Batch]:
     """Yield batches until the recipe's tokens are read."""
     index, pool = 0, 1600
     while True:
@@ -233,7 +223,7 @@ def _rate(recipe: Recipe, progress: Progress) -> float:
     return learning_rate(falling, int(0.7 * recipe.tokens), recipe.learning_rate, 0, "linear")
 
 
-def _update(network: Any, optimizer: optim.Optimizer, batch: _Batch) -> tuple[float, float]:
+def _update(network: Any, optimizer: optim.Optimizer, batch: Batch) -> tuple[float, float]:
     (loss, accuracy), gradients = nn.value_and_grad(network, _loss)(network, batch)
     gradients, _ = optim.clip_grad_norm(gradients, 1.0)
     optimizer.update(network, gradients)

@@ -153,7 +153,6 @@ def test_the_demo_ends_in_one_json_object(
         encoding="utf-8",
     )
     monkeypatch.setattr(demo, "find_config", lambda _: tmp_path / "small.yaml")
-    monkeypatch.setattr(demo, "MAX_TOKENS", 5)
     for _ in range(2):  # it can be repeated
         assert main(["demo", "-n", "6"]) == 0
         lines = capsys.readouterr().out.splitlines()
