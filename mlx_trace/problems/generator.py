@@ -147,19 +147,21 @@ def _check(schema: Schema, trace: str, answer: Fraction, values: dict[str, Fract
 
 def generate(schema: Schema, seed: int, options: Options, seen: set[str]) -> Iterator[Problem]:
     """Yield problems of one schema whose questions are not in `seen`, adding each; UserError once there are none."""
-    k = repeats = count = 0
-    while repeats < MOST_REPEATS:
+    k = repeats = refused = count = 0
+    while repeats < MOST_REPEATS and refused < MOST_REDRAWS:
         problem = draw(schema, seed, k, options)
         k += 1
         if not options.admits(problem.question):
+            refused += 1
             continue
+        refused = 0
         if problem.question in seen:
             repeats += 1
             continue
         repeats, count = 0, count + 1
         seen.add(problem.question)
         yield problem
-    raise UserError(f"{schema.id}: {count} different questions, and {repeats} draws found no other")
+    raise UserError(f"{schema.id}: {count} different questions, and {repeats + refused} draws found no other")
 
 
 def generate_balanced(

@@ -10,6 +10,7 @@ import pytest
 
 from mlx_trace.errors import UserError
 from mlx_trace.language.grade import grade
+from mlx_trace.problems import generator
 from mlx_trace.problems.generator import (
     SHARES,
     Options,
@@ -98,6 +99,13 @@ def test_an_exhausted_family_says_how_many_questions_it_has(tmp_path: Path) -> N
     (schema,) = load_schemas(folder(tmp_path, small)).values()
     with pytest.raises(UserError, match="different questions"):
         list(generate(schema, 0, Options(), set()))
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_family_without_a_question_to_give_ends(monkeypatch: pytest.MonkeyPatch, kept: bool) -> None:
+    monkeypatch.setattr(generator, "is_held_out", lambda _: kept)
+    with pytest.raises(UserError, match="0 different questions"):
+        next(generate(SCHEMAS[0], 0, Options(held_out=not kept), set()))
 
 
 def test_constraints_that_cannot_hold_are_an_error(tmp_path: Path) -> None:
