@@ -39,6 +39,8 @@ def run_tiny(options: argparse.Namespace) -> int:
     recipe = Recipe(seed=options.seed, tokens=tokens)
     done = rebuild(options.save_path, recipe, questions, _report)
     _line(done)
+    if done.drills_until is not None:
+        print(f"drills alone until {done.drills_until / MILLION:.2f}M tokens")
     print(f"written to {options.save_path}; try --model {options.save_path}")
     return 0
 
