@@ -1,0 +1,1 @@
+"""Official solutions of word problems → gold traces: equations, graph, grounding, names, emit."""

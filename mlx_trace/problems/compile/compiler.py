@@ -1,0 +1,106 @@
+"""GSM-8K rows → problems with gold traces: no model, no hand annotation; what does not solve to its gold is refused.
+
+Takes a row, returns `Compiled` or `Refused` with its reason. A trace never holds the answer as a literal.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Final
+
+from mlx_trace.language.numbers import spell
+from mlx_trace.language.solver import Solved, solve
+from mlx_trace.language.syntax import NoTrace, parse_document
+from mlx_trace.problems.compile.emit import emit
+from mlx_trace.problems.compile.equations import Equation, read_equations
+from mlx_trace.problems.compile.graph import Graph, mentions_of, overlooked
+from mlx_trace.problems.compile.grounding import Grounding
+from mlx_trace.problems.compile.node import Node, walk
+from mlx_trace.problems.gsm8k import GOLD_MARK, read_row
+from mlx_trace.problems.problem import Problem
+
+MOST_CHARACTERS: Final = 20_000  # of a question or a solution
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A problem whose trace solves to its gold; `grounded` tells that every number of it is stated or known to all."""
+
+    problem: Problem
+    grounded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why a row has no trace."""
+
+    reason: str
+
+
+def compile_row(row: dict[str, Any], name: str) -> Compiled | Refused:
+    """Compile a row of GSM-8K's form; `name` says where it stands. Never raises on a row's content."""
+    question, answer = row.get("question"), row.get("answer")
+    if not isinstance(question, str) or not question.strip():
+        return Refused("no question")
+    if not isinstance(answer, str) or GOLD_MARK not in answer:
+        return Refused("no answer")
+    if max(len(question), len(answer)) > MOST_CHARACTERS:
+        return Refused("too long")
+    try:
+        problem = read_row(row, name)
+    except ValueError:
+        return Refused("the gold is not a number")
+    gold = problem.expected
+    assert gold is not None
+    solution = answer.rpartition(GOLD_MARK)[0]
+    found = find_target(question, solution, gold)
+    if isinstance(found, Refused):
+        return found
+    target, grounding = found
+    trace = emit(target, question, grounding.mentions)
+    parsed = parse_document(trace)
+    outcome = None if isinstance(parsed, NoTrace) else solve(parsed)
+    if not isinstance(outcome, Solved) or outcome.answer != gold:
+        return Refused("the trace does not run" if outcome is None else getattr(outcome, "kind", "another answer"))
+    return Compiled(problem.model_copy(update={"trace": trace}), is_grounded(target))
+
+
+def find_target(question: str, solution: str, gold: Fraction) -> tuple[Node, Grounding] | Refused:
+    """Return the node that computes the gold, grounded if any reading of the solution allows it."""
+    best: tuple[Node, Grounding] | None = None
+    faults: list[str] = []
+    for unknowns in (False, True):
+        equations = read_equations(solution, unknowns)
+        graph = _grow(question, equations)
+        target = _target(graph, gold, unknowns)
+        if target is not None and (forced := overlooked(graph, target)):
+            other = _grow(question, equations, forced)
+            again = _target(other, gold, unknowns)
+            if again is not None and len(mentions_of(again)) > len(mentions_of(target)):
+                graph, target = other, again
+        if target is not None and is_grounded(target):
+            return target, graph.grounding
+        if target is not None and best is None:
+            best = (target, graph.grounding)
+        faults = graph.faults or (faults if graph.results else ["nothing computed"])
+    return best or Refused(faults[0] if faults else "the gold is not among the results")
+
+
+def _grow(question: str, equations: list[Equation], forced: Mapping[int, int] | None = None) -> Graph:
+    graph = Graph(Grounding(question), forced)
+    for equation in equations:
+        graph.add(equation)
+    return graph
+
+
+def _target(graph: Graph, gold: Fraction, conclude: bool) -> Node | None:
+    """Return the last result that is the gold; with `conclude`, else one step from what is left over."""
+    for result in reversed(graph.results):
+        if result.node.value == gold and result.node.args:
+            return result.node
+    return graph.conclude(gold) if conclude else None
+
+
+def is_grounded(target: Node) -> bool:
+    """Tell whether every number a node needs is stated in the question or common knowledge."""
+    return all(node.grounded for node in walk(target))

@@ -1,0 +1,218 @@
+"""Equations → a computation graph over the question's numbers: each number of an equation finds where it comes from.
+
+A number equal to an earlier result is that result, unless the question's own fits better.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Final
+
+from mlx_trace.problems.compile.equations import Equation
+from mlx_trace.problems.compile.expression import Expression, Number, Operation, Symbol, evaluate
+from mlx_trace.problems.compile.grounding import Grounding, pairs, same_noun
+from mlx_trace.problems.compile.node import HUNDRED, Node, compute, share_of, walk
+
+_SHARE: Final = Fraction(1, 100)
+_SCALES: Final = tuple(map(Fraction, (100, 60, 1000, 12, 7, 24)))  # a result may be told in another unit
+
+
+@dataclass(slots=True)
+class Result:
+    """What an equation gave: its node, what the solution calls it, and how often it was used."""
+
+    node: Node
+    stated: Number
+    uses: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A number of the solution that was taken for a result where the question states it too."""
+
+    number: int  # of the solution's numbers, in the order they were resolved
+    value: Fraction
+    op: str
+    result: Result
+
+
+class Graph:
+    """The graph of one solution, grown an equation at a time.
+
+    `forced` says which mention a number of the solution is, by its place among them.
+    """
+
+    def __init__(self, grounding: Grounding, forced: Mapping[int, int] | None = None) -> None:
+        self.grounding = grounding
+        self.forced = forced or {}
+        self.results: list[Result] = []
+        self.choices: list[Choice] = []
+        self.faults: list[str] = []
+        self._resolved = 0
+        self._line = ""  # of the solution, that the equation at hand stands in
+        self._percent = Fraction(1)  # what a percent sign is worth in it
+
+    def add(self, equation: Equation) -> None:
+        """Add an equation if one of its expressions gives what is stated; note a fault if none does."""
+        fault = ""
+        self._line = equation.line
+        for expression in equation.expressions:
+            for percent in percent_readings(expression):
+                try:
+                    value = evaluate(expression, percent)
+                except ZeroDivisionError:
+                    fault = "division by zero"
+                    continue
+                except ValueError:
+                    continue
+                stated = equation.stated.value * (percent if equation.stated.percent else 1)
+                if agrees(value, stated, equation.stated.places):
+                    self._accept(expression, equation.stated, stated, percent)
+                    return
+                fault = fault or "an equation that does not hold"
+        if fault:
+            self.faults.append(fault)
+
+    def _accept(self, expression: Expression, stated: Number, value: Fraction, percent: Fraction) -> None:
+        self._percent = percent
+        try:
+            node = self._build(expression, stated.unit)
+        except ZeroDivisionError:
+            self.faults.append("division by zero")
+            return
+        if not node.args or not agrees(node.value, value, stated.places):
+            return
+        self.results.append(Result(node, Number(value, stated.unit, False, stated.places)))
+        if stated.percent and percent != 1 and not node.rate:  # 7/20 is 35%
+            points = compute("mul", node, self.grounding.leaf(None, HUNDRED))
+            self.results.append(Result(replace(points, rate=True), Number(stated.value, "", True, stated.places)))
+
+    def _build(self, expression: Expression, unit: str, op: str = "") -> Node:
+        """Return the node of an expression that counts `unit` and is an operand of `op`."""
+        if isinstance(expression, Symbol):
+            raise ValueError(f"{expression.name} is unknown")
+        if isinstance(expression, Number):
+            if expression.percent and expression.value == HUNDRED:
+                return self.grounding.leaf(None, HUNDRED * self._percent)
+            value = expression.value * (self._percent if expression.percent else 1)
+            return self.resolve(value, expression.unit or (unit if op in ("add", "sub") else ""), op)
+        if expression.op == "div" and (found := self._fraction(expression, unit)) is not None:
+            return found
+        kind = unit if expression.op in ("add", "sub") else ""  # one adds things of a kind
+        left = self._build(expression.left, kind, expression.op)
+        right = self._build(expression.right, kind or left.unit, expression.op)
+        return compute(expression.op, left, right, unit)
+
+    def _fraction(self, quotient: Operation, unit: str) -> Node | None:
+        """Return 3/4, or 20*3/4, with the 3/4 as the one number that the question or a result states."""
+        above, below = quotient.left, quotient.right
+        product = above if isinstance(above, Operation) and above.op == "mul" else None
+        above = above if product is None else product.right
+        if not (isinstance(above, Number) and isinstance(below, Number)) or above.percent or below.percent:
+            return None
+        value = above.value / below.value
+        if value.denominator == 1 or not (self.grounding.states_fraction(value) or self._earlier(value, "")):
+            return None
+        part = self.resolve(value, below.unit)
+        return part if product is None else compute("mul", self._build(product.left, "", "mul"), part, unit)
+
+    def resolve(self, value: Fraction, unit: str, op: str = "") -> Node:
+        """Return where a number comes from: an earlier result or the question, whichever fits better; else knowledge."""
+        self._resolved += 1
+        if self._resolved in self.forced:
+            return self._use(self.grounding.leaf(self.forced[self._resolved], value))
+        earlier = self._earlier(value, unit)
+        stated = self.grounding.stated(value, unit, op, self._line)
+        if earlier is not None and (stated is None or earlier[0] <= stated[0]):
+            _, result, node = earlier
+            result.uses += 1
+            if stated is not None:
+                self.choices.append(Choice(self._resolved, value, op, result))
+            return node
+        if stated is not None:
+            return self._use(stated[1])
+        known = self.grounding.constant(value, unit)
+        if known is not None:
+            return known
+        derived = self.grounding.derived(value, [result.node for result in self.results])
+        return self.grounding.unknown(value, unit) if derived is None else self._use(derived)
+
+    def _use(self, node: Node) -> Node:
+        self.grounding.used |= mentions_of(node)
+        return node
+
+    def _earlier(self, value: Fraction, unit: str) -> tuple[float, Result, Node] | None:
+        """Return the likeliest earlier result of a value, with its penalty: the latest, one not yet used, of one noun."""
+        best: tuple[float, Result, Node] | None = None
+        for age, result in enumerate(reversed(self.results)):
+            node = result.node
+            if result.stated.value != value:
+                if not (node.rate and result.stated.value / 100 == value):
+                    continue
+                node = share_of(node)
+            penalty = -0.5 + (1.0 if result.uses else 0.0) + 0.01 * age
+            if unit and same_noun(unit, result.stated.unit):
+                penalty -= 1.5
+            elif result.stated.unit and result.stated.unit in self._line:
+                penalty -= 0.3
+            if best is None or penalty < best[0]:
+                best = (penalty, result, node)
+        return best
+
+    def conclude(self, value: Fraction) -> Node | None:
+        """Return a value as one step from the results nothing has used: what a solution only says in its last line."""
+        grounding = self.grounding
+        dangling = [result.node for result in self.results if not result.uses][::-1]
+        unused = [leaf for index, mention in enumerate(grounding.mentions) if index not in grounding.used
+                  and (leaf := grounding.leaf(index, mention.value)).value > 1]  # fmt: skip
+        scales = [grounding.leaf(None, scale) for scale in _SCALES]
+        for ones, others in ((dangling, dangling), (dangling, unused), (dangling[:1], scales)):
+            for node in pairs(ones, others):
+                if node.value == value:
+                    return node
+        return None if self.results else grounding.derived(value, [])
+
+
+def overlooked(graph: Graph, target: Node) -> dict[int, int]:
+    """Return which numbers of the solution had better be mentions that the target leaves out, by their place.
+
+    Where a result was taken twice while the question's own number of that value went unused, the first product
+    meant the question.
+    """
+    used = mentions_of(target)
+    forced: dict[int, int] = {}
+    for index, mention in enumerate(graph.grounding.mentions):
+        if index in used or mention.kind not in ("digits", "words"):
+            continue
+        twice = [choice for choice in graph.choices if choice.value == mention.value and choice.result.uses > 1
+                 and choice.number not in forced]  # fmt: skip
+        if twice:
+            first = next((choice for choice in twice if choice.op in ("mul", "div")), twice[0])
+            forced[first.number] = index
+    return forced
+
+
+def mentions_of(node: Node) -> set[int]:
+    """Return the mentions that a node needs."""
+    return {leaf.mention for leaf in walk(node) if leaf.mention is not None}
+
+
+def percent_readings(expression: Expression) -> Iterable[Fraction]:
+    """Return what a percent sign may be worth in an expression: a point where all have it, else a hundredth first."""
+    signs = {number.percent for number in _numbers(expression)}
+    if signs <= {False}:
+        return (Fraction(1),)
+    return (Fraction(1), _SHARE) if signs == {True} else (_SHARE, Fraction(1))
+
+
+def _numbers(expression: Expression) -> Iterator[Number]:
+    if isinstance(expression, Operation):
+        yield from _numbers(expression.left)
+        yield from _numbers(expression.right)
+    elif isinstance(expression, Number):
+        yield expression
+
+
+def agrees(value: Fraction, stated: Fraction, places: int) -> bool:
+    """Tell whether a value is what was stated, or rounds to it at the places written."""
+    return value == stated or (value.denominator > 1 and abs(value - stated) <= Fraction(1, 10**places))

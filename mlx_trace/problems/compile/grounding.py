@@ -1,0 +1,205 @@
+"""Where a number of a solution comes from: the question's words, common knowledge, or one step from these.
+
+Takes a question; `Grounding.find` returns leaves for a value, the likeliest first. Knows nothing of equations.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from typing import Final
+
+from mlx_trace.language.numbers import CONSTANTS, Mention, find_numbers
+from mlx_trace.problems.compile.node import HUNDRED, ONE, Node, compute, share_of
+from mlx_trace.problems.compile.words import MULTIPLES, STOPS
+
+_WORD: Final = re.compile(r"[A-Za-z][A-Za-z'’-]*")
+_TELLING: Final = 20  # from here on a number is no chance hit of two others
+_MOST_PAIRED: Final = 10
+COINS: Final = (("dime", Fraction(10)), ("nickel", Fraction(5)))  # in cents
+_AFTER: Final = 40  # characters behind a number in which its noun stands
+
+# What one of the first holds of the second; used where a solution converts in its head.
+UNITS: Final[tuple[tuple[str, str, int], ...]] = (
+    ("minute", "second", 60), ("hour", "minute", 60), ("day", "hour", 24), ("week", "day", 7), ("month", "day", 30),
+    ("month", "week", 4), ("year", "month", 12), ("year", "week", 52), ("year", "day", 365), ("decade", "year", 10),
+    ("century", "year", 100), ("foot", "inch", 12), ("feet", "inch", 12), ("yard", "feet", 3), ("yard", "foot", 3),
+    ("mile", "feet", 5280), ("kilometer", "meter", 1000), ("km", "meter", 1000), ("meter", "centimeter", 100),
+    ("meter", "cm", 100), ("kilogram", "gram", 1000), ("kg", "gram", 1000), ("liter", "milliliter", 1000),
+    ("liter", "ml", 1000), ("pound", "ounce", 16), ("ton", "pound", 2000), ("dollar", "cent", 100),
+    ("gallon", "quart", 4), ("quart", "pint", 2), ("pint", "cup", 2), ("dozen", "", 12),
+)  # fmt: skip
+
+
+class Grounding:
+    """The numbers of one question."""
+
+    def __init__(self, question: str) -> None:
+        self.question = question
+        self.mentions: list[Mention] = find_numbers(question)
+        self.units = [self._words_after(mention) for mention in self.mentions]
+        self.used: set[int] = set()
+        self.leaves: dict[tuple[int | None, Fraction], Node] = {}
+        self.by_value: dict[Fraction, list[int]] = {}
+        for index, mention in enumerate(self.mentions):
+            for reading in mention.readings:
+                self.by_value.setdefault(reading, []).append(index)
+
+    def _words_after(self, mention: Mention) -> list[str]:
+        text = self.question[mention.end : mention.end + _AFTER]
+        return [word.lower() for word in _WORD.findall(re.split(r"[.,;:?!$0-9]", text, maxsplit=1)[0])][:4]
+
+    def leaf(self, index: int | None, value: Fraction, unit: str = "", grounded: bool = True) -> Node:
+        """Return the one leaf for a number of the question (or, with None, for a constant) read as `value`."""
+        key = (index, value)
+        if key not in self.leaves:
+            self.leaves[key] = self._make(index, value, unit, grounded)
+        return self.leaves[key]
+
+    def _make(self, index: int | None, value: Fraction, unit: str, grounded: bool) -> Node:
+        if index is None:
+            return Node("leaf", value, grounded=grounded, unit=unit)
+        mention = self.mentions[index]
+        unit = self.units[index][0] if self.units[index] else ""
+        if mention.kind == "percent" and value == mention.value / 100 and value != mention.value:
+            return share_of(self.leaf(index, mention.value))
+        return Node("leaf", value, mention=index, rate=mention.kind == "percent" and value == mention.value, unit=unit)
+
+    def stated(self, value: Fraction, unit: str, op: str = "", line: str = "") -> tuple[float, Node] | None:
+        """Return the likeliest mention of a value with its penalty.
+
+        It is lower for one not yet used, of the fitting noun, of which the solution's `line` speaks, and for a
+        multiple (twice, three times) where `op` multiplies.
+        """
+        indices = self.by_value.get(value)
+        if not indices:
+            return None
+        if len(indices) == 1 and not line:
+            return 0.0, self.leaf(indices[0], value)
+        penalties = [self._penalty(index, value, unit, op, line) + 0.1 * rank for rank, index in enumerate(indices)]
+        best = min(range(len(indices)), key=penalties.__getitem__)
+        return penalties[best], self.leaf(indices[best], value)
+
+    def _penalty(self, index: int, value: Fraction, unit: str, op: str, line: str) -> float:
+        mention, units = self.mentions[index], self.units[index]
+        penalty = 0.0 if mention.value == value else 0.4
+        penalty += 1.0 if index in self.used else 0.0
+        if unit and any(same_noun(unit, word) for word in units):
+            penalty -= 1.5
+        written = self.question[mention.start : mention.end]
+        if units and (f"{written} {units[0]}" in line or f"{written}{units[0]}" in line):
+            penalty -= 0.8
+        telling = [word for word in units if word not in STOPS]
+        penalty -= 0.5 * sum(word in line for word in telling) / max(1, len(telling))
+        if written.lower() in MULTIPLES or units[:1] == ["times"]:
+            penalty += -0.6 if op in ("mul", "div") else 0.6
+        return penalty
+
+    def states_fraction(self, value: Fraction) -> bool:
+        """Tell whether the question states a fraction as such: 3/4, three fourths, half."""
+        return any(self.mentions[index].kind != "percent" for index in self.by_value.get(value, ()))
+
+    def constant(self, value: Fraction, unit: str) -> Node | None:
+        """Return a leaf for what everybody knows, None if nobody does; `unit` is what the solution calls it."""
+        return self.leaf(None, value, unit) if value in CONSTANTS else None
+
+    def unknown(self, value: Fraction, unit: str) -> Node:
+        """Return a leaf for a number that comes from nowhere."""
+        return self.leaf(None, value, unit, grounded=False)
+
+    def derived(self, value: Fraction, results: Sequence[Node]) -> Node | None:
+        """Return a value as one step from what is stated or computed, as people compute in their heads; or None."""
+        for node in self._in_the_head(results, value):
+            if node.value == value:
+                return node
+        return None
+
+    def _in_the_head(self, results: Sequence[Node], value: Fraction) -> Iterator[Node]:
+        """Yield what a solution takes for granted, the likeliest first: complements, conversions, one more, pairs."""
+        order = sorted(range(len(self.mentions)), key=lambda index: index in self.used)
+        stated = [(index, self.leaf(index, self.mentions[index].value)) for index in order]
+        yield from self._complements(stated)
+        for index, leaf in stated:
+            yield from self._conversions(index, leaf)
+        yield from self._coins()
+        one = self.leaf(None, ONE)
+        for _, leaf in stated:
+            if leaf.value.denominator == 1 and not leaf.rate:
+                yield compute("add", leaf, one)
+                yield compute("sub", leaf, one)
+        unused = [leaf for index, leaf in stated if index not in self.used]
+        yield from pairs(unused, unused)
+        latest = list(results[:-4:-1])
+        numbers = [*latest, *(leaf for _, leaf in stated)]
+        if value >= _TELLING or value.denominator > 1:  # a small number is found too easily
+            yield from pairs(latest, numbers)
+            yield from pairs(numbers, numbers)
+        else:
+            yield from pairs(latest[:1], unused)
+
+    def _complements(self, stated: list[tuple[int, Node]]) -> Iterator[Node]:
+        """Yield what is left of a whole, or the whole with it: 100% - 20%, 1 - 1/4, 6 - 1 of sixths."""
+        hundred, one = self.leaf(None, HUNDRED), self.leaf(None, ONE)
+        left, rest = hundred, one
+        for index, leaf in stated:
+            if leaf.rate:
+                for points in (compute("sub", hundred, leaf), compute("add", hundred, leaf)):
+                    yield points
+                    yield share_of(points)
+                left = compute("sub", left, leaf)
+                yield left
+                yield share_of(left)
+            elif leaf.value.denominator > 1 and leaf.value < 1:
+                rest = compute("sub", rest, leaf)
+                yield from (compute("sub", one, leaf), compute("add", one, leaf), rest)
+                yield from self._parts(index, leaf.value)
+
+    def _parts(self, index: int, fraction: Fraction) -> Iterator[Node]:
+        """Yield a fraction counted in its parts: of sixths 5 are left, a quarter is 25 percent."""
+        readings = self.mentions[index].readings
+        below, above = Fraction(fraction.denominator), Fraction(fraction.numerator)
+        if below in readings:
+            part = self.leaf(index if above in readings else None, above)
+            yield compute("sub", self.leaf(index, below), part)
+            yield compute("add", self.leaf(index, below), part)
+        yield replace(compute("mul", self.leaf(index, fraction), self.leaf(None, HUNDRED)), rate=True)
+
+    def _coins(self) -> Iterator[Node]:
+        """Yield what the coins of the question are worth in dollars."""
+        for coin, cents in COINS:
+            if coin in self.question.lower():
+                yield compute("div", self.leaf(None, cents), self.leaf(None, HUNDRED))
+
+    def _conversions(self, index: int, leaf: Node) -> Iterator[Node]:
+        words = self.units[index][:2]
+        for whole, _, count in UNITS:
+            if any(same_noun(whole, word) for word in words):
+                yield compute("mul", leaf, self.leaf(None, Fraction(count)))
+        for _, part, count in UNITS:
+            if part and any(same_noun(part, word) for word in words):
+                yield compute("div", leaf, self.leaf(None, Fraction(count)))
+
+
+def pairs(ones: Sequence[Node], others: Sequence[Node]) -> Iterator[Node]:
+    """Yield the sum, product, difference and quotients of two numbers, one of each list, a number never with itself."""
+    for left in ones[:_MOST_PAIRED]:
+        for right in others[:_MOST_PAIRED]:
+            if left is right or left.rate != right.rate or left.value <= 0 or right.value <= 0:
+                continue
+            yield compute("add", left, right)
+            yield compute("mul", left, right)
+            high, low = (left, right) if left.value > right.value else (right, left)
+            yield compute("sub", high, low)
+            yield compute("div", high, low)
+
+
+def same_noun(one: str, other: str) -> bool:
+    """Tell whether two words are one noun, singular or plural."""
+    return one == other or _stem(one) == _stem(other)
+
+
+def _stem(word: str) -> str:
+    word = word.removesuffix("'s").removesuffix("’s")
+    if word.endswith("ies"):
+        return word[:-3] + "y"
+    return word[:-2] if word.endswith(("ses", "xes", "ches", "shes")) else word.removesuffix("s")
