@@ -12,6 +12,14 @@ from mlx_trace.errors import UserError
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield (line number from 1, text) for every line that is not blank; UserError if the file cannot be read."""
+    for number, text in lenient_lines(path):
+        if text is None:
+            raise UserError(f"{path}:{number}: not UTF-8 text")
+        yield number, text
+
+
+def lenient_lines(path: Path) -> Iterator[tuple[int, str | None]]:
+    """Yield (line number from 1, text, or None if it is not UTF-8) for every line that is not blank."""
     try:
         with path.open("rb") as file:
             for number, raw in enumerate(file, start=1):
@@ -20,7 +28,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
                 try:
                     yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
                 except UnicodeDecodeError:
-                    raise UserError(f"{path}:{number}: not UTF-8 text") from None
+                    yield number, None
     except OSError as error:
         raise unreadable(path, error) from None
 

@@ -14,14 +14,18 @@ ORDER = """
 errors resources files seeds blas config
 language.numbers language.steps language.experts language.syntax language.solver language.grade
 problems.problem problems.english problems.expression problems.vocabulary problems.template problems.schema problems.generator
-problems.gsm8k problems.audit problems.mixture
+problems.gsm8k
+problems.compile.expression problems.compile.algebra problems.compile.equations problems.compile.words
+problems.compile.node problems.compile.grounding problems.compile.graph problems.compile.names
+problems.compile.route problems.compile.emit problems.compile.compiler
+problems.audit problems.variants problems.mixture
 model.base model.prompts
 decode.engine
 evaluate.stats evaluate.suites evaluate.evaluate
 train.advantages train.checkpoint train.loop train.sft train.reinforce train.run
 train.tiny_text train.tiny_tokenizer train.tiny_init train.tiny_base
 fuse chat
-cli.options cli.ledger cli.solve cli.problems cli.train cli.evaluate cli.fuse cli.chat cli.demo cli.tiny cli.doctor
+cli.options cli.ledger cli.solve cli.problems cli.compile cli.train cli.evaluate cli.fuse cli.chat cli.demo cli.tiny cli.doctor
 cli.main __main__
 """.split()
 PURE = ("language", "problems")  # these import no MLX, and nothing that does
@@ -73,7 +77,7 @@ def test_language_and_problems_import_no_mlx(module: str) -> None:
 
 
 def test_the_command_line_starts_without_mlx() -> None:
-    for module in ("cli.main", "cli.options", "cli.solve", "cli.problems"):
+    for module in ("cli.main", "cli.options", "cli.solve", "cli.problems", "cli.compile"):
         tree = ast.parse((PACKAGE / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8"))
         top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
         names = {getattr(node, "module", None) or node.names[0].name for node in top}

@@ -18,6 +18,9 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "solve": ("solve", "run a trace and grade it", "mlx-trace solve trace.yaml --expected 26"),
     "generate": ("problems", "write generated problems to a file", "mlx-trace generate -n 1000 -o problems.jsonl"),
     "audit": ("problems", "check every problem family for wrong labels and bad English", "mlx-trace audit"),
+    "compile": ("compile", "turn worked solutions into gold traces", "mlx-trace compile gsm8k.jsonl -o compiled.jsonl"),
+    "variants": ("compile", "tell compiled problems again with other numbers and people",
+                 "mlx-trace variants compiled.jsonl -k 20 -o variants.jsonl"),
     "train": ("train", "train an adapter: SFT, then reinforcement", "mlx-trace train -c configs/tiny.yaml"),
     "eval": ("evaluate", "measure a model on problems", "mlx-trace eval --adapter-path adapters/tiny -n 200"),
     "fuse": ("fuse", "merge an adapter into its base", "mlx-trace fuse --adapter-path adapters/tiny --save-path fused"),
@@ -25,7 +28,7 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "demo": ("demo", "train, measure and ask the tiny model, all in ten minutes", "mlx-trace demo"),
     "tiny": ("tiny", "rebuild the bundled tiny base", "mlx-trace tiny rebuild --save-path tiny-base"),
     "doctor": ("doctor", "say what this machine has, and what to do about it", "mlx-trace doctor"),
-}
+}  # fmt: skip
 USAGE: Final = 2
 _NEGATIVE: Final = re.compile(r"-[$€£¥₹]?\.?[0-9]")
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from mlx_trace.errors import UserError
-from mlx_trace.files import numbered_lines, write_atomically
+from mlx_trace.files import lenient_lines, numbered_lines, write_atomically
 from mlx_trace.language.grade import EXPECTABLE
 from mlx_trace.language.numbers import read_amount, spell
 from mlx_trace.language.solver import Failed, solve
@@ -79,6 +79,19 @@ def read_jsonl(path: Path, read_row: ReadRow, limit: int | None = None) -> list[
     if not problems:
         raise UserError(f"{path}: holds no problems")
     return problems
+
+
+def read_leniently(path: Path) -> Iterator[tuple[str, dict[str, Any] | None, str]]:
+    """Yield (name, row, "") for every line, or (name, None, why it is no row): for input that may be partly bad."""
+    for number, line in lenient_lines(path):
+        name = f"{path.stem}:{number}"
+        if line is None:
+            yield name, None, "not UTF-8 text"
+            continue
+        try:
+            yield name, _read_object(line), ""
+        except ValueError:
+            yield name, None, "not a JSON object"
 
 
 def _first_line(error: ValueError) -> str:

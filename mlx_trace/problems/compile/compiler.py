@@ -3,21 +3,21 @@
 Takes a row, returns `Compiled` or `Refused` with its reason. A trace never holds the answer as a literal.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, Final
 
-from mlx_trace.language.numbers import spell
 from mlx_trace.language.solver import Solved, solve
-from mlx_trace.language.syntax import NoTrace, parse_document
+from mlx_trace.language.syntax import NoTrace, parse_document, render
 from mlx_trace.problems.compile.emit import emit
 from mlx_trace.problems.compile.equations import Equation, read_equations
 from mlx_trace.problems.compile.graph import Graph, mentions_of, overlooked
 from mlx_trace.problems.compile.grounding import Grounding
 from mlx_trace.problems.compile.node import Node, walk
 from mlx_trace.problems.gsm8k import GOLD_MARK, read_row
-from mlx_trace.problems.problem import Problem
+from mlx_trace.problems.problem import Problem, read_leniently
 
 MOST_CHARACTERS: Final = 20_000  # of a question or a solution
 
@@ -28,6 +28,7 @@ class Compiled:
 
     problem: Problem
     grounded: bool
+    expert: str  # of the trace; the problem expects none, since several can be right
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,23 +47,38 @@ def compile_row(row: dict[str, Any], name: str) -> Compiled | Refused:
         return Refused("no answer")
     if max(len(question), len(answer)) > MOST_CHARACTERS:
         return Refused("too long")
+    if not _is_text(question):
+        return Refused("broken characters")
     try:
         problem = read_row(row, name)
     except ValueError:
         return Refused("the gold is not a number")
     gold = problem.expected
     assert gold is not None
-    solution = answer.rpartition(GOLD_MARK)[0]
-    found = find_target(question, solution, gold)
+    found = find_target(question, answer.rpartition(GOLD_MARK)[0], gold)
     if isinstance(found, Refused):
         return found
     target, grounding = found
-    trace = emit(target, question, grounding.mentions)
-    parsed = parse_document(trace)
-    outcome = None if isinstance(parsed, NoTrace) else solve(parsed)
-    if not isinstance(outcome, Solved) or outcome.answer != gold:
-        return Refused("the trace does not run" if outcome is None else getattr(outcome, "kind", "another answer"))
-    return Compiled(problem.model_copy(update={"trace": trace}), is_grounded(target))
+    trace = parse_document(emit(target, question, grounding.mentions))
+    outcome = trace if isinstance(trace, NoTrace) else solve(trace)
+    if isinstance(trace, NoTrace) or not isinstance(outcome, Solved) or outcome.answer != gold:
+        return Refused("the trace does not run")  # too long, or a number too large
+    return Compiled(problem.model_copy(update={"trace": render(trace)}), is_grounded(target), trace.parts[0].expert)
+
+
+def _is_text(text: str) -> bool:
+    """Tell whether a text can be written: half a surrogate pair cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def compile_file(path: Path) -> Iterator[Compiled | Refused]:
+    """Compile every row of a JSONL file of GSM-8K's form; bad lines are refused like bad rows."""
+    for name, row, fault in read_leniently(path):
+        yield Refused(fault) if row is None else compile_row(row, name)
 
 
 def find_target(question: str, solution: str, gold: Fraction) -> tuple[Node, Grounding] | Refused:

@@ -1,0 +1,118 @@
+"""`mlx-trace compile` and `mlx-trace variants`: worked solutions become traces, and one problem becomes many."""
+
+import argparse
+import json
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from rich.console import Console
+
+from mlx_trace.cli.options import at_least
+from mlx_trace.errors import UserError
+from mlx_trace.problems.compile.compiler import Compiled, compile_file
+from mlx_trace.problems.problem import Problem, write_problems
+from mlx_trace.problems.variants import Tally, tell_again
+
+T = TypeVar("T")
+_WATCHED_EVERY = 50  # items between two lines of progress
+
+
+def add_compile_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("rows", type=Path, metavar="ROWS.jsonl",
+                        help="questions and worked solutions, in GSM-8K's form")  # fmt: skip
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.jsonl", help="where to write the problems")
+    parser.add_argument("--grounded", action="store_true",
+                        help="write only problems whose numbers are all in the question or common knowledge")  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run_compile(options: argparse.Namespace) -> int:
+    counts: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    experts: Counter[str] = Counter()
+
+    def problems() -> Iterator[Problem]:
+        for outcome in _watched(compile_file(options.rows), "rows"):
+            counts["rows"] += 1
+            if not isinstance(outcome, Compiled):
+                reasons[outcome.reason] += 1
+                continue
+            counts["compiled"] += 1
+            counts["grounded"] += outcome.grounded
+            experts[outcome.expert] += 1
+            if outcome.grounded or not options.grounded:
+                yield outcome.problem
+        if not counts["rows"]:
+            raise UserError(f"{options.rows}: holds no rows")
+
+    started = time.perf_counter()
+    written = write_problems(options.output, problems())
+    seconds = time.perf_counter() - started
+    if options.json:
+        figures = {name: counts[name] for name in ("rows", "compiled", "grounded")}
+        print(json.dumps(figures | {"seconds": round(seconds, 3), "reasons": dict(reasons.most_common()),
+                                    "experts": dict(experts.most_common())}))  # fmt: skip
+        return 0
+    rows = counts["rows"]
+    print(f"{rows:,} rows in {seconds:.1f} s ({rows / max(seconds, 1e-9):,.0f} a second)")
+    for name in ("compiled", "grounded"):
+        print(f"  {name:<10} {counts[name]:>7,}  {_share(counts[name], rows)}")
+    _print_counts("by expert", experts)
+    _print_counts("not compiled", reasons)
+    print(f"{written:,} problems written to {options.output}")
+    return 0
+
+
+def add_variants_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("problems", type=Path, metavar="IN.jsonl", help="problems with traces, as compile writes them")
+    parser.add_argument("-k", type=at_least(1), default=20, metavar="N", help="variants of each problem (default 20)")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.jsonl", help="where to write them")
+    parser.add_argument("--seed", type=at_least(0), default=0, metavar="N", help="default 0")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run_variants(options: argparse.Namespace) -> int:
+    tally = Tally()
+
+    def problems() -> Iterator[Problem]:
+        yield from _watched(tell_again(options.problems, options.k, options.seed, tally), "variants")
+        if not tally.problems:
+            raise UserError(f"{options.problems}: holds no problems")
+
+    started = time.perf_counter()
+    written = write_problems(options.output, problems())
+    seconds = time.perf_counter() - started
+    if options.json:
+        print(json.dumps({
+            "problems": tally.problems, "grounded": tally.grounded, f"with_{options.k}": tally.full,
+            "yield": round(tally.full / max(1, tally.grounded), 4), "variants": written, "seconds": round(seconds, 3),
+            "reasons": dict(tally.reasons.most_common()),
+        }))  # fmt: skip
+        return 0
+    print(f"{tally.problems:,} problems, {tally.grounded:,} of them grounded, in {seconds:.1f} s")
+    print(f"  with {options.k} variants {tally.full:>7,}  {_share(tally.full, tally.grounded)} of the grounded")
+    _print_counts("of no use", tally.reasons)
+    print(f"{written:,} variants written to {options.output}")
+    return 0
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:6.1%}" if whole else "     –"
+
+
+def _print_counts(title: str, counts: Counter[str]) -> None:
+    total = counts.total()
+    for at, (name, number) in enumerate(counts.most_common()):
+        print(f"{title + ':' if at == 0 else ''}\n" * (at == 0) + f"  {name:<38} {number:>7,}  {_share(number, total)}")
+
+
+def _watched(items: Iterable[T], noun: str) -> Iterator[T]:
+    """Yield items, and say on a terminal how many there were."""
+    with Console(stderr=True, highlight=False).status("") as status:
+        for number, item in enumerate(items, start=1):
+            if number % _WATCHED_EVERY == 0:
+                status.update(f"{number:,} {noun}")
+            yield item
