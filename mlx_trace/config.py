@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -63,25 +63,52 @@ class Prompt(_Section):
     system: str = Field(SYSTEM_PROMPT, description="the system prompt; empty for none")
 
 
-class SyntheticSource(_Section):
-    """Problems drawn from the schemas, in the historical shares of experts."""
+class _Sized(_Section):
+    n: int | None = Field(None, ge=1)
+    share: float | None = Field(None, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _one_size(self) -> Self:
+        if self.n is not None and self.share is not None:
+            raise ValueError("n counts problems and share is a part of the whole; give one of them")
+        return self
+
+
+class SyntheticSource(_Sized):
+    """Problems drawn from the schemas, in the historical shares of experts; `weights` multiply families or experts."""
 
     source: Literal["synthetic"]
-    n: int = Field(ge=1)
     schemas: list[str] = []
+    weights: dict[str, Annotated[float, Field(ge=0)]] = {}
     templates_per_schema: int = Field(0, ge=0)
     number_word_rate: float = Field(NUMBER_WORD_RATE, ge=0, le=1)
 
+    @model_validator(mode="after")
+    def _needs_size(self) -> Self:
+        if self.n is None and self.share is None:
+            raise ValueError("say how many: n (problems) or share (a part of the whole)")
+        return self
 
-class FileSource(_Section):
+
+class CompiledSource(_Sized):
+    """Traces compiled from worked solutions (GSM-8K's form, or what `compile` wrote), each with so many variants.
+
+    Only grounded ones; questions held out for evaluation, one in ten by hash, are left out with all their variants.
+    """
+
+    source: Literal["compiled"]
+    file: Path
+    variants: int = Field(0, ge=0)
+
+
+class FileSource(_Sized):
     """Problems from a JSONL file: ours, GSM-8K's, or mlx-lm's chat forms. Those without a trace serve RL only."""
 
     source: Literal["file"]
     path: Path
-    n: int | None = Field(None, ge=1)
 
 
-Source = Annotated[SyntheticSource | FileSource, Field(discriminator="source")]
+Source = Annotated[SyntheticSource | CompiledSource | FileSource, Field(discriminator="source")]
 
 
 class Reinforce(_Section):
@@ -101,6 +128,7 @@ class Reinforce(_Section):
     ema_start: float = Field(0.5, description="of the ema baseline")
     rewards: Rewards = Field(REWARDS, description="what each grade earns")
     data: list[Source] | None = Field(None, description="prompts of this phase; null: those of SFT")
+    examples: int | None = Field(None, ge=1, description="as examples, of this phase's data")
 
     @model_validator(mode="after")
     def _groups(self) -> "Reinforce":
@@ -123,7 +151,15 @@ class Config(_Section):
     data: list[Source] = Field(
         [SyntheticSource(source="synthetic", n=1000)],
         min_length=1,
-        description="sources: {source: synthetic, n: N, …} or {source: file, path: F, n: N}",
+        description="sources: {source: synthetic, n: N} or {share: X}, {source: compiled, file: F, variants: K}, "
+        "{source: file, path: F}",
+    )
+    examples: int | None = Field(None, ge=1, description="all problems together, where every source has a share")
+    curriculum: Literal["none", "steps"] = Field(
+        "none", description="steps: SFT's first epoch goes from short traces to long ones"
+    )
+    contamination: list[str] = Field(
+        ["synthetic", "phrasing"], description="evaluation sets that the data is checked against before training"
     )
     max_seq_length: int = Field(1024, ge=16, description="longest example; longer ones are an error, never cut")
     iters: int | None = Field(None, ge=0, description="SFT updates; null: as the epochs say")
@@ -138,6 +174,14 @@ class Config(_Section):
     save_every: int = Field(100, ge=1, description="updates between checkpoints")
     reinforce: Reinforce = Field(Reinforce(), description="the reinforcement phase")
     trust_remote_code: bool = Field(False, description="allow code that comes with the model")
+
+
+_SOURCES: Final[dict[str, type[_Sized]]] = {
+    "synthetic": SyntheticSource,
+    "compiled": CompiledSource,
+    "file": FileSource,
+}
+_SOURCE_KEYS: Final = sorted({key for model in _SOURCES.values() for key in model.model_fields})
 
 
 class _Loader(yaml.SafeLoader):
@@ -204,7 +248,7 @@ def validate_config(content: Mapping[str, Any], where: str, overrides: Mapping[s
     except ValidationError as error:
         faults = []
         for fault in error.errors(include_url=False):
-            keys = [str(part) for part in fault["loc"] if part not in ("synthetic", "file")]
+            keys = [str(part) for part in fault["loc"] if part not in _SOURCES]
             key = ".".join(keys)
             origin = f"--{key.replace('_', '-')}" if key in overrides else f"{where}: {key}"
             faults.append(f"{origin}: {_explain(fault, keys)}")
@@ -228,10 +272,10 @@ def _known_keys(sections: list[str]) -> list[str]:
     model: Any = Config
     for section in sections:
         if section.isdigit():
-            return sorted(set(SyntheticSource.model_fields) | set(FileSource.model_fields))
+            return _SOURCE_KEYS
         annotation = model.model_fields[section].annotation if section in model.model_fields else None
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return sorted(set(SyntheticSource.model_fields) | set(FileSource.model_fields))
+            return _SOURCE_KEYS
         model = annotation
     return list(model.model_fields)
 

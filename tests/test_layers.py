@@ -13,19 +13,19 @@ PACKAGE = Path(mlx_trace.__file__).parent
 ORDER = """
 errors resources files seeds blas config
 language.numbers language.steps language.experts language.syntax language.solver language.grade
-problems.problem problems.english problems.expression problems.vocabulary problems.template problems.schema problems.generator
+problems.problem problems.english problems.expression problems.vocabulary problems.skeleton problems.template problems.schema problems.generator
 problems.gsm8k
 problems.compile.expression problems.compile.algebra problems.compile.equations problems.compile.words
 problems.compile.node problems.compile.grounding problems.compile.graph problems.compile.names
 problems.compile.route problems.compile.emit problems.compile.compiler
-problems.audit problems.variants problems.mixture
+problems.audit problems.slots problems.retell problems.variants problems.mixture problems.contamination problems.diversity
 model.base model.prompts
 decode.engine
 evaluate.stats evaluate.suites evaluate.evaluate
 train.advantages train.checkpoint train.loop train.sft train.reinforce train.run
 train.tiny_text train.tiny_tokenizer train.tiny_init train.tiny_base
 fuse chat
-cli.options cli.ledger cli.solve cli.problems cli.compile cli.train cli.evaluate cli.fuse cli.chat cli.demo cli.tiny cli.doctor
+cli.options cli.ledger cli.solve cli.problems cli.audit cli.compile cli.train cli.evaluate cli.fuse cli.chat cli.demo cli.tiny cli.doctor
 cli.main __main__
 """.split()
 PURE = ("language", "problems")  # these import no MLX, and nothing that does

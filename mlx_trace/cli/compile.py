@@ -23,9 +23,11 @@ _WATCHED_EVERY = 50  # items between two lines of progress
 def add_compile_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("rows", type=Path, metavar="ROWS.jsonl",
                         help="questions and worked solutions, in GSM-8K's form")  # fmt: skip
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.jsonl", help="where to write the problems")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="OUT.jsonl", help="where to write the problems"
+    )
     parser.add_argument("--grounded", action="store_true",
-                        help="write only problems whose numbers are all in the question or common knowledge")  # fmt: skip
+                        help="write only problems whose numbers are all stated or common knowledge")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 

@@ -17,7 +17,7 @@ from mlx_trace.errors import UserError
 COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "solve": ("solve", "run a trace and grade it", "mlx-trace solve trace.yaml --expected 26"),
     "generate": ("problems", "write generated problems to a file", "mlx-trace generate -n 1000 -o problems.jsonl"),
-    "audit": ("problems", "check every problem family for wrong labels and bad English", "mlx-trace audit"),
+    "audit": ("audit", "check every problem family for wrong labels and bad English", "mlx-trace audit"),
     "compile": ("compile", "turn worked solutions into gold traces", "mlx-trace compile gsm8k.jsonl -o compiled.jsonl"),
     "variants": ("compile", "tell compiled problems again with other numbers and people",
                  "mlx-trace variants compiled.jsonl -k 20 -o variants.jsonl"),

@@ -35,6 +35,14 @@ def add_model_options(parser: argparse.ArgumentParser, needs_adapter: bool = Fal
     parser.add_argument("--trust-remote-code", action="store_true", help="allow code that comes with the model")
 
 
+def add_schema_options(parser: argparse.ArgumentParser) -> None:
+    """Add --schema, --schemas-dir and --seed."""
+    which = "a family: its name, expert/name, or an expert for all of its; may be repeated"
+    parser.add_argument("--schema", action="append", default=[], metavar="NAME", help=which)
+    parser.add_argument("--schemas-dir", type=Path, metavar="DIR", help="families of your own")
+    parser.add_argument("--seed", type=at_least(0), default=0, metavar="N", help="default 0")
+
+
 def add_length_option(parser: argparse.ArgumentParser) -> None:
     """Add --max-tokens."""
     parser.add_argument("--max-tokens", type=at_least(1), default=MAX_TOKENS, metavar="N",

@@ -16,6 +16,7 @@ from mlx_trace.errors import UserError
 
 if TYPE_CHECKING:
     from mlx_trace.train.loop import Metrics, Report
+    from mlx_trace.train.run import Plan
 
 _SUFFIX = ".yaml"
 _SWITCH: dict[str, Any] = {"nargs": "?", "const": "true"}  # a flag without a value switches it on
@@ -29,6 +30,7 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--resume", action="store_true", help="go on where the run in adapter_path was stopped")
     parser.add_argument("--overwrite", action="store_true", help="replace the run in adapter_path")
+    parser.add_argument("--plan", action="store_true", help="show what would be trained on, and stop")
     keys = parser.add_argument_group("any key of the configuration; values are read as YAML")
     for key, meaning in config_keys(Config):
         flag, switch = f"--{key.replace('_', '-')}", _SWITCH if meaning.endswith("(default false)") else {}
@@ -59,6 +61,9 @@ def run_train(options: argparse.Namespace) -> int:
     planned = plan(config)
     layers = f"{config.fine_tune_type} on {config.num_layers} of {planned.base.num_layers} layers"
     console.print(f"{config.model}: {layers}; {'; '.join(planned.notes)}")
+    show_plan(console, planned)
+    if options.plan:
+        return 0
     try:
         with progress(console) as report:
             train(planned, report, options.resume, options.overwrite)
@@ -67,6 +72,27 @@ def run_train(options: argparse.Namespace) -> int:
         return INTERRUPTED
     console.print(f"done: {config.adapter_path} (try `mlx-trace chat --adapter-path {config.adapter_path}`)")
     return 0
+
+
+def show_plan(console: Console, planned: "Plan") -> None:
+    """Print what the run trains on: each source with its lengths in tokens, and its overlap with evaluation sets."""
+    from rich.table import Table
+
+    numbers = ("problems", "prompt", "trace", "median", "95%", "longest")
+    shown = Table("data", "phase", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in numbers:
+        shown.add_column(name, justify="right")
+    for row in planned.lengths:
+        shown.add_row(row.source, row.phase, f"{row.problems:,}", f"{row.prompt:.0f}", f"{row.trace:.0f}",
+                      f"{row.median:,}", f"{row.most:,}", f"{row.longest:,}")  # fmt: skip
+    console.print(shown)
+    for row in planned.lengths:
+        if row.note:
+            console.print(f"{row.source}: {row.note}", style="dim")
+    limit = planned.config.max_seq_length
+    console.print(f"tokens: mean prompt and trace, then both together; all fit max_seq_length ({limit:,})", style="dim")
+    for overlap in planned.overlaps:
+        console.print(f"contamination, {overlap}", style="dim")
 
 
 def _resolve(options: argparse.Namespace) -> Config:

@@ -3,7 +3,7 @@
 Draw k of a schema depends only on (seed, schema, k, options). Knows nothing of files or models.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from random import Random
@@ -170,14 +170,16 @@ def generate_balanced(
     seed: int,
     options: Options = Options(),
     seen: set[str] | None = None,
+    weights: Mapping[str, float] = {},
 ) -> list[Problem]:
     """Generate n problems in the historical shares, exactly, shuffled; no question repeats or is in `seen`.
 
-    Shares of absent experts and groups are spread over the others in proportion.
+    Shares of absent experts and groups are spread over the others in proportion; `weights` multiply those of a
+    family (by name or expert/name) or an expert.
     """
     seen = set() if seen is None else seen
     problems: list[Problem] = []
-    for schema, count in count_by_schema(schemas, n).items():
+    for schema, count in count_by_schema(schemas, n, weights).items():
         source = generate(_by_id(schemas, schema), seed, options, seen)
         problems += [next(source) for _ in range(count)]
     stream("shuffle", seed).shuffle(problems)
@@ -188,17 +190,27 @@ def _by_id(schemas: Sequence[Schema], key: str) -> Schema:
     return next(schema for schema in schemas if schema.id == key)
 
 
-def count_by_schema(schemas: Sequence[Schema], n: int) -> dict[str, int]:
-    """Return how many of n problems each schema gives (largest remainder); the counts add up to n."""
-    weights: dict[str, Fraction] = {}
+def count_by_schema(schemas: Sequence[Schema], n: int, weights: Mapping[str, float] = {}) -> dict[str, int]:
+    """Return how many of n problems each schema gives (largest remainder); the counts add up to n.
+
+    Raises UserError for a weight of nothing there is, and if all are 0.
+    """
+    known = {key for schema in schemas for key in (schema.id, schema.name, schema.expert)}
+    if unknown := sorted(set(weights) - known):
+        raise UserError(*(f"weights: there is no family or expert '{name}' among those chosen" for name in unknown))
+    shares: dict[str, Fraction] = {}
     for schema in schemas:
         peers = [peer for peer in schemas if (peer.expert, peer.group) == (schema.expert, schema.group)]
         groups = {peer.group for peer in schemas if peer.expert == schema.expert}
         share = Fraction(SHARES[schema.expert])
         if schema.group is not None:
             share *= Fraction(GROUP_SHARES[schema.group], sum(GROUP_SHARES[group] for group in groups if group))
-        weights[schema.id] = share / len(peers)
-    return apportion(weights, n)
+        for key in (schema.id, schema.name, schema.expert):
+            share *= Fraction(weights.get(key, 1))
+        shares[schema.id] = share / len(peers)
+    if not any(shares.values()):
+        raise UserError("weights: they are all 0")
+    return apportion(shares, n)
 
 
 def apportion(weights: dict[str, Fraction], n: int) -> dict[str, int]:

@@ -3,8 +3,10 @@
 from typing import Any
 
 from mlx_trace.problems.problem import Problem
+from mlx_trace.problems.skeleton import skeleton
 
 GOLD_MARK = "####"
+HELD_OUT_SHARE = 10
 
 
 def is_row(row: dict[str, Any]) -> bool:
@@ -16,3 +18,8 @@ def read_row(row: dict[str, Any], name: str) -> Problem:
     """Make a problem of a row; ValueError if its gold is not a number. No expert is expected: several can be right."""
     gold = str(row["answer"]).rpartition(GOLD_MARK)[2].strip()
     return Problem(id=str(row.get("id", name)), question=row["question"], answer=gold, source=f"gsm8k/{name}")
+
+
+def is_held_out(problem: Problem) -> bool:
+    """Tell whether a GSM-8K problem is kept for validation: one wording in ten, with all its variants."""
+    return problem.source.startswith("gsm8k/") and int.from_bytes(skeleton(problem.question)) % HELD_OUT_SHARE == 0

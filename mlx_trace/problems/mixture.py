@@ -1,46 +1,147 @@
-"""Where a run's problems come from: its `data` sources, read or generated, in one list.
+"""Where a run's problems come from: its `data` sources, read, compiled or generated, in the sizes and shares asked for.
 
-Takes source sections of a configuration and a seed. Left out so far: weights, variants, curriculum, contamination.
+Takes source sections of a configuration and a seed; returns a `Mixture`. Questions held out for evaluation stay out.
 """
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from mlx_trace.config import FileSource, Source, SyntheticSource
+from mlx_trace.config import CompiledSource, FileSource, Source, SyntheticSource
 from mlx_trace.errors import UserError
 from mlx_trace.problems import gsm8k
-from mlx_trace.problems.generator import Options, generate_balanced
-from mlx_trace.problems.problem import Problem, read_jsonl, read_row
+from mlx_trace.problems.generator import Options, apportion, generate_balanced
+from mlx_trace.problems.problem import Problem, read_jsonl, read_leniently, read_row
 from mlx_trace.problems.schema import load_schemas, select_schemas
+from mlx_trace.problems.variants import grounded_problem, variants
+from mlx_trace.seeds import stream
 
 
-def gather(sources: Sequence[Source], seed: int) -> list[Problem]:
-    """Return the problems of all sources, in their order; no synthetic question appears twice."""
-    problems: list[Problem] = []
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one source gave: a name for people, its problems, and what was left out of it."""
+
+    name: str
+    problems: list[Problem]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """The problems of a run, source by source."""
+
+    parts: list[Part]
+
+    @property
+    def problems(self) -> list[Problem]:
+        """Return the problems of all sources, in their order."""
+        return [problem for part in self.parts for problem in part.problems]
+
+
+def mix(sources: Sequence[Source], seed: int, examples: int | None = None) -> Mixture:
+    """Gather the problems of all sources; no question appears twice.
+
+    A source with `n` gives so many, one with a `share` that part of the whole, a file with neither all it has. The
+    whole follows from the sources without a share, or is `examples` where all have one. Raises UserError.
+    """
     seen: set[str] = set()
-    for source in sources:
-        match source:
-            case SyntheticSource():
-                problems += _synthetic(source, seed, seen)
-            case FileSource(path=path, n=n):
-                problems += read_file(path, n)
-    return problems
+    parts = {at: _part(source, source.n, seed, seen) for at, source in enumerate(sources) if source.share is None}
+    given = sum(len(part.problems) for part in parts.values())
+    shares = {at: source.share for at, source in enumerate(sources) if source.share is not None}
+    for at, n in _sizes(shares, given, len(shares) == len(sources), examples).items():
+        parts[at] = _part(sources[at], n, seed, seen)
+    return Mixture([parts[at] for at in range(len(sources))])
 
 
-def _synthetic(source: SyntheticSource, seed: int, seen: set[str]) -> list[Problem]:
-    schemas = select_schemas(source.schemas, load_schemas())
-    options = Options("train", source.templates_per_schema, source.number_word_rate)
-    return generate_balanced(schemas, source.n, seed, options, seen)
+def _sizes(shares: dict[int, float], given: int, all_shared: bool, examples: int | None) -> dict[int, int]:
+    """Return how many problems each source with a share gives, by its index (largest remainder)."""
+    total = sum(shares.values())
+    if examples is not None and not all_shared:
+        raise UserError("examples: counts the whole where every source has a share; here it follows from those without")
+    if not shares:
+        return {}
+    if all_shared and examples is None:
+        raise UserError("data: every source is a share; `examples` says of how many")
+    if not all_shared and total >= 1:
+        raise UserError(f"data: the shares add up to {total:g} and leave nothing for the sources without one")
+    wanted = examples if examples is not None else round(given * total / (1 - total))
+    return {int(at): n for at, n in apportion({str(at): Fraction(part) for at, part in shares.items()}, wanted).items()}
+
+
+def _part(source: Source, n: int | None, seed: int, seen: set[str]) -> Part:
+    match source:
+        case SyntheticSource():
+            schemas = select_schemas(source.schemas, load_schemas())
+            options = Options("train", source.templates_per_schema, source.number_word_rate)
+            return Part("synthetic", generate_balanced(schemas, n or 0, seed, options, seen, source.weights))
+        case CompiledSource():
+            return _compiled(source, n, seed, seen)
+        case FileSource(path=path, share=share):
+            problems, note = _new(read_file(path, n if share is None else None), seen)
+            return Part(path.name, problems if n is None else _sample(problems, n, seed, str(path)), note)
+
+
+def _compiled(source: CompiledSource, n: int | None, seed: int, seen: set[str]) -> Part:
+    """Return compiled problems, and variants of them once they are too few."""
+    refused: Counter[str] = Counter()
+    originals: list[Problem] = []
+    for name, row, fault in read_leniently(source.file):
+        problem, reason = (None, fault) if row is None else grounded_problem(row, name)
+        if problem is None:
+            refused[reason] += 1
+        else:
+            originals.append(problem)
+    if not originals:
+        why = ", ".join(f"{count} {reason}" for reason, count in refused.most_common())
+        raise UserError(f"{source.file}: none of its rows can be used ({why or 'it holds none'})")
+    problems, note = _new(originals, seen)
+    if source.variants and (n is None or n > len(problems)):
+        told = [variants(problem, source.variants, seed) for problem in problems]
+        again = [
+            row[k] for k in range(source.variants) for row in told if k < len(row)
+        ]  # the first of each, the second…
+        problems += _new(again, seen)[0] if n is None else _new(again, seen)[0][: n - len(problems)]
+    notes = [note] if note else []
+    notes += (
+        [f"{refused.total():,} not used ({', '.join(f'{c} {r}' for r, c in refused.most_common(3))})"]
+        if refused
+        else []
+    )
+    part = problems if n is None else _sample(problems, n, seed, f"{source.file} with {source.variants} variants")
+    return Part(f"compiled {source.file.name}", part, "; ".join(notes))
+
+
+def _new(problems: list[Problem], seen: set[str]) -> tuple[list[Problem], str]:
+    """Return the problems whose questions are new and not held out, and a note of how many were."""
+    kept = []
+    held_out = 0
+    for problem in problems:
+        if gsm8k.is_held_out(problem):
+            held_out += 1
+        elif problem.question not in seen:
+            seen.add(problem.question)
+            kept.append(problem)
+    return kept, f"{held_out:,} held out for evaluation" if held_out else ""
+
+
+def _sample(problems: list[Problem], n: int, seed: int, where: str) -> list[Problem]:
+    """Return n of the problems, drawn by the seed, in their order."""
+    if n > len(problems):
+        raise UserError(f"{where}: gives {len(problems):,} problems, and {n:,} are wanted")
+    return [problems[at] for at in sorted(stream("sample", seed, where).sample(range(len(problems)), n))]
 
 
 def read_file(path: Path, limit: int | None = None) -> list[Problem]:
     """Read problems with answers from a JSONL file in any known form: ours, GSM-8K's, mlx-lm's chat forms."""
-    problems = read_jsonl(path, _read_any_row, limit)
+    problems = read_jsonl(path, read_any_row, limit)
     if faults := [f"{path}: {problem.id}: has no answer" for problem in problems if problem.answer is None]:
         raise UserError(*faults)
     return problems
 
 
-def _read_any_row(row: dict[str, Any], name: str) -> Problem:
+def read_any_row(row: dict[str, Any], name: str) -> Problem:
+    """Make a problem of a row in any known form; ValueError if it is none."""
     return gsm8k.read_row(row, name) if gsm8k.is_row(row) else read_row(row, name)

@@ -27,10 +27,11 @@ _POOL: Final = 16  # batches that are sorted by length together
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A prompt and its target, as ids; the target ends in the end of sequence."""
+    """A prompt and its target, as ids; the target ends in the end of sequence. `steps` are those of the trace."""
 
     prompt: list[int]
     target: list[int]
+    steps: int = 0
 
     def __len__(self) -> int:
         return len(self.prompt) + len(self.target)
@@ -38,7 +39,8 @@ class Example:
 
 def examples(problems: Sequence[Problem], prompter: Prompter, max_length: int) -> list[Example]:
     """Encode the problems that have a gold trace; UserError lists the longest if any does not fit `max_length`."""
-    made = [Example(*prompter.example(p.question, p.trace)) for p in problems if p.trace is not None]
+    made = [Example(*prompter.example(p.question, p.trace), p.trace.count("{op:"))
+            for p in problems if p.trace is not None]  # fmt: skip
     if not made:
         raise UserError("data: none of the problems has a gold trace; SFT needs them (or set epochs: 0 to skip it)")
     if long := sorted((-len(example), at) for at, example in enumerate(made) if len(example) > max_length):
@@ -87,10 +89,18 @@ def round_up(number: int, multiple: int) -> int:
     return -(-number // multiple) * multiple
 
 
-def batch_order(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
-    """Return an epoch's batches as indexes: shuffled, sorted by length within pools of batches, shuffled again."""
+def batch_order(
+    lengths: Sequence[int], batch_size: int, seed: int, epoch: int, steps: Sequence[int] | None = None
+) -> list[list[int]]:
+    """Return an epoch's batches as indexes: shuffled, sorted by length within pools of batches, shuffled again.
+
+    With `steps`, a number an example, the epoch goes from few steps to many, and is shuffled among equals only.
+    """
     rng = np.random.default_rng(derive_seed("epoch", seed, epoch))
     order = rng.permutation(len(lengths)).tolist()
+    if steps is not None:
+        order.sort(key=steps.__getitem__)
+        return [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
     pool = batch_size * _POOL
     batches = []
     for start in range(0, len(order), pool):
@@ -121,6 +131,7 @@ class Sft:
     def __init__(self, base: Base, config: Config, rows: Sequence[Example]) -> None:
         self.base, self.config, self.rows = base, config, rows
         self.lengths = [len(row) for row in rows]
+        self.steps = [row.steps for row in rows] if config.curriculum == "steps" else None
         self.per_epoch = -(-len(rows) // config.batch_size)
         self.updates = self.per_epoch * config.epochs if config.iters is None else config.iters
         self.optimizer = optim.AdamW(config.learning_rate, betas=[0.9, 0.95], weight_decay=config.weight_decay)
@@ -131,7 +142,8 @@ class Sft:
         """Return the batch of an update: a function of the seed and the index alone."""
         epoch = index // self.per_epoch
         if self._order[0] != epoch:
-            self._order = epoch, batch_order(self.lengths, self.config.batch_size, self.config.seed, epoch)
+            self._order = epoch, batch_order(self.lengths, self.config.batch_size, self.config.seed, epoch,
+                                              self.steps if epoch == 0 else None)  # fmt: skip
         return make_batch([self.rows[at] for at in self._order[1][index % self.per_epoch]])
 
     def update(self, index: int) -> Metrics:

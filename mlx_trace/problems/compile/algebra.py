@@ -121,7 +121,9 @@ def _combine(op: str, left: Linear, right: Linear) -> Linear:
     if right.terms:
         raise _NotLinear
     scale = _times if op == "mul" else _over
-    return Linear({name: scale(factor, right.rest) for name, factor in left.terms.items()}, scale(left.rest, right.rest))
+    return Linear(
+        {name: scale(factor, right.rest) for name, factor in left.terms.items()}, scale(left.rest, right.rest)
+    )
 
 
 def _is(expression: Expression, number: Number) -> bool:

@@ -3,7 +3,7 @@
 Takes the solution's text, returns `Equation`s in its order. Knows nothing of the question.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
@@ -84,13 +84,17 @@ def _read_line(items: list[Item], state: Unknowns | None) -> Iterator[Equation]:
             before = sides[at - 1] if at else None
             if note is not None:
                 yield from _annotated(note.text, before, sides[at])
-            elif at and isinstance(before, Operation):
-                stated = [side for side in sides[at:] if isinstance(side, Number)]
-                sloppy = leftmost(sides[at])
-                for number in (*stated[:1], *((sloppy,) if sloppy and not stated[:1] == [sloppy] else ())):
-                    yield Equation((before,), number)
-            elif at and isinstance(before, Number) and isinstance(sides[at], Operation) and at + 1 == len(chain):
-                yield Equation((sides[at],), before)
+            elif isinstance(before, Operation):
+                yield from _stated(before, sides[at:])
+            elif isinstance(before, Number) and isinstance(last := sides[at], Operation) and at + 1 == len(chain):
+                yield Equation((last,), before)
+
+
+def _stated(expression: Expression, sides: Sequence[Expression | None]) -> Iterator[Equation]:
+    """Yield what an expression equals by the sides behind it: the next plain number, or the first of the next side."""
+    numbers = [*[side for side in sides if isinstance(side, Number)][:1], leftmost(sides[0])]
+    for number in dict.fromkeys(number for number in numbers if number is not None):
+        yield Equation((expression,), number)
 
 
 def _algebra(sides: list[Expression | None], state: Unknowns) -> Iterator[Equation]:

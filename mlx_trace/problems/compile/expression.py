@@ -21,7 +21,7 @@ _MOST_LEAD_WORDS: Final = 3  # between an operator and its number
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number as written. `unit` is the noun behind it, in lower case; `percent` tells of a sign; `places` are decimals."""
+    """A number as written: with the noun behind it in lower case, its percent sign, its decimal places."""
 
     value: Fraction
     unit: str = ""
@@ -59,8 +59,9 @@ class Item:
 
 BREAK: Final = Item("break")
 
-_GLYPHS: Final = str.maketrans({"½": " 1/2", "¼": " 1/4", "¾": " 3/4", "⅓": " 1/3", "⅔": " 2/3", "⅛": " 1/8", "⅕": " 1/5",
-                                "\u00a0": " ", "：": ":", "＝": "="})  # fmt: skip
+_GLYPHS: Final = str.maketrans({
+    "½": " 1/2", "¼": " 1/4", "¾": " 3/4", "⅓": " 1/3", "⅔": " 2/3", "⅛": " 1/8", "⅕": " 1/5", "\u00a0": " ", "＝": "=",
+})  # fmt: skip
 _TOKEN: Final = re.compile(
     r"(?P<annotation><<(?P<inner>[^<>]*)>>)"
     r"|(?P<mixed>(?<![\d.,/])(?P<whole>\d+)[ -](?P<part>\d+/\d+)(?![\d/]))"

@@ -117,7 +117,7 @@ class Graph:
         return part if product is None else compute("mul", self._build(product.left, "", "mul"), part, unit)
 
     def resolve(self, value: Fraction, unit: str, op: str = "") -> Node:
-        """Return where a number comes from: an earlier result or the question, whichever fits better; else knowledge."""
+        """Return where a number comes from: an earlier result or the question, as fits better; else knowledge."""
         self._resolved += 1
         if self._resolved in self.forced:
             return self._use(self.grounding.leaf(self.forced[self._resolved], value))
@@ -142,7 +142,7 @@ class Graph:
         return node
 
     def _earlier(self, value: Fraction, unit: str) -> tuple[float, Result, Node] | None:
-        """Return the likeliest earlier result of a value, with its penalty: the latest, one not yet used, of one noun."""
+        """Return the likeliest earlier result of a value, with its penalty: the latest, not yet used, of one noun."""
         best: tuple[float, Result, Node] | None = None
         for age, result in enumerate(reversed(self.results)):
             node = result.node

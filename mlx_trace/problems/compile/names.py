@@ -25,8 +25,9 @@ _NOT_NOUNS: Final = ("ed", "ly")
 _NUMBER_WORDS: Final = {
     Fraction(number): word
     for number, word in (entry.split() for entry in (
-        "0 zero,1 one,2 two,3 three,4 four,5 five,7 seven,10 ten,12 twelve,14 fourteen,16 sixteen,24 twenty_four,"
-        "50 fifty,52 fifty_two,60 sixty,90 ninety,100 hundred,180 half_circle,360 circle,365 days_per_year,366 leap_year,28 days,30 days,31 days,"
+        "0 zero,1 one,2 two,3 three,4 four,5 five,7 seven,10 ten,12 twelve,14 fourteen,16 sixteen,"
+        "24 twenty_four,50 fifty,52 fifty_two,60 sixty,90 ninety,100 hundred,180 half_circle,360 circle,365 days_per_year,366 leap_year,"
+        "28 days,30 days,31 days,"
         "1000 thousand,1/2 half,1/3 third,1/4 quarter,3/4 three_quarters,0.01 hundredth"
     ).split(","))
 }  # fmt: skip
@@ -66,7 +67,6 @@ class Namer:
         for qualifier in place.qualifiers():
             if qualifier.lower() not in base.lower().split("_"):
                 yield f"{base}_{qualifier}"
-
 
     def _constant(self, leaf: Node) -> Iterator[str]:
         """Yield minutes_per_hour for a 60 where minutes or hours are spoken of; else what the solution calls it."""
@@ -120,7 +120,13 @@ class _Place:
 
     def _money(self, phrase: list[str], per: str) -> str:
         words = {word.lower() for word in (*self.before, *self.after[:3])}
-        kind = "price" if words & PRICE else "pay" if words & PAY or per.removeprefix("per_") in TIMES_OF_DAY else "dollars"
+        kind = (
+            "price"
+            if words & PRICE
+            else "pay"
+            if words & PAY or per.removeprefix("per_") in TIMES_OF_DAY
+            else "dollars"
+        )
         if per.startswith("per_"):
             return f"{'price' if kind == 'dollars' else kind}_{per}"
         if phrase:
@@ -135,7 +141,12 @@ class _Place:
             low = word.lower()
             if not found and low in SKIPPED:
                 continue
-            if not word[0].isalpha() or low in STOPS or (low in VERBS and not self.hyphen) or len(found) == _MOST_PHRASE:
+            if (
+                not word[0].isalpha()
+                or low in STOPS
+                or (low in VERBS and not self.hyphen)
+                or len(found) == _MOST_PHRASE
+            ):
                 break
             found.append(word)
         while len(found) > 1 and found[-1].lower().endswith(_NOT_NOUNS):
@@ -182,8 +193,13 @@ def _until(ends: frozenset[str], words: Iterable[str]) -> Iterator[str]:
 def _nouns(words: list[str]) -> Iterator[str]:
     for word in words:
         low = word.lower()
-        if word[0].isalpha() and len(word) > 1 and low not in STOPS and low not in VERBS and low not in SKIPPED and (
-            not low.endswith(_NOT_NOUNS)
+        if (
+            word[0].isalpha()
+            and len(word) > 1
+            and low not in STOPS
+            and low not in VERBS
+            and low not in SKIPPED
+            and (not low.endswith(_NOT_NOUNS))
         ):
             yield word
 

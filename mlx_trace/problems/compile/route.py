@@ -12,8 +12,8 @@ _RATE: Final = re.compile(
     r"(?i)\b(?:per|an?|each|every) (?:second|minute|hour|day|week|month|year)\b|\b(?:mph|kmh|km/h|miles/hour)\b"
 )
 _RELATION: Final = re.compile(
-    r"(?i)\b(?:times|twice|half|third|quarter)\b(?: \w+)? (?:as|the|more|older|that)\b|\b(?:more|fewer|less|older|younger|"
-    r"taller|shorter|longer|heavier|faster|slower) (?:\w+ ){0,3}than\b"
+    r"(?i)\b(?:times|twice|half|third|quarter)\b(?: \w+)? (?:as|the|more|older|that)\b"
+    r"|\b(?:more|fewer|less|older|younger|taller|shorter|longer|heavier|faster|slower) (?:\w+ ){0,3}than\b"
 )
 
 

@@ -1,0 +1,92 @@
+"""A question's wording with other numbers and people in it: the places and the manner of the old ones are kept.
+
+Takes text and what changes; knows nothing of whether the new problem makes sense.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from functools import lru_cache
+from random import Random
+from typing import Final
+
+from mlx_trace.language.numbers import spell
+from mlx_trace.problems import english
+from mlx_trace.problems.skeleton import people
+from mlx_trace.problems.slots import DIGITS, Slot
+from mlx_trace.problems.vocabulary import load_vocabulary
+from mlx_trace.resources import schemas_dir
+
+_ARTICLE: Final = re.compile(r"\b([Aa])n? (\$?)$")
+_CAPITAL: Final = re.compile(r"\b[A-Z][a-z]+")
+_LETTER: Final = re.compile(r"\b[B-HJ-Z]\b(?!\.)")  # "use E for Evan's dollars"
+
+
+def renumber(question: str, slots: Sequence[Slot], changed: Mapping[Fraction, Fraction]) -> str:
+    """Write the new numbers in the places and the manner of the old, and mend the article before them."""
+    places = [(mention, changed[slot.value]) for slot in slots for mention in slot.mentions]
+    for mention, value in sorted(places, key=lambda place: place[0].start, reverse=True):
+        written = _write(question[mention.start : mention.end], value)
+        before = question[: mention.start]
+        article = _ARTICLE.search(before)
+        if article is not None:
+            before = f"{before[: article.start()]}{article[1]}{'n' if _sounds_vowel(written) else ''} {article[2]}"
+        question = before + written + question[mention.end :]
+    return question
+
+
+def _write(old: str, value: Fraction) -> str:
+    match = DIGITS.fullmatch(old)
+    if match is None:
+        words = english.number_words(int(value))
+        return words.capitalize() if old[0].isupper() else words
+    whole, decimals, sign = match.groups()
+    shown, _, rest = spell(value).partition(".")
+    commas = "," in whole or (value >= 10_000 and len(whole) < 5)
+    shown = f"{int(shown):,}" if commas else shown
+    places = len(decimals) - 1 if decimals else 0
+    return f"{shown}{'.' + rest.ljust(places, '0') if places or rest else ''}{sign or ''}"
+
+
+def _sounds_vowel(written: str) -> bool:
+    """Tell whether a written number begins with a vowel when spoken: eight, 11, 18, 80."""
+    first = re.split(r"[,.% -]", written)[0].lower()
+    return first in ("11", "18") or first.startswith(("8", "e"))
+
+
+def new_names(question: str, rng: Random) -> dict[str, str]:
+    """Draw new names for the people we are sure of: a first name alone, no part of a longer name, no word."""
+    if _LETTER.search(question):
+        return {}
+    known = people()
+    words = _CAPITAL.findall(question)
+    drawn: dict[str, str] = {}
+    for name in dict.fromkeys(word for word in words if word in known):
+        longer = rf"[A-Z][a-z]*\.? {name}\b|\b{name} [A-Z]|\b{name}s\b"
+        if re.search(longer, question) or re.search(rf"\b{name.lower()}\b", question):
+            continue
+        free = [other for other in _given()[known[name]] if other not in words and other not in drawn.values()]
+        if free:
+            drawn[name] = free[rng.randrange(len(free))]
+    return drawn
+
+
+@lru_cache(maxsize=1)
+def _given() -> dict[str, list[str]]:
+    """Return names to give, by pronoun."""
+    given: dict[str, list[str]] = {}
+    for word in load_vocabulary(schemas_dir() / "vocab", [])["person"]:
+        given.setdefault(word.pronoun or "", []).append(word.one)
+    return given
+
+
+def rename(question: str, names: Mapping[str, str]) -> str:
+    """Put new names for old ones in a question."""
+    return re.sub(rf"\b(?:{'|'.join(names)})\b", lambda match: names[match[0]], question) if names else question
+
+
+def rename_variables(trace: str, names: Mapping[str, str]) -> str:
+    """Put new names for old ones in the names of a trace's variables."""
+    lower = {old.lower(): new.lower() for old, new in names.items()}
+    pattern = rf"(?<![a-z])(?:{'|'.join(lower)})(?![a-z])"
+    return re.sub(pattern, lambda match: lower[match[0]], trace) if lower else trace
