@@ -3,24 +3,19 @@
 Takes the solution's text, returns `Equation`s in its order. Knows nothing of the question.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
 from mlx_trace.problems.compile.algebra import Unknowns, has_symbol
-from mlx_trace.problems.compile.expression import (
-    Expression,
-    Item,
-    Number,
-    Operation,
-    leftmost,
-    parse_expression,
-    read_items,
-)
+from mlx_trace.problems.compile.expression import Expression, Number, Operation, leftmost
+from mlx_trace.problems.compile.items import Item, parse_expression, read_items
 
 MOST_CHARACTERS: Final = 4000  # of a line; a longer one is no arithmetic
 MOST_EQUATIONS: Final = 200
+_DIGIT: Final = re.compile(r"[0-9]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +40,7 @@ def read_equations(solution: str, unknowns: bool = False) -> list[Equation]:
     for line in solution.splitlines():
         if len(found) >= MOST_EQUATIONS:
             break
-        if len(line) <= MOST_CHARACTERS:
+        if len(line) <= MOST_CHARACTERS and _DIGIT.search(line):
             found += [replace(equation, line=line) for equation in _read_line(read_items(line, unknowns), state)]
     return found
 

@@ -194,6 +194,8 @@ def overlooked(graph: Graph, target: Node) -> dict[int, int]:
 
 def mentions_of(node: Node) -> set[int]:
     """Return the mentions that a node needs."""
+    if node.op == "leaf":
+        return set() if node.mention is None else {node.mention}
     return {leaf.mention for leaf in walk(node) if leaf.mention is not None}
 
 

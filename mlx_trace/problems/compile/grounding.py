@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final
 
 from mlx_trace.language.numbers import CONSTANTS, Mention, find_numbers
@@ -198,6 +199,7 @@ def same_noun(one: str, other: str) -> bool:
     return one == other or _stem(one) == _stem(other)
 
 
+@lru_cache(maxsize=8192)
 def _stem(word: str) -> str:
     word = word.removesuffix("'s").removesuffix("’s")
     if word.endswith("ies"):
