@@ -114,7 +114,7 @@ class _Measurement:
         solved: dict[str | None, Record] = {}
         for record in self.records["rl"]["synthetic"]:
             if record.correct:
-                solved.setdefault(record.problem.expert, record)
+                solved.setdefault(record.problem.gold_expert, record)
         for record in list(solved.values())[:count]:
             trace = parse(record.output)
             if not isinstance(trace, NoTrace):

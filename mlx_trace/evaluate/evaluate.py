@@ -105,6 +105,6 @@ def summarise(records: Sequence[Record]) -> Summary:
 
 
 def by_expert(records: Sequence[Record]) -> dict[str, Summary]:
-    """Summarise the records of each expert that problems name; those that name none are left out."""
-    experts = sorted({record.problem.expert for record in records if record.problem.expert})
-    return {expert: summarise([r for r in records if r.problem.expert == expert]) for expert in experts}
+    """Summarise the records by the expert of the gold trace; problems without one are left out."""
+    experts = sorted({expert for record in records if (expert := record.problem.gold_expert)})
+    return {expert: summarise([r for r in records if r.problem.gold_expert == expert]) for expert in experts}

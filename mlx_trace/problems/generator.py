@@ -76,7 +76,7 @@ def draw(schema: Schema, seed: int, k: int, options: Options = Options()) -> Pro
     trace = "".join(piece if at % 2 == 0 else _fill(piece, values, slots) for at, piece in enumerate(schema.pieces))
     _check(schema, trace, answer, values)
     return Problem.model_construct(  # every field is ours, and checked
-        id=f"{schema.id}-{options.split}-{seed}-{k}", question=question, answer=spell(answer), expert=schema.expert,
+        id=f"{schema.id}-{options.split}-{seed}-{k}", question=question, answer=spell(answer), expert=schema.expected,
         trace=trace, source=f"{schema.id}#{options.split}.{number}",
     )  # fmt: skip
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from mlx_trace.errors import UserError
 from mlx_trace.files import lenient_lines, numbered_lines, write_atomically
+from mlx_trace.language.experts import COMPOSITION
 from mlx_trace.language.grade import EXPECTABLE
 from mlx_trace.language.numbers import read_amount, spell
 from mlx_trace.language.solver import Failed, solve
@@ -50,6 +51,15 @@ class Problem(BaseModel):
         if value is not None and value not in EXPECTABLE:
             raise ValueError(f"{value!r} is not one of {', '.join(EXPECTABLE)}")
         return value
+
+    @property
+    def gold_expert(self) -> str | None:
+        """Return the expert of the gold trace, `composition` for several parts; None without one."""
+        if self.trace is None:
+            return self.expert
+        if self.trace.startswith("-"):
+            return COMPOSITION
+        return self.trace.partition("\n")[0].removeprefix("expert: ")
 
     @property
     def expected(self) -> Fraction | None:

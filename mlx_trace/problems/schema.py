@@ -9,17 +9,19 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 
 from mlx_trace.errors import UserError
 from mlx_trace.files import read_json
 from mlx_trace.language.experts import COMPOSITION
-from mlx_trace.language.numbers import find_numbers, read_numeral, spell
+from mlx_trace.language.grade import EXPECTABLE
+from mlx_trace.language.numbers import find_numbers, spell
 from mlx_trace.language.steps import Malformed
 from mlx_trace.language.syntax import NoTrace, parse_document
 from mlx_trace.problems.expression import Evaluate, compile_expression
+from mlx_trace.problems.schema_file import Quantity, SchemaFile
 from mlx_trace.problems.template import (
     QUANTITY_FORMS,
     SLOT_FORMS,
@@ -39,76 +41,13 @@ Split = Literal["train", "eval"]
 _REFERENCE: Final = re.compile(r"<([a-z_][a-z0-9_]*(?::s)?)>")
 
 
-def _exact(value: object) -> object:
-    number = read_numeral(str(value)) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
-    if number is None:
-        raise ValueError(f"{value!r} is not a number")
-    return number
-
-
-Exact = Annotated[Fraction, BeforeValidator(_exact)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
-
-
-class Quantity(_Strict):
-    """A number of a family: drawn from a range or from choices, or derived from others.
-
-    `as` says how a question shows it; a `distractor` stands in the question but not in the trace.
-    """
-
-    range: tuple[Exact, Exact] | None = None
-    step: Exact = Fraction(1)
-    choices: tuple[Exact, ...] | None = None
-    derive: str | None = None
-    kind: Literal["count", "measure", "money", "percent"] = Field(default="count", alias="as")
-    distractor: bool = False
-
-    @model_validator(mode="after")
-    def _one_origin(self) -> "Quantity":
-        if sum(origin is not None for origin in (self.range, self.choices, self.derive)) != 1:
-            raise ValueError("give exactly one of range, choices and derive")
-        if self.range and (self.range[0] > self.range[1] or self.step <= 0):
-            raise ValueError("range is [low, high] with low ≤ high, and step is above 0")
-        if self.choices == ():
-            raise ValueError("choices is empty")
-        return self
-
-
-class _PartFile(_Strict):
-    expert: Literal["entity_track", "arithmetic", "rate_equation", "comparison", "percentage"]
-    steps: tuple[str, ...] = Field(min_length=1)
-
-
-class _Templates(_Strict):
-    train: tuple[str, ...] = Field(min_length=1)
-    eval: tuple[str, ...] = Field(min_length=1)
-
-
-class _SchemaFile(_Strict):
-    """What a file says, before anything in it is compared with anything else."""
-
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
-    description: str = Field(min_length=1)
-    group: Literal["sequential", "interleaved", "long_chain", "division_chain", "gap_closing"] | None = None
-    quantities: dict[str, Quantity] = Field(min_length=1)
-    slots: dict[str, str | tuple[str, ...]] = {}
-    where: tuple[str, ...] = ()
-    parts: tuple[_PartFile, ...] = Field(min_length=1)
-    answer: str
-    answer_as: Literal["count", "measure", "money"] = "count"
-    constants: tuple[Exact, ...] = ()
-    templates: _Templates
-
-
 @dataclass(frozen=True)
 class Schema:
     """A problem family, validated and compiled. `pieces` is the canonical trace, text and references in turn."""
 
     name: str
     expert: str
+    also: tuple[str, ...]
     group: str | None
     description: str
     quantities: dict[str, Quantity]
@@ -120,6 +59,11 @@ class Schema:
     answer_as: str
     constants: frozenset[Fraction]
     templates: dict[Split, tuple[Template, ...]]
+
+    @property
+    def expected(self) -> str | None:
+        """Return the expert that an answer must name; None where several can be right."""
+        return None if self.also else self.expert
 
     @property
     def id(self) -> str:
@@ -173,7 +117,7 @@ def select_schemas(names: list[str], schemas: dict[str, Schema]) -> list[Schema]
 def _load_schema(path: Path, vocabulary: Vocabulary, faults: list[str]) -> Schema | None:
     where = f"{path.parent.name}/{path.name}"
     try:
-        file = _SchemaFile.model_validate(read_json(path))
+        file = SchemaFile.model_validate(read_json(path))
     except UserError as error:
         faults += error.faults
         return None
@@ -191,7 +135,7 @@ def _load_schema(path: Path, vocabulary: Vocabulary, faults: list[str]) -> Schem
 class _Check:
     """Compiles one file's schema and collects its faults on the way."""
 
-    def __init__(self, path: Path, file: _SchemaFile, vocabulary: Vocabulary) -> None:
+    def __init__(self, path: Path, file: SchemaFile, vocabulary: Vocabulary) -> None:
         self.path, self.file, self.vocabulary = path, file, vocabulary
         self.expert = file.parts[0].expert if len(file.parts) == 1 else COMPOSITION
         self.faults: list[str] = []
@@ -206,6 +150,9 @@ class _Check:
             self.fault("name", f"this family belongs in {self.expert}/{file.name}.json")
         if (file.group is not None) != (self.expert == "arithmetic"):
             self.fault("group", "arithmetic families have a group, others have none")
+        for name in file.also:
+            if name not in EXPECTABLE or name == self.expert:
+                self.fault("also", f"{name!r} is not another expert; those are {', '.join(EXPECTABLE)}")
         for name in set(numbers) & set(file.slots):
             self.fault(f"slots.{name}", "is a quantity too")
         derived = {
@@ -215,7 +162,7 @@ class _Check:
         }
         pieces = self._pieces()
         return Schema(
-            name=file.name, expert=self.expert, group=file.group, description=file.description,
+            name=file.name, expert=self.expert, also=file.also, group=file.group, description=file.description,
             quantities=file.quantities, derived=derived, slots=self.slots,
             where=tuple(self._expression(f"where.{n}", text, numbers, True) for n, text in enumerate(file.where)),
             pieces=pieces, answer=self._expression("answer", file.answer, numbers), answer_as=file.answer_as,

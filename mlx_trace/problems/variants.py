@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from mlx_trace.language.numbers import CONSTANTS, LIMIT, spell
 from mlx_trace.language.solver import Entry, Solved, solve
-from mlx_trace.language.steps import AddEntity, Consume, Init, Step, Transfer
+from mlx_trace.language.steps import AddEntity, Compute, Consume, Init, Operand, Percent, Step, Transfer
 from mlx_trace.language.syntax import NoTrace, Part, Trace, parse_document, render
 from mlx_trace.problems import gsm8k
 from mlx_trace.problems.audit import check_problem
@@ -174,14 +174,21 @@ def _renumber(trace: Trace, changed: Mapping[Fraction, Fraction]) -> Trace:
 
 
 def _step(step: Step, changed: Mapping[Fraction, Fraction]) -> Step:
-    if isinstance(step, Init) and step.value in changed:
-        return replace(step, value=changed[step.value])
-    if (
-        isinstance(step, Consume | AddEntity | Transfer)
-        and isinstance(step.amount, Fraction)
-        and step.amount in changed
-    ):
-        return replace(step, amount=changed[step.amount])
+    def new(operand: Operand) -> Operand:
+        return changed.get(operand, operand) if isinstance(operand, Fraction) else operand
+
+    match step:
+        case Init(value=value):
+            return replace(step, value=changed.get(value, value))
+        case Compute(args=args):
+            return replace(step, args=tuple(map(new, args)))
+        case Percent(base=base, rate=rate):
+            return replace(step, base=new(base), rate=new(rate))
+        case Consume(amount=amount) | AddEntity(amount=amount):
+            return replace(step, amount=new(amount))
+        case Transfer(amount=amount):
+            parties: dict[str, Any] = {"from": step.from_, "to": step.to}
+            return Transfer(amount=new(amount), **parties)
     return step
 
 

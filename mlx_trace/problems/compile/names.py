@@ -24,8 +24,8 @@ _CLAUSE_ENDS: Final = _SENTENCE_ENDS | {",", ":", "but", "and", "or", "while", "
 _NOT_NOUNS: Final = ("ed", "ly")
 _NAMES_OF_NUMBERS: Final = (
     "0 zero, 1 one, 2 two, 3 three, 4 four, 5 five, 7 seven, 10 ten, 12 twelve, 14 fourteen, 16 sixteen, "
-    "24 twenty_four, 28 days, 30 days, 31 days, 50 fifty, 52 fifty_two, 60 sixty, 90 ninety, 100 hundred, 180 half_circle, "
-    "360 circle, 365 days_per_year, 366 leap_year, 1000 thousand, 1/2 half, 1/3 third, 1/4 quarter, "
+    "24 twenty_four, 28 days, 30 days, 31 days, 50 fifty, 52 fifty_two, 60 sixty, 90 ninety, 100 hundred, "
+    "180 half_circle, 360 circle, 365 days_per_year, 366 leap_year, 1000 thousand, 1/2 half, 1/3 third, 1/4 quarter, "
     "3/4 three_quarters, 0.01 hundredth"
 )
 _NUMBER_WORDS: Final = {Fraction(number): name for number, name in map(str.split, _NAMES_OF_NUMBERS.split(", "))}
