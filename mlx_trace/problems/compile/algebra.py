@@ -162,10 +162,16 @@ def _times(left: Expression, right: Expression) -> Expression:
         return _ZERO
     if _is(left, _ONE):
         return right
-    return left if _is(right, _ONE) else Operation("mul", left, right)
+    if _is(right, _ONE):
+        return left
+    if (less := _negated(left)) is not None:
+        return Operation("sub", _ZERO, _times(less, right))
+    return Operation("mul", left, right)
 
 
 def _over(left: Expression, right: Expression) -> Expression:
     if _is(left, _ZERO) or _is(right, _ONE):
         return left
+    if (less := _negated(left)) is not None:
+        return Operation("sub", _ZERO, _over(less, right))
     return Operation("div", left, right)

@@ -92,7 +92,7 @@ def find_target(question: str, solution: str, gold: Fraction) -> tuple[Node, Gro
         if target is not None and (forced := overlooked(graph, target)):
             other = _grow(question, equations, forced)
             again = _target(other, gold, unknowns)
-            if again is not None and len(mentions_of(again)) > len(mentions_of(target)):
+            if again is not None and len(mentions_of(again)) >= len(mentions_of(target)):
                 graph, target = other, again
         if target is not None and is_grounded(target):
             return target, graph.grounding

@@ -5,6 +5,7 @@ A value is init'ed just before its first use; intermediates are step1, step2, â€
 
 from collections import Counter
 from collections.abc import Iterator
+from fractions import Fraction
 from itertools import count
 from typing import Final
 
@@ -58,10 +59,11 @@ def shortest(target: Node) -> Node:
     """Return a graph of the same value: equal nodes are one, sums of sums and products of products are joined."""
     uses = Counter(id(arg) for node in walk(target) for arg in node.args)
     made: dict[int, Node] = {}
+    constants: dict[Fraction, Node] = {}
     known: dict[tuple[str, tuple[int, ...]], Node] = {}
     for node in walk(target):
-        if node.op == "leaf":
-            made[id(node)] = node
+        if node.op == "leaf":  # a constant may have been made more than once
+            made[id(node)] = node if node.mention is not None else constants.setdefault(node.value, node)
             continue
         args: list[Node] = []
         for arg in node.args:

@@ -6,11 +6,12 @@ Takes the solution's text, returns `Equation`s in its order. Knows nothing of th
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from itertools import pairwise
 from typing import Final
 
 from mlx_trace.problems.compile.algebra import Unknowns, has_symbol
-from mlx_trace.problems.compile.expression import Expression, Number, Operation, leftmost
+from mlx_trace.problems.compile.expression import Expression, Number, Operation, evaluate, leftmost
 from mlx_trace.problems.compile.items import Item, parse_expression, read_items
 
 MOST_CHARACTERS: Final = 4000  # of a line; a longer one is no arithmetic
@@ -75,21 +76,57 @@ def _read_line(items: list[Item], state: Unknowns | None) -> Iterator[Equation]:
         if state is not None and any(map(has_symbol, sides)):
             yield from _algebra(sides, state)
             continue
-        for at, (_, note) in enumerate(chain):
-            before = sides[at - 1] if at else None
-            if note is not None:
-                yield from _annotated(note.text, before, sides[at])
-            elif isinstance(before, Operation):
-                yield from _stated(before, sides[at:])
-            elif isinstance(before, Number) and isinstance(last := sides[at], Operation) and at + 1 == len(chain):
-                yield Equation((last,), before)
+        if any(note is not None for _, note in chain):
+            yield from _annotated_chain([note for _, note in chain], sides)
+        else:
+            yield from _plain_chain(sides)
+
+
+def _annotated_chain(notes: Sequence[Item | None], sides: Sequence[Expression | None]) -> Iterator[Equation]:
+    """Yield what the annotations of a chain compute; a side between is a step on the way, and no result."""
+    for at, note in enumerate(notes):
+        if note is not None:
+            yield from _annotated(note.text, sides[:at], sides[at])
+
+
+def _plain_chain(sides: Sequence[Expression | None]) -> Iterator[Equation]:
+    """Yield what a chain without annotations computes: 2*3 = 6, 6*4 = 24 of 2*3 = 6*4 = 24; 24 = 8*3 turned around."""
+    values: set[Fraction] = set()
+    for at, (before, after) in enumerate(pairwise(sides)):
+        if isinstance(before, Operation):
+            value = _value(before)
+            if value is None or value not in values:
+                yield from _stated(before, sides[at + 1 :])
+            values |= {value} if value is not None else set()
+        elif isinstance(before, Number) and isinstance(after, Operation) and at + 2 == len(sides):
+            yield Equation((after,), before)
 
 
 def _stated(expression: Expression, sides: Sequence[Expression | None]) -> Iterator[Equation]:
     """Yield what an expression equals by the sides behind it: the next plain number, or the first of the next side."""
-    numbers = [*[side for side in sides if isinstance(side, Number)][:1], leftmost(sides[0])]
+    numbers = [*[number for side in sides if (number := _as_number(side)) is not None][:1], leftmost(sides[0])]
     for number in dict.fromkeys(number for number in numbers if number is not None):
         yield Equation((expression,), number)
+
+
+def _as_number(side: Expression | None) -> Number | None:
+    """Return a side that is a number, or a fraction such as 5/6."""
+    if (
+        isinstance(side, Operation)
+        and side.op == "div"
+        and isinstance(side.left, Number)
+        and isinstance(side.right, Number)
+    ):
+        value = _value(side)
+        return None if value is None or value.denominator == 1 else Number(value, side.right.unit)
+    return side if isinstance(side, Number) else None
+
+
+def _value(expression: Expression) -> Fraction | None:
+    try:
+        return evaluate(expression)
+    except (ZeroDivisionError, ValueError):
+        return None
 
 
 def _algebra(sides: list[Expression | None], state: Unknowns) -> Iterator[Equation]:
@@ -99,14 +136,14 @@ def _algebra(sides: list[Expression | None], state: Unknowns) -> Iterator[Equati
                 yield Equation((expression,), Number(value))
 
 
-def _annotated(text: str, before: Expression | None, after: Expression | None) -> Iterator[Equation]:
-    """Yield the equation of an annotation, with what the prose has before it and the number behind it."""
+def _annotated(text: str, before: Sequence[Expression | None], after: Expression | None) -> Iterator[Equation]:
+    """Yield the equation of an annotation: what stands first in its chain, the annotation's own, what stands last."""
     sides = [parse_expression(side) for side, _ in next(read_chains(read_items(text)))]
     value = sides[-1]
     if not isinstance(value, Number):
         return
     behind = leftmost(after)
     stated = Number(value.value, behind.unit if behind else "", value.percent, value.places)
-    written = tuple(side for side in (before, *sides[:-1]) if isinstance(side, Operation))
+    written = tuple(side for side in (*before[:1], *sides[:-1], *before[1:][-1:]) if isinstance(side, Operation))
     if written:
         yield Equation(written, stated)

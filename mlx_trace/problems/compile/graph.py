@@ -10,7 +10,7 @@ from typing import Final
 
 from mlx_trace.problems.compile.equations import Equation
 from mlx_trace.problems.compile.expression import Expression, Number, Operation, Symbol, evaluate
-from mlx_trace.problems.compile.grounding import Grounding, pairs, same_noun
+from mlx_trace.problems.compile.grounding import Asked, Grounding, pairs, same_noun
 from mlx_trace.problems.compile.node import HUNDRED, Node, compute, share_of, walk
 
 _SHARE: Final = Fraction(1, 100)
@@ -49,13 +49,15 @@ class Graph:
         self.choices: list[Choice] = []
         self.faults: list[str] = []
         self._resolved = 0
+        self._taken: list[Result] = []  # by the equation at hand
         self._line = ""  # of the solution, that the equation at hand stands in
         self._percent = Fraction(1)  # what a percent sign is worth in it
 
     def add(self, equation: Equation) -> None:
         """Add an equation if one of its expressions gives what is stated; note a fault if none does."""
         fault = ""
-        self._line = equation.line
+        self._line, self._taken = equation.line, []
+        self.grounding.begin()
         for expression in equation.expressions:
             for percent in percent_readings(expression):
                 try:
@@ -95,12 +97,12 @@ class Graph:
             if expression.percent and expression.value == HUNDRED:
                 return self.grounding.leaf(None, HUNDRED * self._percent)
             value = expression.value * (self._percent if expression.percent else 1)
-            return self.resolve(value, expression.unit or (unit if op in ("add", "sub") else ""), op)
+            return self.resolve(Asked(value, expression.unit or (unit if op in ("add", "sub") else ""), op, self._line))
         if expression.op == "div" and (found := self._fraction(expression, unit)) is not None:
             return found
         kind = unit if expression.op in ("add", "sub") else ""  # one adds things of a kind
         left = self._build(expression.left, kind, expression.op)
-        right = self._build(expression.right, kind or left.unit, expression.op)
+        right = self._build(expression.right, kind or left.unit, "over" if expression.op == "div" else expression.op)
         return compute(expression.op, left, right, unit)
 
     def _fraction(self, quotient: Operation, unit: str) -> Node | None:
@@ -111,49 +113,54 @@ class Graph:
         if not (isinstance(above, Number) and isinstance(below, Number)) or above.percent or below.percent:
             return None
         value = above.value / below.value
-        if value.denominator == 1 or not (self.grounding.states_fraction(value) or self._earlier(value, "")):
+        if value.denominator == 1 or not (self.grounding.states_fraction(value) or self._earlier(Asked(value))):
             return None
-        part = self.resolve(value, below.unit)
+        part = self.resolve(Asked(value, below.unit, "mul", self._line))
         return part if product is None else compute("mul", self._build(product.left, "", "mul"), part, unit)
 
-    def resolve(self, value: Fraction, unit: str, op: str = "") -> Node:
+    def resolve(self, asked: Asked) -> Node:
         """Return where a number comes from: an earlier result or the question, as fits better; else knowledge."""
         self._resolved += 1
         if self._resolved in self.forced:
-            return self._use(self.grounding.leaf(self.forced[self._resolved], value))
-        earlier = self._earlier(value, unit)
-        stated = self.grounding.stated(value, unit, op, self._line)
+            return self.grounding.take(self.forced[self._resolved], asked.value)
+        earlier, stated = self._earlier(asked), self.grounding.stated(asked)
         if earlier is not None and (stated is None or earlier[0] <= stated[0]):
             _, result, node = earlier
             result.uses += 1
+            self._taken.append(result)
             if stated is not None:
-                self.choices.append(Choice(self._resolved, value, op, result))
+                self.choices.append(Choice(self._resolved, asked.value, asked.op, result))
             return node
-        if stated is not None:
-            return self._use(stated[1])
-        known = self.grounding.constant(value, unit)
+        if stated is not None and not (stated[1] in self.grounding.used and self.grounding.is_spoken_unit(asked)):
+            return self.grounding.take(stated[1], asked.value)
+        return self._known(asked)
+
+    def _known(self, asked: Asked) -> Node:
+        """Return a number that neither question nor results state: common knowledge, or a step done in the head."""
+        grounding = self.grounding
+        known = grounding.constant(asked.value, asked.unit) or grounding.known_as_unknown(asked.value)
         if known is not None:
             return known
-        derived = self.grounding.derived(value, [result.node for result in self.results])
-        return self.grounding.unknown(value, unit) if derived is None else self._use(derived)
+        derived = grounding.derived(asked.value, [result.node for result in self.results])
+        if derived is None:
+            return grounding.unknown(asked.value, asked.unit)
+        grounding.used |= mentions_of(derived)
+        return derived
 
-    def _use(self, node: Node) -> Node:
-        self.grounding.used |= mentions_of(node)
-        return node
-
-    def _earlier(self, value: Fraction, unit: str) -> tuple[float, Result, Node] | None:
+    def _earlier(self, asked: Asked) -> tuple[float, Result, Node] | None:
         """Return the likeliest earlier result of a value, with its penalty: the latest, not yet used, of one noun."""
         best: tuple[float, Result, Node] | None = None
         for age, result in enumerate(reversed(self.results)):
             node = result.node
-            if result.stated.value != value:
-                if not (node.rate and result.stated.value / 100 == value):
+            if result.stated.value != asked.value:
+                if not (node.rate and result.stated.value / 100 == asked.value):
                     continue
                 node = share_of(node)
             penalty = -0.5 + (1.0 if result.uses else 0.0) + 0.01 * age
-            if unit and same_noun(unit, result.stated.unit):
+            penalty += 1.5 if any(result is taken for taken in self._taken) else 0.0
+            if asked.unit and same_noun(asked.unit, result.stated.unit):
                 penalty -= 1.5
-            elif result.stated.unit and result.stated.unit in self._line:
+            elif result.stated.unit and result.stated.unit in asked.line:
                 penalty -= 0.3
             if best is None or penalty < best[0]:
                 best = (penalty, result, node)
@@ -174,21 +181,25 @@ class Graph:
 
 
 def overlooked(graph: Graph, target: Node) -> dict[int, int]:
-    """Return which numbers of the solution had better be mentions that the target leaves out, by their place.
+    """Return which numbers of the solution had better be mentions of the question, by their place.
 
-    Where a result was taken twice while the question's own number of that value went unused, the first product
-    meant the question.
+    Where a result was taken though the question has that number too, and the question's own went unused or was only
+    added, a product meant the question.
     """
+    multiplied = {arg.mention for node in walk(target) if node.op not in ("add", "sub") for arg in node.args}
     used = mentions_of(target)
     forced: dict[int, int] = {}
     for index, mention in enumerate(graph.grounding.mentions):
-        if index in used or mention.kind not in ("digits", "words"):
+        if mention.kind not in ("digits", "words") or index in multiplied:
             continue
-        twice = [choice for choice in graph.choices if choice.value == mention.value and choice.result.uses > 1
-                 and choice.number not in forced]  # fmt: skip
-        if twice:
-            first = next((choice for choice in twice if choice.op in ("mul", "div")), twice[0])
-            forced[first.number] = index
+        least = 1 if index in used else 2  # times that the result was used
+        fitting = [choice for choice in graph.choices if choice.value == mention.value and choice.result.uses >= least
+                   and choice.number not in forced]  # fmt: skip
+        products = [choice for choice in fitting if choice.op in ("mul", "div", "over")]
+        if index in used:
+            fitting = [choice for choice in products if choice.op == "mul" and choice.result.uses == 1]
+        if fitting:
+            forced[(products or fitting)[0].number] = index
     return forced
 
 

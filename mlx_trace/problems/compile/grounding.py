@@ -5,7 +5,7 @@ Takes a question; `Grounding.find` returns leaves for a value, the likeliest fir
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from typing import Final
@@ -15,6 +15,13 @@ from mlx_trace.problems.compile.node import HUNDRED, ONE, Node, compute, share_o
 from mlx_trace.problems.compile.words import MULTIPLES, STOPS
 
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z'’-]*")
+_SPOKEN: Final = frozenset({"half", "twice", "double", "thrice", "triple"})
+_ORDINALS: Final = frozenset({"third", "fourth", "fifth", "quarter"})  # parts, or places in a row
+_DIFFERENCES: Final = frozenset({"more", "fewer", "less", "older", "younger"})
+_COUNTED: Final = re.compile(
+    r"(?i)(?:[0-9]|\b(?:each|per|every|an?|one|two|three|four|five|six|seven|eight|nine|ten|twelve)) $"
+)
+_LEAST_UNIT: Final = 7
 _TELLING: Final = 20  # from here on a number is no chance hit of two others
 _MOST_PAIRED: Final = 10
 COINS: Final = (("dime", Fraction(10)), ("nickel", Fraction(5)))  # in cents
@@ -32,6 +39,19 @@ UNITS: Final[tuple[tuple[str, str, int], ...]] = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A number of the solution: its value and noun, the operation it is part of, and the line it stands in.
+
+    `op` is over for what one divides by.
+    """
+
+    value: Fraction
+    unit: str = ""
+    op: str = ""
+    line: str = ""
+
+
 class Grounding:
     """The numbers of one question."""
 
@@ -40,6 +60,7 @@ class Grounding:
         self.mentions: list[Mention] = find_numbers(question)
         self.units = [self._words_after(mention) for mention in self.mentions]
         self.used: set[int] = set()
+        self.taken: set[tuple[int, Fraction]] = set()  # by the equation at hand, as which value
         self.leaves: dict[tuple[int | None, Fraction], Node] = {}
         self.by_value: dict[Fraction, list[int]] = {}
         for index, mention in enumerate(self.mentions):
@@ -66,43 +87,78 @@ class Grounding:
             return share_of(self.leaf(index, mention.value))
         return Node("leaf", value, mention=index, rate=mention.kind == "percent" and value == mention.value, unit=unit)
 
-    def stated(self, value: Fraction, unit: str, op: str = "", line: str = "") -> tuple[float, Node] | None:
-        """Return the likeliest mention of a value with its penalty.
+    def begin(self) -> None:
+        """Begin an equation: what it takes from the question it will hardly take twice."""
+        self.taken = set()
 
-        It is lower for one not yet used, of the fitting noun, of which the solution's `line` speaks, and for a
-        multiple (twice, three times) where `op` multiplies.
-        """
-        indices = self.by_value.get(value)
+    def stated(self, asked: Asked) -> tuple[float, int] | None:
+        """Return the likeliest mention of a number of the solution, with its penalty."""
+        indices = self.by_value.get(asked.value)
         if not indices:
             return None
-        if len(indices) == 1 and not line:
-            return 0.0, self.leaf(indices[0], value)
-        penalties = [self._penalty(index, value, unit, op, line) + 0.1 * rank for rank, index in enumerate(indices)]
+        penalties = [self._penalty(index, asked) + 0.1 * rank for rank, index in enumerate(indices)]
         best = min(range(len(indices)), key=penalties.__getitem__)
-        return penalties[best], self.leaf(indices[best], value)
+        return penalties[best], indices[best]
 
-    def _penalty(self, index: int, value: Fraction, unit: str, op: str, line: str) -> float:
-        mention, units = self.mentions[index], self.units[index]
-        penalty = 0.0 if mention.value == value else 0.4
-        penalty += 1.0 if index in self.used else 0.0
-        if unit and any(same_noun(unit, word) for word in units):
-            penalty -= 1.5
+    def take(self, index: int, value: Fraction) -> Node:
+        """Return the leaf of a mention, which is used from now on."""
+        self.used.add(index)
+        self.taken.add((index, value))
+        return self.leaf(index, value)
+
+    def _penalty(self, index: int, asked: Asked) -> float:
+        """Return how unlikely a mention is meant: less if its noun is spoken of, more if it is used already."""
+        mention, units, line = self.mentions[index], self.units[index], asked.line
         written = self.question[mention.start : mention.end]
+        again = (
+            0.3 if mention.kind in ("fraction", "relation") else 1.0
+        )  # half of the half: a share is used twice sooner
+        penalty = again if index in self.used else 0.0
+        penalty += 3.0 if (index, asked.value) in self.taken else 0.0
+        if asked.unit and any(same_noun(asked.unit, word) for word in units):
+            penalty -= 1.5
         if units and (f"{written} {units[0]}" in line or f"{written}{units[0]}" in line):
             penalty -= 0.8
         telling = [word for word in units if word not in STOPS]
         penalty -= 0.5 * sum(word in line for word in telling) / max(1, len(telling))
-        if written.lower() in MULTIPLES or units[:1] == ["times"]:
-            penalty += -0.6 if op in ("mul", "div") else 0.6
+        return penalty + self._fit(mention, written.lower(), units, asked)
+
+    def _fit(self, mention: Mention, word: str, units: list[str], asked: Asked) -> float:
+        """Return how ill a mention's kind fits the operation: twice multiplies, a half divides, 3 more is added."""
+        penalty = 0.0
+        if mention.value != asked.value:
+            halves = asked.op == "over" and mention.value == 1 / asked.value and word not in _ORDINALS
+            penalty += -0.2 if halves else 0.4
+        if word in _SPOKEN and re.search(rf"\b{word}\b", asked.line, re.IGNORECASE):
+            penalty -= 0.8
+        if word in MULTIPLES or units[:1] == ["times"]:
+            penalty += {"mul": -0.6, "div": -0.6, "over": -0.3}.get(asked.op, 0.6)
+        if asked.op == "mul" and not _DIFFERENCES.isdisjoint(units[:2]):
+            penalty += 0.4
+        if word in ("pair", "pairs") and _COUNTED.search(self.question, 0, mention.start):
+            penalty += 1.0  # two pairs are two
         return penalty
+
+    def is_spoken_unit(self, asked: Asked) -> bool:
+        """Tell whether a factor is a unit conversion that the solution's line speaks of."""
+        if asked.op not in ("mul", "div", "over") or asked.value < _LEAST_UNIT:
+            return False
+        spoken = asked.line.lower()
+        return any(count == asked.value and part and whole in spoken and (part in spoken or part in self.question)
+                   for whole, part, count in UNITS)  # fmt: skip
 
     def states_fraction(self, value: Fraction) -> bool:
         """Tell whether the question states a fraction as such: 3/4, three fourths, half."""
-        return any(self.mentions[index].kind != "percent" for index in self.by_value.get(value, ()))
+        return value in self.by_value
 
     def constant(self, value: Fraction, unit: str) -> Node | None:
         """Return a leaf for what everybody knows, None if nobody does; `unit` is what the solution calls it."""
         return self.leaf(None, value, unit) if value in CONSTANTS else None
+
+    def known_as_unknown(self, value: Fraction) -> Node | None:
+        """Return the leaf of a number that came from nowhere before."""
+        leaf = self.leaves.get((None, value))
+        return None if leaf is None or leaf.grounded else leaf
 
     def unknown(self, value: Fraction, unit: str) -> Node:
         """Return a leaf for a number that comes from nowhere."""
@@ -136,7 +192,7 @@ class Grounding:
             yield from pairs(latest, numbers)
             yield from pairs(numbers, numbers)
         else:
-            yield from pairs(latest[:1], unused)
+            yield from (node for node in pairs(latest[:1], unused) if not _undoes(node))
 
     def _complements(self, stated: list[tuple[int, Node]]) -> Iterator[Node]:
         """Yield what is left of a whole, or the whole with it: 100% - 20%, 1 - 1/4, 6 - 1 of sixths."""
@@ -192,6 +248,11 @@ def pairs(ones: Sequence[Node], others: Sequence[Node]) -> Iterator[Node]:
             high, low = (left, right) if left.value > right.value else (right, left)
             yield compute("sub", high, low)
             yield compute("div", high, low)
+
+
+def _undoes(node: Node) -> bool:
+    """Tell whether a node gives what one of its arguments was made of."""
+    return any(node.value == inner.value for arg in node.args for inner in arg.args)
 
 
 def same_noun(one: str, other: str) -> bool:

@@ -43,6 +43,8 @@ def compute(op: str, left: Node, right: Node, unit: str = "") -> Node:
 
 def share_of(rate: Node) -> Node:
     """Return the hundredth part of a number of percent points."""
+    if rate.op == "mul" and is_constant(rate.args[1], HUNDRED):
+        return rate.args[0]
     return Node("div", rate.value / 100, (rate, Node("leaf", HUNDRED)))
 
 

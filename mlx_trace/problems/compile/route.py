@@ -9,10 +9,11 @@ from mlx_trace.problems.compile.words import EVENTS
 _MOST_EVENTS: Final = 6
 _MOST_RELATIONS: Final = 3  # operations of a comparison
 _RATE: Final = re.compile(
-    r"(?i)\b(?:per|an?|each|every) (?:second|minute|hour|day|week|month|year)\b|\b(?:mph|kmh|km/h|miles/hour)\b"
+    r"(?i)(?<!\bin )(?<!during )(?<!\bfor )(?<!within )(?<!half )(?<!\bof )"
+    r"\b(?:per|an?|each|every) (?:second|minute|hour|day|week|month|year)\b|\b(?:mph|kmh|km/h|miles/hour)\b"
 )
 _RELATION: Final = re.compile(
-    r"(?i)\b(?:times|twice|half|third|quarter)\b(?: \w+)? (?:as|the|more|older|that)\b"
+    r"(?i)\b(?:times|twice|half|third|quarter)\b(?: (?!of\b)\w+)? (?:as|the|more|older|that)\b"
     r"|\b(?:more|fewer|less|older|younger|taller|shorter|longer|heavier|faster|slower) (?:\w+ ){0,3}than\b"
 )
 
@@ -24,7 +25,7 @@ def route(target: Node, question: str) -> str:
         return "percentage"
     if entity_events(target) is not None and _tells_events(question):
         return "entity_track"
-    if len(nodes) == 1 and target.op in ("mul", "div") and _RATE.search(question):
+    if len(nodes) == 1 and target.op in ("mul", "div") and len(target.args) == 2 and _RATE.search(question):
         return "rate_equation"
     if len(nodes) <= _MOST_RELATIONS and _RELATION.search(question) and not _RATE.search(question):
         return "comparison"
@@ -43,8 +44,10 @@ def entity_events(target: Node) -> tuple[Node, list[tuple[bool, Node]]] | None:
             return None
         backwards += [(gained, amount) for amount in reversed(amounts)]
     start = node if node.op == "leaf" and node.mention is not None else None
-    if start is None or not 0 < len(backwards) <= _MOST_EVENTS or any(amount is start for _, amount in backwards):
+    if start is None or start.mention is None or not 0 < len(backwards) <= _MOST_EVENTS:
         return None
+    if any(amount.mention is None or amount.mention <= start.mention for _, amount in backwards):
+        return None  # a start that is told after its events is a goal, or another's
     left = start.value
     for gained, amount in reversed(backwards):
         left += amount.value if gained else -amount.value
