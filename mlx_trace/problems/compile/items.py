@@ -14,6 +14,7 @@ from typing import Final
 from mlx_trace.language.numbers import read_numeral
 from mlx_trace.language.steps import ComputeOp
 from mlx_trace.problems.compile.expression import Expression, Number, Operation, Symbol
+from mlx_trace.problems.compile.words import STOPS, VERBS
 
 MOST_DIGITS: Final = 24  # of a number; a longer one is passed over
 MOST_ITEMS: Final = 200  # of an expression: deeper than any solution, shallower than the stack
@@ -49,9 +50,6 @@ _OPERATORS: Final[dict[str, ComputeOp]] = {
     "/": "div", "÷": "div", "plus": "add", "minus": "sub", "times": "mul", "multiplied": "mul", "divided": "div",
 }  # fmt: skip
 _EQUALS: Final = frozenset({"is", "equals", "are", "equal"})
-_UNIT_ENDS: Final = frozenset(
-    "of per each a an in for on at from and that were was is are to the every by with he she they it left".split()
-)
 
 
 def read_items(line: str, unknowns: bool = False) -> list[Item]:
@@ -59,6 +57,7 @@ def read_items(line: str, unknowns: bool = False) -> list[Item]:
     return _Reader(line.translate(_GLYPHS), unknowns).items
 
 
+_NO_UNITS: Final = STOPS | VERBS  # they end the words that are a number's unit
 _numeral: Final = lru_cache(maxsize=4096)(read_numeral)
 
 
@@ -169,7 +168,7 @@ class _Reader:
         if low in _EQUALS and previous in ("number", "symbol", "close") and before_number and len(self.words) < 3:
             self._append(Item("equal", low))
             return
-        if previous == "number" and len(self.words) < 3 and not any(word in _UNIT_ENDS for word in self.words):
+        if previous == "number" and len(self.words) < 3 and not any(word in _NO_UNITS for word in self.words):
             self._unit(low)
         self.words.append(low)
 
@@ -189,7 +188,7 @@ class _Reader:
 
     def _unit(self, word: str) -> None:
         last = next(item for item in reversed(self.items) if item.kind != "annotation")
-        if isinstance(last.content, Number) and word not in _UNIT_ENDS:
+        if isinstance(last.content, Number) and word not in _NO_UNITS:
             number = last.content
             last.content = Number(number.value, word, number.percent, number.places)
 
