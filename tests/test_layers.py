@@ -18,7 +18,7 @@ problems.gsm8k
 problems.compile.words problems.compile.expression problems.compile.items problems.compile.algebra problems.compile.equations
 problems.compile.node problems.compile.grounding problems.compile.graph problems.compile.names
 problems.compile.route problems.compile.emit problems.compile.compiler
-problems.audit problems.slots problems.retell problems.variants problems.mixture problems.contamination problems.diversity
+problems.audit problems.sense problems.slots problems.retell problems.variants problems.mixture problems.contamination problems.diversity
 model.base model.prompts
 decode.engine
 evaluate.stats evaluate.suites evaluate.evaluate

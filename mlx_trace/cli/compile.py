@@ -12,6 +12,7 @@ from rich.console import Console
 
 from mlx_trace.cli.options import at_least
 from mlx_trace.errors import UserError
+from mlx_trace.problems import gsm8k
 from mlx_trace.problems.compile.compiler import Compiled, compile_file
 from mlx_trace.problems.problem import Problem, write_problems
 from mlx_trace.problems.variants import Tally, tell_again
@@ -28,6 +29,8 @@ def add_compile_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--grounded", action="store_true",
                         help="write only problems whose numbers are all stated or common knowledge")  # fmt: skip
+    parser.add_argument("--part", choices=("all", "train", "held-out"), default="all",
+                        help="all (default), what training takes, or the wordings kept for validation")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -45,7 +48,8 @@ def run_compile(options: argparse.Namespace) -> int:
             counts["compiled"] += 1
             counts["grounded"] += outcome.grounded
             experts[outcome.expert] += 1
-            if outcome.grounded or not options.grounded:
+            wanted = options.part in ("all", "held-out" if gsm8k.is_held_out(outcome.problem) else "train")
+            if wanted and (outcome.grounded or not options.grounded):
                 yield outcome.problem
         if not counts["rows"]:
             raise UserError(f"{options.rows}: holds no rows")

@@ -11,8 +11,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from mlx_trace.language.numbers import CONSTANTS, LIMIT, spell
-from mlx_trace.language.solver import Entry, Solved, solve
+from mlx_trace.language.numbers import CONSTANTS, spell
 from mlx_trace.language.steps import AddEntity, Compute, Consume, Init, Operand, Percent, Step, Transfer
 from mlx_trace.language.syntax import NoTrace, Part, Trace, parse_document, render
 from mlx_trace.problems import gsm8k
@@ -20,24 +19,21 @@ from mlx_trace.problems.audit import check_problem
 from mlx_trace.problems.compile.compiler import Refused, compile_row
 from mlx_trace.problems.problem import Problem, read_leniently, read_row
 from mlx_trace.problems.retell import new_names, rename, rename_variables, renumber
-from mlx_trace.problems.slots import Slot, find_slots, ordered_pairs
+from mlx_trace.problems.sense import Run, Sense, is_told_whole, run
+from mlx_trace.problems.slots import Slot, find_slots
 from mlx_trace.seeds import stream
 
-MOST_DRAWS: Final = 400  # without a new variant: then the problem has no more to give
-_MAGNITUDE: Final = 20  # by which a computed value grows or shrinks at most
+MOST_DRAWS: Final = 800  # without a new variant: then the problem has no more to give
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A problem taken apart: its trace, what may change, what the original's steps gave."""
+    """A problem taken apart: its trace, what may change, and what must hold for it to make sense."""
 
     problem: Problem
     trace: Trace
     slots: tuple[Slot, ...]
-    profile: tuple[Fraction, ...]
-    ordered: tuple[
-        tuple[Fraction, Fraction], ...
-    ]  # pairs of the question's numbers that count one noun, the lower first
+    sense: Sense
 
 
 def variants(problem: Problem, count: int, seed: int = 0) -> list[Problem]:
@@ -119,32 +115,34 @@ def take_apart(problem: Problem) -> Source | None:
     trace = parse_document(problem.trace or "")
     if isinstance(trace, NoTrace):
         return None
-    profile = _profile(trace)
-    if profile is None or profile[-1] != problem.expected:
+    original = run(trace)
+    if original is None or original[-1][1] != problem.expected:
         return None
-    slots = tuple(find_slots(problem.question, trace))
-    return Source(problem, trace, slots, profile, tuple(ordered_pairs(problem.question)))
+    slots: tuple[Slot, ...] = ()
+    if is_told_whole(problem.question, trace):
+        slots = tuple(slot for slot in find_slots(problem.question, trace) if _tells(slot, trace, original))
+    return Source(problem, trace, slots, Sense(problem.question, trace, original))
 
 
-def _profile(trace: Trace) -> tuple[Fraction, ...] | None:
-    """Return every value a trace computes, the answer last; None if it does not run."""
-    ledger: list[Entry] = []
-    outcome = solve(trace, ledger)
-    if not isinstance(outcome, Solved):
-        return None
-    return (*(value for entry in ledger for value in entry.changed.values()), outcome.answer)
+def _tells(slot: Slot, trace: Trace, original: Run) -> bool:
+    """Tell whether the answer depends on a number; if not, the trace has missed what it is for."""
+    for factor in (Fraction(11, 10), Fraction(9, 7)):
+        new = run(_renumber(trace, {slot.value: slot.value * factor}))
+        if new is None or new[-1][1] != original[-1][1]:
+            return True
+    return False
 
 
 # --- drawing ---------------------------------------------------------------------------------------------------
 
 
 def _draw(slots: Sequence[Slot], rng: Random) -> tuple[Fraction, ...]:
-    """Draw values for some of the slots, at least one; the others keep theirs."""
-    share = rng.random()
-    chosen = [rng.random() < share for _ in slots]
-    chosen[rng.randrange(len(slots))] = True
-    return tuple(slot.choices[rng.randrange(len(slot.choices))] if drawn else slot.value
-                 for slot, drawn in zip(slots, chosen, strict=True))  # fmt: skip
+    """Draw values for some of the slots; the others keep theirs. More often few change than all, since few may fit."""
+    count = min(len(slots), rng.choice((1, 1, 2, 2, 3, len(slots))))
+    values = [slot.value for slot in slots]
+    for at in rng.sample(range(len(slots)), count):
+        values[at] = slots[at].choices[rng.randrange(len(slots[at].choices))]
+    return tuple(values)
 
 
 def _make(source: Source, values: tuple[Fraction, ...], rng: Random, name: str) -> Problem | None:
@@ -152,18 +150,18 @@ def _make(source: Source, values: tuple[Fraction, ...], rng: Random, name: str) 
     changed = {slot.value: value for slot, value in zip(source.slots, values, strict=True)}
     if len(set(changed.values())) < len(changed):  # two numbers would become one, and no longer tell themselves apart
         return None
-    if any(changed.get(low, low) >= changed.get(high, high) for low, high in source.ordered):
+    if not source.sense.admits_numbers(changed):
         return None
     trace = _renumber(source.trace, changed)
-    profile = _profile(trace)
-    if profile is None or not _alike(source.profile, profile):
+    new = run(trace)
+    if new is None or not source.sense.admits(changed, new):
         return None
     original = source.problem
     names = new_names(original.question, rng)
     question = rename(renumber(original.question, source.slots, changed), names)
     text = rename_variables(render(trace), names)
     made = original.model_copy(update={
-        "id": f"{original.id}~{name}", "question": question, "answer": spell(profile[-1]), "trace": text,
+        "id": f"{original.id}~{name}", "question": question, "answer": spell(new[-1][1]), "trace": text,
         "source": f"{original.source}~{name}",
     })  # fmt: skip
     return None if any(check_problem(made, CONSTANTS, len(question))) else made
@@ -190,18 +188,3 @@ def _step(step: Step, changed: Mapping[Fraction, Fraction]) -> Step:
             parties: dict[str, Any] = {"from": step.from_, "to": step.to}
             return Transfer(amount=new(amount), **parties)
     return step
-
-
-def _alike(original: Sequence[Fraction], new: Sequence[Fraction]) -> bool:
-    """Tell whether every value stays of its kind: whole, positive, below or above one, and of its magnitude."""
-    return len(original) == len(new) and all(_same_kind(old, now) for old, now in zip(original, new, strict=True))
-
-
-def _same_kind(old: Fraction, now: Fraction) -> bool:
-    if old.denominator == 1 and now.denominator > 1:
-        return False
-    if old.denominator > 1 and 100 % old.denominator == 0 and 100 % now.denominator:
-        return False  # dollars and cents stay dollars and cents
-    if (old > 0) != (now > 0) or (old < 0) != (now < 0) or abs(now) >= LIMIT:
-        return False
-    return old <= 0 or ((old < 1) == (now < 1) and old / _MAGNITUDE <= now <= old * _MAGNITUDE)

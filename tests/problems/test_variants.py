@@ -109,7 +109,7 @@ def test_dates_times_ordinals_counts_of_names_and_fractions_stay(
 
 
 @pytest.mark.parametrize(
-    "question", ["Ann has 5 $10 bills. How much is that?", "A yard has 5 dogs with 10 legs. How many?"]
+    "question", ["Ann has 5 $10 bills. How much is that?", "A farm has 5 dogs with 10 legs. How many?"]
 )
 def test_denominations_and_facts_of_nature_stay(question: str) -> None:
     found = variants(product(question, 5, 10), 5)
@@ -132,17 +132,17 @@ def test_an_everyday_constant_is_not_taken_for_the_questions_own_number() -> Non
     assert all("7 minutes" in variant.question for variant in variants(week, 5))
 
 
-def test_the_first_nine_of_ten_rounds_stay_fewer_than_all() -> None:
-    problem = told("A match has 20 rounds. In the first 9 rounds Leo scores 4 points each. If he scores 4 in every other round "
+def test_the_first_five_of_twenty_rounds_stay_fewer_than_all() -> None:
+    problem = told("A match has 20 rounds. In the first 5 rounds Leo scores 4 points each. If he scores 4 in every other round "
                    "too, what has he in the end?", "init, var: rounds, value: 20", "init, var: points, value: 4",
                    "compute, compute_op: mul, args: [rounds, points], var: result", "query, var: result")  # fmt: skip
     found = variants(problem, 20)
     assert len(found) == 20
-    assert all(int(re.findall(r"[0-9]+", variant.question)[0]) > 9 for variant in found)
+    assert all(int(re.findall(r"[0-9]+", variant.question)[0]) > 5 for variant in found)
 
 
 def test_articles_commas_cents_words_and_percent_signs_keep_their_manner() -> None:
-    problem = told("An 8-pound box costs $2.50 a pound, and a 9-pound bag $1,200 in all; twelve more ship. How much?",
+    problem = told("An 8-pound box costs $2.50 a pound, and a bag $1,200 in all; twelve more ship. How much?",
                    "init, var: pounds, value: 8", "init, var: price, value: 2.5", "init, var: bag, value: 1200",
                    "init, var: more, value: 12", "compute, compute_op: mul, args: [pounds, price], var: step1",
                    "compute, compute_op: add, args: [step1, bag, more], var: result", "query, var: result")  # fmt: skip

@@ -1,0 +1,166 @@
+"""`compile`, `variants`, `audit --diversity` and `train --plan`, as a user calls them: figures, files, bad input."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mlx_trace.problems.mixture import read_file
+from tests.cli.test_main import Run, run
+from tests.problems.rows import ROWS, write_rows
+
+__all__ = ["run"]  # the fixture
+
+BAD = [
+    '{"question": "How many?", "answer": "no gold here"}',
+    '{"question": "How many?", "answer": "It is some.\\n#### some"}',
+    '{"question": "How many are 4?", "answer": "It is 4/0=<<4/0=9>>9.\\n#### 9"}',
+    '{"question": "How many are 4 and 5?", "answer": "It is 4+5=<<4+5=10>>10.\\n#### 10"}',
+    '{"question": "How many are 4 and 5?", "answer": "It is plain.\\n#### 77"}',
+    '{"answer": "#### 3"}',
+    '{"question": 7, "answer": "#### 3"}',
+    '["a list"]',
+    "{broken",
+    json.dumps({"question": "How many? " * 10_000, "answer": "4+5=<<4+5=9>>9\n#### 9"}),
+    '{"question": "Half a pair: \\ud800, 4 and 5?", "answer": "4+5=<<4+5=9>>9\\n#### 9"}',
+]
+REASONS = {
+    "no answer": 1, "the gold is not a number": 1, "division by zero": 1, "an equation that does not hold": 1,
+    "nothing computed": 1, "no question": 2, "not a JSON object": 2, "too long": 1, "broken characters": 1,
+    "not UTF-8 text": 1,
+}  # fmt: skip
+
+
+def test_bad_rows_are_counted_by_reason_and_harm_no_other(run: Run, tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "rows.jsonl", *BAD)
+    path.write_bytes(
+        b"\xef\xbb\xbf" + path.read_bytes() + '{"question": "Wieviel für 4?", "answer": "#### 4"}\n'.encode("latin-1")
+    )
+    code, out, _ = run("compile", path, "-o", "out.jsonl", "--json")
+    report = json.loads(out)
+    assert code == 0
+    assert report["reasons"] == REASONS
+    assert (report["rows"], report["compiled"]) == (len(ROWS) + len(BAD) + 1, len(ROWS))
+    assert report["grounded"] == report["compiled"] == sum(report["experts"].values())
+    assert report["seconds"] > 0
+    problems = read_file(tmp_path / "out.jsonl")
+    assert [(problem.question, problem.answer) for problem in problems] == [
+        (question, answer.rpartition("#### ")[2]) for question, answer in ROWS
+    ]
+    assert all(problem.expert is None and problem.trace for problem in problems)
+
+
+def test_a_person_is_shown_shares_experts_and_reasons(run: Run, tmp_path: Path) -> None:
+    code, out, _ = run("compile", write_rows(tmp_path / "rows.jsonl", BAD[0]), "-o", "out.jsonl")
+    assert code == 0
+    assert "9 rows in" in out
+    assert "compiled         8   88.9%" in out
+    assert "by expert:" in out
+    assert "no answer" in out
+    assert "8 problems written to out.jsonl" in out
+
+
+def test_parts_are_disjoint_and_whole(run: Run, tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "rows.jsonl")
+    lines = []
+    for part in ("train", "held-out"):
+        run("compile", path, "-o", f"{part}.jsonl", "--part", part)
+        lines += (tmp_path / f"{part}.jsonl").read_text(encoding="utf-8").splitlines()
+    run("compile", path, "-o", "all.jsonl")
+    assert sorted(lines) == sorted((tmp_path / "all.jsonl").read_text(encoding="utf-8").splitlines())
+
+
+@pytest.mark.parametrize("command", ["compile", "variants"])
+@pytest.mark.parametrize("content", [None, b"", b"\n\n"])
+def test_a_file_without_rows_is_an_error_and_nothing_is_written(
+    run: Run, tmp_path: Path, command: str, content: bytes | None
+) -> None:
+    (tmp_path / "out.jsonl").write_text("as it was", encoding="utf-8")
+    if content is not None:
+        (tmp_path / "rows.jsonl").write_bytes(content)
+    code, _, err = run(command, "rows.jsonl", "-o", "out.jsonl")
+    assert code == 2
+    assert "rows.jsonl: holds no" in err or "no such file" in err
+    assert (tmp_path / "out.jsonl").read_text(encoding="utf-8") == "as it was"
+    assert not list(tmp_path.glob(".*.tmp"))
+
+
+def test_an_interrupt_leaves_the_old_file_and_no_other(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlx_trace.cli import compile as command
+
+    def interrupted(path: Path) -> object:
+        yield from list(original(path))[:3]
+        raise KeyboardInterrupt
+
+    original = command.compile_file
+    monkeypatch.setattr(command, "compile_file", interrupted)
+    (tmp_path / "out.jsonl").write_text("as it was", encoding="utf-8")
+    code, _, _ = run("compile", write_rows(tmp_path / "rows.jsonl"), "-o", "out.jsonl")
+    assert code == 130
+    assert (tmp_path / "out.jsonl").read_text(encoding="utf-8") == "as it was"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "rows.jsonl"]
+
+
+def test_variants_of_compiled_problems_and_of_worked_solutions_are_the_same(run: Run, tmp_path: Path) -> None:
+    rows = write_rows(tmp_path / "rows.jsonl", BAD[3])
+    run("compile", rows, "-o", "compiled.jsonl")
+    code, out, _ = run("variants", "compiled.jsonl", "-k", "6", "-o", "a.jsonl", "--json")
+    report = json.loads(out)
+    assert code == 0
+    assert (report["problems"], report["grounded"], report["with_6"], report["yield"]) == (
+        len(ROWS),
+        len(ROWS),
+        len(ROWS),
+        1,
+    )
+    assert report["variants"] == 6 * len(ROWS) == len(read_file(tmp_path / "a.jsonl"))
+    code, out, _ = run("variants", rows, "-k", "6", "-o", "b.jsonl", "--json")
+    assert json.loads(out)["reasons"] == {"an equation that does not hold": 1}
+    assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
+
+
+def test_variants_say_why_problems_are_of_no_use(run: Run, tmp_path: Path) -> None:
+    trace = "expert: arithmetic\ntrace:\n- {op: init, var: a, value: 99}\n- {op: init, var: b, value: 4}\n" \
+            "- {op: compute, compute_op: mul, args: [a, b], var: result}\n- {op: query, var: result}"  # fmt: skip
+    problems = [
+        {"question": "How many are 4?", "answer": "396", "trace": trace},
+        {"question": "How many are 4?", "answer": "397", "trace": trace},
+        {"question": "How many are 4?", "answer": "4"},
+        {"question": "How many are 4?", "unknown": 1},
+    ]
+    (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, problems)), encoding="utf-8")
+    code, out, _ = run("variants", "p.jsonl", "-o", "out.jsonl")
+    assert code == 0
+    for reason in ("not grounded", "its trace does not solve to its answer", "no trace", "not a problem"):
+        assert reason in out
+    assert "4 problems, 0 of them grounded" in out
+
+
+def test_diversity_is_shown_side_by_side(run: Run, tmp_path: Path) -> None:
+    rows = write_rows(tmp_path / "rows.jsonl")
+    code, out, _ = run("audit", "--diversity", "--against", rows, "--schema", "arithmetic", "--json")
+    figures = json.loads(out)
+    assert code == 0
+    assert list(figures) == ["synthetic", "rows.jsonl", "compiled"]
+    assert {name: source["problems"] for name, source in figures.items()} == dict.fromkeys(figures, len(ROWS))
+    code, out, _ = run("audit", "--diversity", "-n", "50")
+    assert code == 0
+    assert "numbers as words" in out
+    assert run("audit", "--against", rows)[0] == 2
+
+
+def test_a_plan_shows_sources_lengths_and_contamination_and_trains_nothing(run: Run, tmp_path: Path) -> None:
+    rows = write_rows(tmp_path / "rows.jsonl")
+    (tmp_path / "c.yaml").write_text(
+        "num_layers: 2\ndata:\n- {source: synthetic, share: 0.5}\n"
+        f"- {{source: compiled, file: {rows}, variants: 2}}\ncurriculum: steps\n"
+        f"contamination: [synthetic, {rows}]\nreinforce: {{iters: 1, max_tokens: 100}}\n", encoding="utf-8"
+    )  # fmt: skip
+    code, out, _ = run("train", "-c", "c.yaml", "--plan")
+    assert code == 0
+    for said in ("synthetic", "compiled rows.jsonl", "longest", "all fit max_seq_length", "contamination, synthetic: of 500",
+                 f"contamination, {rows}: of {len(ROWS)}", "sft:", "rl: 1 updates"):  # fmt: skip
+        assert said in out
+    assert not (tmp_path / "adapters").exists()
