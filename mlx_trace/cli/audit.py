@@ -59,9 +59,10 @@ def _show_diversity(chosen: list[Schema], options: argparse.Namespace) -> int:
     for path in options.against:
         sources |= read_kinds(path)
     n = min([options.n, *map(len, sources.values())])
-    measured = {"synthetic": measure(generate_balanced(chosen, n, options.seed))}
+    synthetic = generate_balanced(chosen, n, options.seed)
+    measured = {"synthetic": measure(synthetic)}
     for name, problems in sources.items():
-        measured[name] = measure(stream("diversity", options.seed, name).sample(problems, n))
+        measured[name] = measure(stream("diversity", options.seed, name).sample(problems, n), reference=synthetic)
     if options.json:
         print(json.dumps({name: asdict(diversity) for name, diversity in measured.items()}))
         return 0
@@ -86,6 +87,6 @@ def _table(measured: dict[str, Diversity]) -> Table:
 def _figure(name: str, value: float | None) -> str:
     if value is None:
         return "–"
-    if name in ("numbers_as_words", "commonest_shape", "share"):
+    if name in ("numbers_as_words", "commonest_shape", "covered", "share"):
         return f"{value:.1%}"
     return f"{value:,}" if isinstance(value, int) else f"{value:.2f}"

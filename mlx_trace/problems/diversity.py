@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from mlx_trace.errors import UserError
 from mlx_trace.language.numbers import find_numbers
-from mlx_trace.language.syntax import NoTrace, parse_document
+from mlx_trace.language.syntax import NoTrace, Trace, parse_document
 from mlx_trace.problems import gsm8k
 from mlx_trace.problems.compile.compiler import Compiled, compile_row
 from mlx_trace.problems.mixture import read_any_row
@@ -40,13 +40,14 @@ class Diversity:
     shapes: int | None  # different computations
     shape_entropy: float | None
     commonest_shape: float | None  # share of the traces
+    covered: float | None  # share of the traces whose computation the reference has
     operations: float | None  # of a trace, mean
     most_operations: int | None
     experts: dict[str, float]  # share of the traces
 
 
-def measure(problems: Sequence[Problem]) -> Diversity:
-    """Measure a set of problems."""
+def measure(problems: Sequence[Problem], reference: Sequence[Problem] | None = None) -> Diversity:
+    """Measure a set of problems; a reference says which computations count as covered, by default its own."""
     spoken = [words_of(problem.question) for problem in problems]
     grams = [Counter(gram for words in spoken for gram in zip(*(words[at:] for at in range(n)), strict=False))
              for n in (1, 2, 3)]  # fmt: skip
@@ -54,9 +55,9 @@ def measure(problems: Sequence[Problem]) -> Diversity:
         mention.kind for problem in problems for mention in find_numbers(problem.question) if mention.kind in _STATED
     ]
     in_words = sum(kind in ("words", "relation") for kind in kinds)
-    parsed = [parse_document(problem.trace) for problem in problems if problem.trace is not None]
-    traces = [trace for trace in parsed if not isinstance(trace, NoTrace)]
+    traces = _traces(problems)
     found = [shape(trace) for trace in traces]
+    covering = set(found) if reference is None else {shape(trace) for trace in _traces(reference)}
     shapes, sizes = Counter(found), [text.count("(") for text in found]
     experts = Counter(trace.parts[0].expert if len(trace.parts) == 1 else "composition" for trace in traces)
     return Diversity(
@@ -66,9 +67,15 @@ def measure(problems: Sequence[Problem]) -> Diversity:
         numbers=len(kinds) / max(1, len(problems)), numbers_as_words=in_words / max(1, len(kinds)), traces=len(traces),
         shapes=len(shapes) if traces else None, shape_entropy=entropy(shapes) if traces else None,
         commonest_shape=shapes.most_common(1)[0][1] / len(traces) if traces else None,
+        covered=_mean((text in covering for text in found), len(found)) if traces else None,
         operations=_mean(sizes, len(sizes)) if traces else None, most_operations=max(sizes) if traces else None,
         experts={name: count / len(traces) for name, count in experts.most_common()},
     )  # fmt: skip
+
+
+def _traces(problems: Sequence[Problem]) -> list[Trace]:
+    parsed = [parse_document(problem.trace) for problem in problems if problem.trace is not None]
+    return [trace for trace in parsed if not isinstance(trace, NoTrace)]
 
 
 def entropy(counts: Mapping[Any, int]) -> float:

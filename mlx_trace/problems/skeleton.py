@@ -4,6 +4,7 @@ Takes text; two problems of one skeleton are one problem told twice.
 """
 
 import re
+from collections import Counter
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
@@ -16,6 +17,7 @@ from mlx_trace.resources import schemas_dir
 
 NUMBER: Final = "#"
 PERSON: Final = "@"
+_JOINED: Final = ("add", "mul")
 _MASKED: Final = ("digits", "words", "percent")
 _WORD: Final = re.compile(r"[A-Za-z]+(?:['’][a-z]+)?|[#$%]")
 
@@ -43,17 +45,45 @@ def skeleton(question: str) -> bytes:
 
 
 def shape(trace: Trace) -> str:
-    """Return a trace's computation without its numbers and names: mul(n,n) sub(n,0), references by their place."""
-    lines: list[str] = []
+    """Return a trace's computation without numbers and names: `mul(n,n) sub(n,0)`, references by their place.
+
+    Sums of sums and products of products are one, gains and losses are sums and differences, as far as one uses them.
+    """
+    lines: list[tuple[str, list[int | str]]] = []
     for part in trace.parts:
-        places: dict[str, str] = {}
+        places: dict[str, int | str] = {}
         for step in part.steps:
-            lines += _line(step, places, len(lines))
-    return " ".join(lines)
+            _read(step, places, lines)
+    uses = Counter(arg for _, args in lines for arg in args)
+    shown: list[str] = []
+    new_places: dict[int | str, int] = {}
+    for place, (op, args) in enumerate(lines):
+        if op in _JOINED and uses[place] == 1 and any(place in later and other == op for other, later in lines):
+            continue
+        flat = _join(op, args, lines, uses)
+        names = [str(new_places.get(arg, arg)) for arg in flat]
+        new_places[place] = len(shown)
+        shown.append(f"{op}({','.join(sorted(names) if op in _JOINED else names)})")
+    return " ".join(shown)
 
 
-def _line(step: Step, places: dict[str, str], place: int) -> list[str]:
-    def seen(operand: Operand) -> str:
+def _join(
+    op: str, args: list[int | str], lines: list[tuple[str, list[int | str]]], uses: Counter[int | str]
+) -> list[int | str]:
+    """Return the arguments of a sum or product with those of its own sums or products in place of these."""
+    flat: list[int | str] = []
+    for arg in args:
+        if op in _JOINED and isinstance(arg, int) and lines[arg][0] == op and uses[arg] == 1:
+            flat += _join(op, lines[arg][1], lines, uses)
+        else:
+            flat.append(arg)
+    return flat
+
+
+def _read(step: Step, places: dict[str, int | str], lines: list[tuple[str, list[int | str]]]) -> None:
+    """Add what a step computes; `places` says which line a variable stands for, n for a number."""
+
+    def seen(operand: Operand) -> int | str:
         return places.get(operand, "n") if isinstance(operand, str) else "n"
 
     match step:
@@ -62,19 +92,15 @@ def _line(step: Step, places: dict[str, str], place: int) -> list[str]:
         case InitFrom(var=var, source=source):
             places[var] = source.removesuffix(".result")
         case Compute(compute_op=op, args=args, var=var):
-            shown = [seen(arg) for arg in args]
-            places[var] = str(place)
-            return [f"{op}({','.join(sorted(shown) if op in ('add', 'mul') else shown)})"]
+            lines.append((op, [seen(arg) for arg in args]))
+            places[var] = len(lines) - 1
         case Percent(op=op, base=base, rate=rate, var=var):
-            line = f"{op}({seen(base)},{seen(rate)})"
-            places[var] = str(place)
-            return [line]
+            lines.append((op, [seen(base), seen(rate)]))
+            places[var] = len(lines) - 1
         case Consume(entity=entity, amount=amount) | AddEntity(entity=entity, amount=amount):
-            line = f"{step.op}({seen(entity)},{seen(amount)})"
-            places[entity] = str(place)
-            return [line]
+            lines.append(("sub" if step.op == "consume" else "add", [seen(entity), seen(amount)]))
+            places[entity] = len(lines) - 1
         case Transfer(from_=giver, to=taker, amount=amount):
-            line = f"transfer({seen(giver)},{seen(taker)},{seen(amount)})"
-            places[giver] = places[taker] = str(place)
-            return [line]
-    return []
+            for op, entity in (("sub", giver), ("add", taker)):
+                lines.append((op, [seen(entity), seen(amount)]))
+                places[entity] = len(lines) - 1

@@ -32,7 +32,8 @@ _BEFORE_FIXED: Final = re.compile(
 _AFTER_FIXED: Final = re.compile(
     r"(?i)(?:[:/][0-9]|['’]?s\b|\s?(?:st|nd|rd|th|a\.?m|p\.?m|o'clock)\b|\s?(?:bills?|coins?|notes?)\b"
     r"|[ -]dollar[ -](?:bill|coin|note)s?|[ -]?(?:point(?:er)?s?|pointers?)\b(?= (?:shots|baskets|goals))|[ -]pointers?"
-    r"|-(?:sided|legged|wheel|dimensional)|\s?(?:legs|wheels|sides|eyes|wings|seasons|corners|degrees)\b| of (?:them|us)\b"
+    r"|-(?:sided|legged|wheel|dimensional)|\s?(?:legs|wheels|sides|eyes|wings|seasons|corners|degrees)\b"
+    r"| of (?:them|us)\b"
     rf"|[ -]?{_UNIT} (?:in|to|equals?|=|is|are in|of water (?:per|in))(?: equal to)? (?:an?|one|1|each|every) {_UNIT}"
     r"|[ -]?(?:ounces|tablespoons|teaspoons|cups|cents) per (?:cup|pint|quart|gallon|pound|dollar)\b)"
 )

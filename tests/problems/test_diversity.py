@@ -36,8 +36,21 @@ def test_the_shape_is_the_computation_alone() -> None:
     other = of("init, var: x, value: 9", "init, var: y, value: 8", "compute, compute_op: mul, args: [y, x], var: z",
                "compute, compute_op: sub, args: [z, y], var: q", "query, var: q")  # fmt: skip
     assert one == other == "mul(n,n) sub(0,n)"
-    assert of("init, var: a, value: 9", "consume, entity: a, amount: 2", "transfer, from: a, to: b, amount: 1", "query, var: a",
-              expert="entity_track") == "consume(n,n) transfer(0,n,n)"  # fmt: skip
+    assert of("init, var: a, value: 9", "consume, entity: a, amount: 2", "transfer, from: a, to: b, amount: 1",
+              "query, var: a", expert="entity_track") == "sub(n,n) sub(0,n) add(n,n)"  # fmt: skip
+
+
+def test_sums_of_sums_are_one_shape_however_they_are_written() -> None:
+    start = ["init, var: a, value: 3", "init, var: b, value: 4", "init, var: c, value: 5"]
+    shapes = set()
+    for steps in (["compute, compute_op: add, args: [a, b, c], var: r"],
+                  ["compute, compute_op: add, args: [a, b], var: s", "compute, compute_op: add, args: [s, c], var: r"],
+                  ["compute, compute_op: add, args: [b, c], var: s", "compute, compute_op: add, args: [a, s], var: r"]):  # fmt: skip
+        trace = parse_document("\n".join(["expert: arithmetic", "trace:",
+                                          *(f"- {{op: {step}}}" for step in [*start, *steps, "query, var: r"])]))  # fmt: skip
+        assert not isinstance(trace, NoTrace)
+        shapes.add(shape(trace))
+    assert shapes == {"add(n,n,n)"}
 
 
 def test_measures_count_wordings_words_shapes_and_experts() -> None:

@@ -17,7 +17,7 @@ from mlx_trace.problems.compile.words import (
     ADJECTIVES,
     AMOUNTS,
     COMPARATIVES,
-    EVENTS,
+    DEEDS,
     GENERIC,
     HOLDERS,
     IRREGULAR,
@@ -52,50 +52,6 @@ _NOT_NOUNS: Final = ("ed", "ly", "ing")
 _UNKNOWN: Final = NUMBERS | STOPS | VERBS | SKIPPED | ADJECTIVES | GENERIC  # no noun among them
 
 
-class Words:
-    """A question as words in lower case, but for names; with where each begins."""
-
-    def __init__(self, question: str) -> None:
-        self.question = question
-        self.words: list[str] = []
-        self.starts: list[int] = []
-        end = 0
-        for token in _TOKEN.finditer(question):
-            word = "per" if token[0] == "/" else token[0]
-            gap = question[end : token.start()]
-            end = token.end()
-            last = self.words[-1] if self.words else ""
-            if (gap == "-" and last.isalpha() and last.lower() not in NUMBERS) or (gap == " " and last in JOINED):
-                self.words[-1] = f"{last}_{word.lower()}"
-                continue
-            self.words.append(word)
-            self.starts.append(token.start())
-        self._lower()
-
-    def _lower(self) -> None:
-        """Put all but names in lower case: a sentence's first word is a name if it is known or seen as one."""
-        first = [True, *(word in _SENTENCE_ENDS for word in self.words)]
-        seen = {word for word, begins in zip(self.words, first, strict=False) if word[0].isupper() and not begins}
-        for at, word in enumerate(self.words):
-            if not word[0].isupper():
-                continue
-            low = word.lower()
-            if (
-                low in _UNKNOWN
-                or word.isupper()
-                or (first[at] and not (word in seen or word in people() or self._acts(at)))
-            ):
-                self.words[at] = low
-
-    def _acts(self, at: int) -> bool:
-        """Tell whether a sentence's first word, no plural, owns or does something, as only somebody does."""
-        following = self.words[at + 1] if at + 1 < len(self.words) else ""
-        end = self.starts[at] + len(self.words[at])
-        return self.question[end : end + 2] in ("'s", "’s") or (
-            not is_plural(self.words[at].lower()) and (following in STATES or following in VERBS)
-        )
-
-
 class Place:
     """The words around one number."""
 
@@ -120,7 +76,7 @@ class Place:
         if self.mention.kind == "fraction" and (leaf.value != self.mention.value or self.mention.value < 1):
             return f"{self._head() or self._subject() or 'whole'}_fraction" if leaf.value.denominator > 1 else "parts"
         if leaf.value != self.mention.value and (scale := self.written.split()[-1]) in NUMBERS:
-            return scale if scale == "dozen" and leaf.value == 12 else _many(scale)  # 5 dozen, 2 million
+            return scale if scale == "dozen" and leaf.value == 12 else many(scale)  # 5 dozen, 2 million
         if self.mention.kind == "relation":
             return self.written.removesuffix("s") if self.written in NOUNS else "times"
         per = self._per()
@@ -136,14 +92,14 @@ class Place:
     def _counted(self) -> str:
         """Return what is counted."""
         if self.hyphen and self.phrase:
-            return _many(self.phrase[0].partition("_")[0])
+            return many(self.phrase[0].partition("_")[0])
         if not self.phrase:
             noun = self._missing()
             return f"{noun}_{self.adjective}" if self.adjective else noun
         if len(self.phrase) > 1 and self.phrase[0] in MEASURES:
             return f"{self.phrase[-1]}_{self.phrase[0]}"
         head = self.phrase[-1]
-        return _many(head) if head in MEASURES and self.mention.value != 1 else head
+        return many(head) if head in MEASURES and self.mention.value != 1 else head
 
     def _missing(self) -> str:
         """Return the noun of a number that stands without one: a plural spoken of before it, or else behind it."""
@@ -165,7 +121,7 @@ class Place:
         kind = "dollars"
         if words & PAY or (rate in TIMES_OF_DAY and words & WORK):
             kind = "pay"
-        elif words & PRICE or rate in MEASURES - TIMES_OF_DAY or (per == "each" and not words & EVENTS):
+        elif words & PRICE or rate in MEASURES - TIMES_OF_DAY or (per == "each" and not words & DEEDS):
             kind = "price"
         if rate:
             return f"{kind}_{per}"
@@ -262,7 +218,7 @@ class Place:
         yield from self.phrase[:-1]
         yield from filter(_is_name, self.after)
         yield from filter(_is_name, self.sentence)
-        yield from (word for word in self.before if word in EVENTS)
+        yield from (word for word in self.before if word in DEEDS)
         yield from _nouns(self.after[len(self.phrase) :])
         yield from _nouns(self.before)
         yield from _nouns(self.sentence)
@@ -285,52 +241,3 @@ def _until(ends: frozenset[str], words: Iterable[str]) -> list[str]:
     return list(takewhile(lambda word: word not in ends, words))
 
 
-@lru_cache(maxsize=8192)
-def is_noun(word: str) -> bool:
-    """Tell whether a word in lower case is likely a noun; a name is none."""
-    if word in _UNKNOWN or len(word) < 2 or not word[0].islower():
-        return False
-    return not word.endswith(_NOT_NOUNS) or word in NOUNS
-
-
-@lru_cache(maxsize=8192)
-def is_plural(word: str) -> bool:
-    """Tell whether a noun is likely a plural."""
-    return word in PLURALS or (word.endswith("s") and not word.endswith(("ss", "us", "is")) and word not in UNCOUNTED)
-
-
-def _nouns(words: list[str]) -> Iterator[str]:
-    return filter(is_noun, words)
-
-
-def _run(words: list[str], skip: bool = False) -> str:
-    """Return the head of the nouns that words begin with, past a determiner and adjectives: pot of `clay pot holds`."""
-    head = ""
-    for word in words:
-        if is_noun(word):
-            head = word
-        elif head or not (word in SKIPPED or word in ADJECTIVES or (skip and word in STOPS | NUMBERS)):
-            break
-    return head
-
-
-def _is_name(word: str) -> bool:
-    return word[0].isupper()
-
-
-def _many(noun: str) -> str:
-    """Return a plain plural: a name needs no better one."""
-    if noun in IRREGULAR or is_plural(noun) or (noun in MEASURES and len(noun) <= 2):
-        return IRREGULAR.get(noun, noun)
-    if noun.endswith("y") and noun[-2:-1] not in ("a", "e", "o"):
-        return noun[:-1] + "ies"
-    return noun + ("es" if noun.endswith(("s", "x", "ch", "sh")) else "s")
-
-
-def _one(noun: str) -> str:
-    """Return a plain singular."""
-    if noun.endswith("ies"):
-        return noun[:-3] + "y"
-    if noun.endswith(("sses", "xes", "ches", "shes")):
-        return noun[:-2]
-    return noun.removesuffix("s") if is_plural(noun) else noun
