@@ -58,7 +58,8 @@ def run_train(options: argparse.Namespace) -> int:
     from mlx_trace.train.run import plan, train
 
     console = Console(highlight=False, soft_wrap=True)
-    planned = plan(config)
+    with Console(stderr=True, highlight=False).status("loading the model, gathering and checking the data"):
+        planned = plan(config)
     layers = f"{config.fine_tune_type} on {config.num_layers} of {planned.base.num_layers} layers"
     console.print(f"{config.model}: {layers}; {'; '.join(planned.notes)}")
     show_plan(console, planned)

@@ -37,7 +37,7 @@ def test_generate_writes_what_was_asked_for(tmp_path: Path, capsys: Out) -> None
     assert main(["generate", "-n", "30", "--schema", "percentage", "--split", "eval", "-o", str(path)]) == 0
     problems = read_file(path)
     assert len(problems) == 30
-    assert {problem.expert for problem in problems} == {"percentage"}
+    assert {problem.gold_expert for problem in problems} == {"percentage"}
     assert all("#eval." in problem.source for problem in problems)
     assert main(["generate", "-n", "5", "--form", "messages", "-o", str(path)]) == 0
     assert all("messages" in json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())

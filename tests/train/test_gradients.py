@@ -171,3 +171,14 @@ def test_every_example_is_in_an_epoch_once_whatever_its_length() -> None:
     assert sft.batch_order(lengths, 8, 5, 0) != sft.batch_order(lengths, 8, 5, 1)
     spread = [max(lengths[at] for at in batch) - min(lengths[at] for at in batch) for batch in batches]
     assert np.mean(spread) < 30, "batches hold examples of like length"
+
+
+def test_a_curriculum_goes_from_few_steps_to_many_and_sees_every_example_once() -> None:
+    rng = np.random.default_rng(0)
+    lengths, steps = rng.integers(20, 300, 101).tolist(), rng.integers(2, 9, 101).tolist()
+    batches = sft.batch_order(lengths, 8, seed=5, epoch=0, steps=steps)
+    order = [at for batch in batches for at in batch]
+    assert sorted(order) == list(range(101))
+    assert [steps[at] for at in order] == sorted(steps)
+    equals = [at for at in order if steps[at] == 4]
+    assert equals != sorted(equals)  # shuffled among equals

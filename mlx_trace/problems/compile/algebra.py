@@ -15,6 +15,7 @@ _ZERO: Final = Number(Fraction(0))
 _ONE: Final = Number(Fraction(1))
 _SHARE: Final = Fraction(1, 100)
 MOST_TERMS: Final = 8  # unknowns of one equation
+MOST_NODES: Final = 100  # of a definition's expressions
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,9 @@ class Unknowns:
         return any(name not in self.known for name in form.terms)
 
     def _define(self, side: Expression, form: Linear) -> None:
-        if isinstance(side, Symbol) and side.name not in (*self.known, *self.defined, *form.terms):
+        if not isinstance(side, Symbol) or side.name in (*self.known, *self.defined, *form.terms):
+            return
+        if all(_is_small(part) for part in (*form.terms.values(), form.rest)):
             self.defined[side.name] = form
 
     def _linear(self, expression: Expression) -> Linear:
@@ -108,6 +111,17 @@ def value(expression: Expression) -> Fraction:
     return evaluate(expression, _SHARE)
 
 
+def _is_small(expression: Expression) -> bool:
+    """Tell whether an expression is small enough to stand in others: definitions of definitions grow fast."""
+    waiting, seen = [expression], 0
+    while waiting and seen <= MOST_NODES:
+        part = waiting.pop()
+        seen += 1
+        if isinstance(part, Operation):
+            waiting += (part.left, part.right)
+    return seen <= MOST_NODES
+
+
 def _combine(op: str, left: Linear, right: Linear) -> Linear:
     if op in ("add", "sub"):
         join = _plus if op == "add" else _minus
@@ -120,6 +134,8 @@ def _combine(op: str, left: Linear, right: Linear) -> Linear:
         left, right = right, left
     if right.terms:
         raise _NotLinear
+    if op == "div" and value(right.rest) == 0:
+        raise ZeroDivisionError
     scale = _times if op == "mul" else _over
     return Linear(
         {name: scale(factor, right.rest) for name, factor in left.terms.items()}, scale(left.rest, right.rest)

@@ -47,7 +47,7 @@ def compile_row(row: dict[str, Any], name: str) -> Compiled | Refused:
         return Refused("no answer")
     if max(len(question), len(answer)) > MOST_CHARACTERS:
         return Refused("too long")
-    if not _is_text(question):
+    if not _is_text(f"{question}{row.get('id', '')}"):
         return Refused("broken characters")
     try:
         problem = read_row(row, name)

@@ -6,50 +6,49 @@ Word lists and word order, no parser.
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
-from itertools import takewhile
+from itertools import dropwhile, takewhile
 from typing import Final
 
 from mlx_trace.language.numbers import Mention
 from mlx_trace.problems.compile.grounding import same_noun
 from mlx_trace.problems.compile.node import Node
+from mlx_trace.problems.compile.nouns import SENTENCE_ENDS, Words, head_of, is_noun, is_plural, many, nouns, one
 from mlx_trace.problems.compile.words import (
     ADJECTIVES,
     AMOUNTS,
     COMPARATIVES,
+    COPULAS,
     DEEDS,
+    DIMENSIONS,
     GENERIC,
     HOLDERS,
-    IRREGULAR,
-    JOINED,
+    MAGNITUDES,
     MEASURES,
     NOUNS,
     NUMBERS,
     PAY,
-    PLURALS,
+    PLACES,
     PREPOSITIONS,
     PRICE,
     SKIPPED,
-    STATES,
     STOPS,
     TIMES_OF_DAY,
-    UNCOUNTED,
     VERBS,
     WORK,
 )
-from mlx_trace.problems.skeleton import people
 
-_TOKEN: Final = re.compile(
-    r"(?:Mrs?|Ms|Dr)\.|[A-Za-z]+n['’]t\b|(?<![A-Za-z]['’])[A-Za-z]+|[.!?:;,]|/(?=[A-Za-z])|\d+(?:[.,/]\d+)*"
-)
 _MONEY: Final = re.compile(r"[$€£]\s?$|\bUSD\s?$")
+_RATIO: Final = re.compile(r"\s?:\s?\d|\d\s?:\s?$")
 _REACH: Final = 10  # tokens to either side of a number in which its noun is looked for
 _MOST_PHRASE: Final = 3  # words of a noun phrase
-_SENTENCE_ENDS: Final = frozenset(".!?")
-_CLAUSE_ENDS: Final = _SENTENCE_ENDS | frozenset(", : ; but and or while if when because so then".split())
+_CLAUSE_ENDS: Final = SENTENCE_ENDS | frozenset(", : ; but and or while if when because so then".split())
 _LIST: Final = frozenset({",", "and", "or"})
-_NOT_NOUNS: Final = ("ed", "ly", "ing")
-_UNKNOWN: Final = NUMBERS | STOPS | VERBS | SKIPPED | ADJECTIVES | GENERIC  # no noun among them
+_FOLDS: Final = frozenset("double triple quadruple".split())
+_PER: Final = frozenset("a an per each every".split())
+_FIXED: Final = PREPOSITIONS - {"in", "to"}
+_OWNERS: Final = frozenset("his her their its my our your the of a an".split())
+_PAID: Final = frozenset("pay pays paid".split())
+_AGES: Final = frozenset("old older younger age ages".split())
 
 
 class Place:
@@ -61,33 +60,46 @@ class Place:
         self.written = question[mention.start : mention.end].lower()
         self.money = bool(_MONEY.search(question[max(0, mention.start - 4) : mention.start]))
         self.hyphen = question[mention.end : mention.end + 1] == "-"
+        beside = (question[mention.end : mention.end + 4], question[max(0, mention.start - 4) : mention.start])
+        self.ratio = "ratio" in words and bool(_RATIO.match(beside[0]) or _RATIO.search(beside[1]))
         first, last = bisect_left(text.starts, mention.end), bisect_left(text.starts, mention.start)
         self.past = words[:last][::-1]  # what stands before the number, the nearest first
-        self.rest = words[_past_list(words, first) :]
+        self.rest = words[first if self.money else _past_list(words, first) :]
         self.after = _until(_CLAUSE_ENDS, self.rest[:_REACH])
-        self.before = _until(_CLAUSE_ENDS, self.past[: 2 * _REACH])
-        self.sentence = _until(_SENTENCE_ENDS, self.past[: 3 * _REACH])
+        self.before = list(dropwhile(_is_adverb, _until(_CLAUSE_ENDS, self.past[: 2 * _REACH])))
+        self.sentence = _until(SENTENCE_ENDS, self.past[: 3 * _REACH])
         self.phrase, self.adjective = self._read_phrase()
+        self.head = self.phrase[-1] if self.phrase else ""
 
     def base(self, leaf: Node) -> str:
         """Return what the number is first called."""
         if leaf.rate:
-            return self._difference("percent") or f"{self._head() or self._subject() or 'rate'}_percent"
+            return self._difference("percent") or f"{self._whole()}_percent"
         if self.mention.kind == "fraction" and (leaf.value != self.mention.value or self.mention.value < 1):
-            return f"{self._head() or self._subject() or 'whole'}_fraction" if leaf.value.denominator > 1 else "parts"
+            return f"{self._whole()}_fraction" if leaf.value.denominator > 1 else "parts"
         if leaf.value != self.mention.value and (scale := self.written.split()[-1]) in NUMBERS:
             return scale if scale == "dozen" and leaf.value == 12 else many(scale)  # 5 dozen, 2 million
         if self.mention.kind == "relation":
             return self.written.removesuffix("s") if self.written in NOUNS else "times"
+        if self.ratio:
+            return "ratio"
+        if self.after and (self.after[0].endswith(("year_old", "year_olds")) or self.after[:2] == ["years", "old"]):
+            return "age"
         per = self._per()
         if self.after[:1] in (["times"], ["time"], ["x"]):
-            return f"times_{per}" if per.startswith("per_") else "times"
+            return f"times_{per}" if self.after[1:2] and self.after[1] in _PER and per.startswith("per_") else "times"
         if difference := self._difference("dollars" if self.money else ""):
             return difference
         if self.money:
             return self._money(per)
         name = self._counted()
         return f"{name}_{per}" if per and not same_noun(name, per.removeprefix("per_")) else name
+
+    def _whole(self) -> str:
+        """Return what a fraction is of."""
+        if self.after[:2] in (["as", "many"], ["as", "much"], ["times", "as"]):
+            return next(nouns(self.after), "") or self._missing()
+        return self.head or self._subject() or next(nouns(self.sentence), "") or self._missing()
 
     def _counted(self) -> str:
         """Return what is counted."""
@@ -97,23 +109,24 @@ class Place:
             noun = self._missing()
             return f"{noun}_{self.adjective}" if self.adjective else noun
         if len(self.phrase) > 1 and self.phrase[0] in MEASURES:
-            return f"{self.phrase[-1]}_{self.phrase[0]}"
-        head = self.phrase[-1]
-        return many(head) if head in MEASURES and self.mention.value != 1 else head
+            return f"{self.head}_{self.phrase[0]}"
+        return many(self.head) if self.head in MEASURES and self.mention.value != 1 else self.head
 
     def _missing(self) -> str:
         """Return the noun of a number that stands without one: a plural spoken of before it, or else behind it."""
-        if self.before and self.before[0] in STATES:
-            if noun := next(_nouns(self.before), ""):
+        if self.before and self.before[0] in COPULAS:
+            if noun := next(filter(is_plural, nouns(self.before)), "") or next(nouns(self.before), ""):
                 return noun
-            if any(word in ("old", "older", "younger", "age", "ages") for word in (*self.past, *self.rest)):
+            if not _AGES.isdisjoint(self.past) or not _AGES.isdisjoint(self.rest):
                 return "age"
-        words = (self.rest, self.past) if self.adjective else (self.past, self.rest)
-        for place in words:
-            for noun in _nouns(place):
+        if self.past[:1] in (["of"], ["at"], ["is"], ["was"]) and self.past[1:2] and self.past[1] in MAGNITUDES:
+            return self.past[1]
+        past = self.past[2:] if self.past[:1] == ["of"] else self.past[1:]  # boxes of 12, drops 12: not boxes, no drops
+        for place in (self.rest, past) if self.adjective else (past, self.rest):
+            for noun in nouns(place):
                 if is_plural(noun) and noun not in MEASURES and noun not in TIMES_OF_DAY:
                     return noun
-        return next(_nouns(self.after), "") or next(_nouns(self.sentence), "number")
+        return next(nouns(self.after), "") or next(nouns(self.sentence), "number")
 
     def _money(self, per: str) -> str:
         words = {*self.before, *self.after[:3]}
@@ -121,107 +134,124 @@ class Place:
         kind = "dollars"
         if words & PAY or (rate in TIMES_OF_DAY and words & WORK):
             kind = "pay"
-        elif words & PRICE or rate in MEASURES - TIMES_OF_DAY or (per == "each" and not words & DEEDS):
+        elif (
+            words & PRICE
+            or (words & _PAID and self.after[:1] == ["for"])
+            or (rate in MEASURES and rate not in TIMES_OF_DAY)
+            or (per == "each" and not words & DEEDS)
+        ):
             kind = "price"
         if rate:
             return f"{kind}_{per}"
-        noun = self._head() or self._subject(spent=self.before[:1] and self.before[0] in VERBS - PRICE)
+        if self.before[:1] in (["of"], ["is"], ["was"]) and self.before[1:2] and self.before[1] in AMOUNTS:
+            return self.before[1]
+        noun = self.head or self._subject()
+        if not noun and kind == "price":
+            noun = next((noun for noun in nouns(self.sentence) if noun not in TIMES_OF_DAY), "")
         return noun if noun in AMOUNTS else f"{noun}_{kind}" if noun else kind
 
-    def _subject(self, spent: bool = False) -> str:
-        """Return the noun a number is about: what was bought before it, else what it went for, else what is spoken of."""
+    def _subject(self) -> str:
+        """Return the noun a number is about: what was sold before it, what money went for behind it, or either."""
         purpose = self.after[1:] if self.after and self.after[0] in PREPOSITIONS else []
-        ways = [next(_nouns(self.before), ""), _run(purpose)]
-        for noun in ways[::-1] if spent else ways:
-            if noun and noun not in TIMES_OF_DAY:
+        told = self.before if self.before[1:2] and self.before[1] in _OWNERS else self.before[1:]  # no verb before $5
+        sold = next((noun for noun in nouns(told) if noun not in PLACES), "")
+        ways = [sold, head_of(purpose)]
+        spent = self.before and self.before[0] in VERBS and self.before[0] not in PRICE
+        for noun in reversed(ways) if spent else ways:
+            if noun and noun not in TIMES_OF_DAY and noun not in PLACES:
                 return noun
-        return _run(self.after) or next(_nouns(self.sentence), "")
-
-    def _head(self) -> str:
-        return self.phrase[-1] if self.phrase else ""
+        behind = head_of(dropwhile(lambda word: not is_noun(word), self.after))
+        return "" if behind in TIMES_OF_DAY or behind in PLACES else behind
 
     def _difference(self, unit: str) -> str:
-        """Return `years_older` of `7 years older`, `players_fewer` of `8 fewer players than`; nothing of `3 more apples`."""
-        for at, word in enumerate(self.after[:3]):
+        """Return years_older of `7 years older`, players_fewer of `8 fewer players than`, not of `3 more apples`."""
+        for at, word in enumerate(self.after[: _MOST_PHRASE + 1]):
             if word in COMPARATIVES:
                 behind = self.after[at + 1 :]
                 compared = behind[: behind.index("than")] if "than" in behind else []
-                noun = next(_nouns(self.after[:at][::-1]), "") or _run(compared)
-                if not compared and "than" not in behind and _run(behind[:1]):
+                if unit != "percent" and "than" not in behind and head_of(behind[:1]):
                     return ""
-                return f"{unit or noun or _run(behind) or self._missing()}_{word}"
-            if word in STOPS or word in VERBS:
+                noun = self.head if at else head_of(compared) or next(filter(is_plural, nouns(behind)), "")
+                return f"{unit or noun or self._missing()}_{word}"
+            if (word in STOPS and word != "per") or word in VERBS:
                 return ""
         return ""
 
     def _read_phrase(self) -> tuple[list[str], str]:
-        """Return the noun phrase that follows, `large stickers` of 3 large stickers, or else a lone adjective."""
+        """Return the noun phrase that follows, large stickers of `3 large stickers`, or else a lone adjective."""
         found: list[str] = []
-        many = self.mention.value != 1
-        for at, word in enumerate(self.after[: 3 * _MOST_PHRASE]):
-            if not found and (word in SKIPPED or (word in GENERIC and self.after[at + 1 : at + 2] == ["of"])):
+        several = self.mention.value != 1 and self.mention.kind not in ("percent", "fraction")
+        plural = False
+        for at, word in enumerate(self.after):
+            if not found and (word in SKIPPED or word in _FOLDS):
                 continue
-            acts = (
-                word in VERBS and not self.hyphen and not (many and is_plural(word) and not any(map(is_plural, found)))
-            )
+            if not found and word in GENERIC and self.after[at + 1 : at + 2] == ["of"]:
+                continue
+            owner = self.after[at - 1] if at else self.past[0] if self.past else ""
+            owned = self.hyphen or (owner in _OWNERS and owner != "of")  # her catch, a 10% raise
+            acts = word in VERBS and not owned and (plural or not several or not is_plural(word))
             if acts or word in STOPS or word in NUMBERS or not word[0].isalpha() or len(found) == _MOST_PHRASE:
                 break
             found.append(word)
-        while found and not is_noun(found[-1].lower()):
+            plural = plural or is_plural(word)
+        while found and not is_noun(found[-1].lower()) and (found[-1] not in VERBS):
             lone = found.pop()
             if not found:
                 return [], lone if lone in ADJECTIVES else ""
-        if many and not self.hyphen:
-            while len(found) > 1 and any(map(is_plural, found)) and not is_plural(found[-1]):
-                found.pop()
+        if several and not plural and len(found) > 1 and self.past[:1] in (["a"], ["an"]):
+            self.hyphen = True  # a 500 page book
+        while len(found) > 1 and plural and several and not self.hyphen and not is_plural(found[-1]):
+            found.pop()
         return found, ""
 
     def _per(self) -> str:
         """Return per_hour of `6 miles per hour`, each of `7 cookies each`, per_box of `each box holds 7`."""
         for at, word in enumerate(self.after):
-            following, before = self.after[at + 1 : at + 2], self.after[at - 1] if at else ""
             if word[0].isdigit() or word in NUMBERS:
                 break
+            if word not in _PER:
+                continue
+            noun, following = _member(self.after[at + 1 :]), self.after[at + 1 : at + 2]
+            before, near = self.after[at - 1] if at else "", at <= _MOST_PHRASE
             if word in ("each", "every"):
-                noun = _run(self.after[at + 1 :])
-                if noun and (at <= _MOST_PHRASE or before in PREPOSITIONS or noun in TIMES_OF_DAY):
+                if noun and (near or before in PREPOSITIONS or noun in TIMES_OF_DAY):
                     return f"per_{noun}"
-                if at <= _MOST_PHRASE and not noun:
+                if word == "each" and near and before not in STOPS and (not following or following[0] in STOPS):
                     return "each"
-            elif word == "per" and following and at <= _MOST_PHRASE:
-                return f"per_{_run(self.after[at + 1 :]) or following[0]}"
-            elif word in ("a", "an") and following and before not in PREPOSITIONS and at <= _MOST_PHRASE:
-                if following[0] in MEASURES or (self.money and at == 0 and is_noun(following[0])):
-                    return f"per_{following[0]}"
+            elif word == "per" and near and following and following[0][0].isalpha():
+                return f"per_{noun or following[0]}"
+            elif (
+                word in ("a", "an") and near and noun and before not in _FIXED and (noun in MEASURES or self.money > at)
+            ):
+                return f"per_{noun}"
         return self._each()
 
     def _each(self) -> str:
         """Return per_box if the number is told of each box, or of what a box holds."""
-        listed = self.sentence[:1] and self.sentence[0] in _LIST
+        listed = self.sentence and self.sentence[0] in _LIST
         clause = _until(_CLAUSE_ENDS, self.sentence[1:]) if listed else self.before
-        if clause[:1] in (["for"], ["in"], ["over"], ["after"]) and self._head() in TIMES_OF_DAY:
+        if clause and clause[0] in ("for", "in", "over", "after") and self.head in TIMES_OF_DAY:
             return ""
         for at, word in enumerate(clause):
             if word in ("each", "every"):
-                following = clause[:at][::-1]
-                grouped = following[:1] == ["of"]
-                noun = _run(following[1:] if grouped else following, skip=grouped)
-                return f"per_{_one(noun) if grouped else noun}" if noun else ""
+                noun = _member(clause[:at][::-1])
+                return f"per_{noun}" if noun else ""
+        if not self.phrase and clause[:1] == ["of"] and clause[1:2] and is_noun(clause[1]) and is_plural(clause[1]):
+            return f"per_{one(clause[1])}"
         if clause and clause[0] in HOLDERS:
-            nouns = list(takewhile(is_noun, clause[1:]))
-            if nouns and clause[1 + len(nouns) : 2 + len(nouns)] in (["a"], ["an"]):
-                return f"per_{nouns[0]}"
+            held = list(takewhile(is_noun, clause[1:]))
+            if held and clause[1 + len(held) : 2 + len(held)] in (["a"], ["an"]):
+                return f"per_{held[0]}"
         return ""
 
     def qualifiers(self) -> Iterator[str]:
         """Yield words that tell this number from one of the same noun, the most telling first."""
+        behind = self.after[len(self.phrase) :]
         yield from self.phrase[:-1]
-        yield from filter(_is_name, self.after)
-        yield from filter(_is_name, self.sentence)
-        yield from (word for word in self.before if word in DEEDS)
-        yield from _nouns(self.after[len(self.phrase) :])
-        yield from _nouns(self.before)
-        yield from _nouns(self.sentence)
+        yield from filter(DIMENSIONS.__contains__, behind[:1])
+        yield from filter(_is_name, (*self.after, *self.sentence))
+        yield from (word for word in (*self.before, *behind) if word in DEEDS)
+        yield from filter(_tells, (*self.phrase, *behind, *self.before, *self.sentence))
         yield from (word for word in self.before if word in VERBS)
 
 
@@ -237,7 +267,24 @@ def _past_list(words: list[str], first: int) -> int:
     return first
 
 
+def _member(words: list[str]) -> str:
+    """Return the noun behind each: box of `each box`, `each of the 5 boxes`."""
+    if words[:1] == ["of"]:
+        return one(head_of(word for word in words[1:] if word not in NUMBERS and word[0].isalpha()))
+    return head_of(words, singular=True)
+
+
 def _until(ends: frozenset[str], words: Iterable[str]) -> list[str]:
     return list(takewhile(lambda word: word not in ends, words))
 
 
+def _tells(word: str) -> bool:
+    return word not in MEASURES and (is_noun(word) or (word in ADJECTIVES and word not in COMPARATIVES))
+
+
+def _is_adverb(word: str) -> bool:
+    return word.endswith("ly") or word in ("now", "only", "just")
+
+
+def _is_name(word: str) -> bool:
+    return word[0].isupper()

@@ -139,8 +139,8 @@ def _algebra(sides: list[Expression | None], state: Unknowns) -> Iterator[Equati
 def _annotated(text: str, before: Sequence[Expression | None], after: Expression | None) -> Iterator[Equation]:
     """Yield the equation of an annotation: what stands first in its chain, the annotation's own, what stands last."""
     sides = [parse_expression(side) for side, _ in next(read_chains(read_items(text)))]
-    value = sides[-1]
-    if not isinstance(value, Number):
+    value = _as_number(sides[-1])
+    if value is None:
         return
     behind = leftmost(after)
     stated = Number(value.value, behind.unit if behind else "", value.percent, value.places)

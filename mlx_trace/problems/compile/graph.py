@@ -17,7 +17,7 @@ _SHARE: Final = Fraction(1, 100)
 _SCALES: Final = tuple(map(Fraction, (100, 60, 1000, 12, 7, 24)))  # a result may be told in another unit
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Result:
     """What an equation gave: its node, what the solution calls it, and how often it was used."""
 
@@ -113,7 +113,7 @@ class Graph:
         if not (isinstance(above, Number) and isinstance(below, Number)) or above.percent or below.percent:
             return None
         value = above.value / below.value
-        if value.denominator == 1 or not (self.grounding.states_fraction(value) or self._earlier(Asked(value))):
+        if value.denominator == 1 or not (self.grounding.states(value) or self._earlier(Asked(value))):
             return None
         part = self.resolve(Asked(value, below.unit, "mul", self._line))
         return part if product is None else compute("mul", self._build(product.left, "", "mul"), part, unit)
@@ -124,6 +124,10 @@ class Graph:
         if self._resolved in self.forced:
             return self.grounding.take(self.forced[self._resolved], asked.value)
         earlier, stated = self._earlier(asked), self.grounding.stated(asked)
+        if earlier is not None and stated is None and asked.op == "over" and earlier[1] in self._taken:
+            return (
+                self.grounding.constant(asked.value, asked.unit) or earlier[2]
+            )  # 60 minutes / 60 is no number by itself
         if earlier is not None and (stated is None or earlier[0] <= stated[0]):
             _, result, node = earlier
             result.uses += 1
@@ -138,7 +142,7 @@ class Graph:
     def _known(self, asked: Asked) -> Node:
         """Return a number that neither question nor results state: common knowledge, or a step done in the head."""
         grounding = self.grounding
-        known = grounding.constant(asked.value, asked.unit) or grounding.known_as_unknown(asked.value)
+        known = grounding.constant(asked.value, asked.unit) or grounding.unexplained(asked.value)
         if known is not None:
             return known
         derived = grounding.derived(asked.value, [result.node for result in self.results])
@@ -157,7 +161,7 @@ class Graph:
                     continue
                 node = share_of(node)
             penalty = -0.5 + (1.0 if result.uses else 0.0) + 0.01 * age
-            penalty += 1.5 if any(result is taken for taken in self._taken) else 0.0
+            penalty += 1.5 if result in self._taken else 0.0
             if asked.unit and same_noun(asked.unit, result.stated.unit):
                 penalty -= 1.5
             elif result.stated.unit and result.stated.unit in asked.line:
@@ -177,7 +181,7 @@ class Graph:
             for node in pairs(ones, others):
                 if node.value == value:
                     return node
-        return None if self.results else grounding.derived(value, [])
+        return None if self.results or self.faults else grounding.derived(value, [])
 
 
 def overlooked(graph: Graph, target: Node) -> dict[int, int]:

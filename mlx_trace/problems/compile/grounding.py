@@ -1,6 +1,6 @@
 """Where a number of a solution comes from: the question's words, common knowledge, or one step from these.
 
-Takes a question; `Grounding.find` returns leaves for a value, the likeliest first. Knows nothing of equations.
+Takes a question and a number of its solution; returns the likeliest leaf for it. Knows nothing of equations.
 """
 
 import re
@@ -21,6 +21,8 @@ _DIFFERENCES: Final = frozenset({"more", "fewer", "less", "older", "younger"})
 _COUNTED: Final = re.compile(
     r"(?i)(?:[0-9]|\b(?:each|per|every|an?|one|two|three|four|five|six|seven|eight|nine|ten|twelve)) $"
 )
+MOST_MENTIONS: Final = 50  # numbers of a question that count; one with more is no word problem
+MOST_IN_VAIN: Final = 50  # numbers from nowhere, after which no more are looked for
 _LEAST_UNIT: Final = 7
 _TELLING: Final = 20  # from here on a number is no chance hit of two others
 _MOST_PAIRED: Final = 10
@@ -57,8 +59,9 @@ class Grounding:
 
     def __init__(self, question: str) -> None:
         self.question = question
-        self.mentions: list[Mention] = find_numbers(question)
+        self.mentions: list[Mention] = find_numbers(question)[:MOST_MENTIONS]
         self.units = [self._words_after(mention) for mention in self.mentions]
+        self.in_vain = 0  # numbers that no step explained
         self.used: set[int] = set()
         self.taken: set[tuple[int, Fraction]] = set()  # by the equation at hand, as which value
         self.leaves: dict[tuple[int | None, Fraction], Node] = {}
@@ -110,9 +113,7 @@ class Grounding:
         """Return how unlikely a mention is meant: less if its noun is spoken of, more if it is used already."""
         mention, units, line = self.mentions[index], self.units[index], asked.line
         written = self.question[mention.start : mention.end]
-        again = (
-            0.3 if mention.kind in ("fraction", "relation") else 1.0
-        )  # half of the half: a share is used twice sooner
+        again = 0.3 if mention.kind in ("fraction", "relation") else 1.0  # a half is taken of several things
         penalty = again if index in self.used else 0.0
         penalty += 3.0 if (index, asked.value) in self.taken else 0.0
         if asked.unit and any(same_noun(asked.unit, word) for word in units):
@@ -147,16 +148,16 @@ class Grounding:
         return any(count == asked.value and part and whole in spoken and (part in spoken or part in self.question)
                    for whole, part, count in UNITS)  # fmt: skip
 
-    def states_fraction(self, value: Fraction) -> bool:
-        """Tell whether the question states a fraction as such: 3/4, three fourths, half."""
+    def states(self, value: Fraction) -> bool:
+        """Tell whether the question states a number, in whatever reading."""
         return value in self.by_value
 
     def constant(self, value: Fraction, unit: str) -> Node | None:
         """Return a leaf for what everybody knows, None if nobody does; `unit` is what the solution calls it."""
         return self.leaf(None, value, unit) if value in CONSTANTS else None
 
-    def known_as_unknown(self, value: Fraction) -> Node | None:
-        """Return the leaf of a number that came from nowhere before."""
+    def unexplained(self, value: Fraction) -> Node | None:
+        """Return the leaf of a number that came from nowhere before, None if it is new."""
         leaf = self.leaves.get((None, value))
         return None if leaf is None or leaf.grounded else leaf
 
@@ -166,31 +167,28 @@ class Grounding:
 
     def derived(self, value: Fraction, results: Sequence[Node]) -> Node | None:
         """Return a value as one step from what is stated or computed, as people compute in their heads; or None."""
+        if self.in_vain >= MOST_IN_VAIN:
+            return None
         for node in self._in_the_head(results, value):
             if node.value == value:
                 return node
+        self.in_vain += 1
         return None
 
     def _in_the_head(self, results: Sequence[Node], value: Fraction) -> Iterator[Node]:
-        """Yield what a solution takes for granted, the likeliest first: complements, conversions, one more, pairs."""
+        """Yield what a solution takes for granted, the likeliest first: complements, conversions, what is left over."""
         order = sorted(range(len(self.mentions)), key=lambda index: index in self.used)
         stated = [(index, self.leaf(index, self.mentions[index].value)) for index in order]
         yield from self._complements(stated)
         for index, leaf in stated:
             yield from self._conversions(index, leaf)
         yield from self._coins()
-        one = self.leaf(None, ONE)
-        for _, leaf in stated:
-            if leaf.value.denominator == 1 and not leaf.rate:
-                yield compute("add", leaf, one)
-                yield compute("sub", leaf, one)
         unused = [leaf for index, leaf in stated if index not in self.used]
         yield from pairs(unused, unused)
         latest = list(results[:-4:-1])
         numbers = [*latest, *(leaf for _, leaf in stated)]
         if value >= _TELLING or value.denominator > 1:  # a small number is found too easily
             yield from pairs(latest, numbers)
-            yield from pairs(numbers, numbers)
         else:
             yield from (node for node in pairs(latest[:1], unused) if not _undoes(node))
 
@@ -244,10 +242,11 @@ def pairs(ones: Sequence[Node], others: Sequence[Node]) -> Iterator[Node]:
             if left is right or left.rate != right.rate or left.value <= 0 or right.value <= 0:
                 continue
             yield compute("add", left, right)
-            yield compute("mul", left, right)
             high, low = (left, right) if left.value > right.value else (right, left)
             yield compute("sub", high, low)
-            yield compute("div", high, low)
+            if ONE not in (high.value, low.value):
+                yield compute("mul", left, right)
+                yield compute("div", high, low)
 
 
 def _undoes(node: Node) -> bool:

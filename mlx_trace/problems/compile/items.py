@@ -38,7 +38,7 @@ _GLYPHS: Final = str.maketrans({
 })  # fmt: skip
 _TOKEN: Final = re.compile(
     r"(?P<annotation><<(?P<inner>[^<>]*)>>)"
-    r"|(?P<mixed>(?<![\d.,/])(?P<whole>\d+)[ -](?P<part>\d+/\d+)(?![\d/]))"
+    r"|(?P<mixed>(?<![\d.,/])(?P<whole>\d+) (?P<part>\d+/\d+)(?![\d/]))"
     r"|(?P<number>(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?P<percent>\s?%|\s?percent\b)?"
     r"|(?P<unit>[/-](?=[A-Za-z]{2})[A-Za-z]+|\([A-Za-z][A-Za-z' ]*\))"
     r"|(?P<word>[A-Za-z][A-Za-z'’]*)"
@@ -174,7 +174,8 @@ class _Reader:
 
     def _is_unknown(self, token: re.Match[str], following: re.Match[str] | None) -> bool:
         """Tell whether a letter is an unknown; a and I are words unless they stand in an expression."""
-        in_expression = token.start() == self.end or (following is not None and following.lastgroup == "operator")
+        behind_number = token.start() == self.end and self.previous in ("number", "symbol", "close")
+        in_expression = behind_number or (following is not None and following.lastgroup == "operator")
         return token[0] not in "aAI" or in_expression
 
     def _is_share(self) -> bool:

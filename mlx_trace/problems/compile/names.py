@@ -9,20 +9,23 @@ from fractions import Fraction
 from typing import Final
 
 from mlx_trace.language.numbers import Mention
-from mlx_trace.problems.compile.context import Place, Words, many
+from mlx_trace.problems.compile.context import Place
 from mlx_trace.problems.compile.grounding import UNITS, same_noun
 from mlx_trace.problems.compile.node import Node
+from mlx_trace.problems.compile.nouns import Words, many
 from mlx_trace.problems.compile.words import STOPS, VERBS
 
 RESERVED: Final = re.compile(r"step[0-9]+|result")
 LONGEST: Final = 32  # characters of a name
 _NAMES_OF_NUMBERS: Final = (
     "0 zero, 1 one, 2 two, 3 three, 4 four, 5 five, 7 seven, 10 ten, 12 twelve, 14 fourteen, 16 sixteen, "
-    "24 twenty_four, 28 days, 30 days, 31 days, 50 fifty, 52 fifty_two, 60 sixty, 90 ninety, 100 hundred, "
-    "180 half_circle, 360 circle, 365 days_per_year, 366 leap_year, 1000 thousand, 1/2 half, 1/3 third, 1/4 quarter, "
-    "3/4 three_quarters, 0.01 hundredth"
+    "24 twenty_four, 28 twenty_eight, 30 thirty, 31 thirty_one, 50 fifty, 52 fifty_two, 60 sixty, 90 ninety, "
+    "100 hundred, 180 hundred_eighty, 360 three_hundred_sixty, 365 days_per_year, 366 leap_year, 1000 thousand, "
+    "1/2 half, 1/3 third, 1/4 quarter, 3/4 three_quarters, 0.01 hundredth"
 )
 _NUMBER_WORDS: Final = {Fraction(number): name for number, name in map(str.split, _NAMES_OF_NUMBERS.split(", "))}
+
+_MONTHS: Final = (28, 30, 31)  # days
 
 
 class Namer:
@@ -42,7 +45,7 @@ class Namer:
             if name and name not in self.given and not RESERVED.fullmatch(name):
                 break
         else:
-            base = (base or "number")[: LONGEST - 3]
+            base = "number" if RESERVED.fullmatch(base) else (base or "number")[: LONGEST - 3]
             number = next(n for n in range(1, len(self.given) + 3) if _numbered(base, n) not in self.given)
             name = _numbered(base, number)
         self.given.add(name)
@@ -55,7 +58,7 @@ class Namer:
         place = Place(self.text, self.mentions[leaf.mention])
         base = place.base(leaf)
         yield base
-        parts = base.lower().split("_")
+        parts = [base, *base.lower().split("_")]
         for qualifier in place.qualifiers():
             if not any(same_noun(qualifier.lower(), part) for part in parts):
                 yield f"{base}_{qualifier}"
@@ -64,12 +67,14 @@ class Namer:
         """Yield minutes_per_hour for a 60 where minutes or hours are spoken of; else what the solution calls it."""
         spoken = set(self.text.words)
         for whole, part, count in UNITS:
-            if count != leaf.value or not {whole, many(whole)} & spoken and not (part and same_noun(part, leaf.unit)):
+            if count != leaf.value or (not {whole, many(whole)} & spoken and not (part and same_noun(part, leaf.unit))):
                 continue
             if not part:
                 yield whole
-            elif same_noun(part, leaf.unit) or {part, many(part)} & spoken:
+            elif same_noun(part, leaf.unit) or many(part) in spoken or (part in spoken and part != "second"):
                 yield f"{many(part)}_per_{whole}"
+        if leaf.value in _MONTHS and not spoken.isdisjoint(("day", "days", "daily", "month", "months")):
+            yield "days"
         known = _NUMBER_WORDS.get(leaf.value, "")
         yield known if known or not leaf.grounded or leaf.unit in STOPS or leaf.unit in VERBS else leaf.unit
         yield leaf.unit

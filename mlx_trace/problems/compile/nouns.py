@@ -1,7 +1,7 @@
 """A question as words, and which of them are nouns: by word lists and endings, no parser."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Final
 
@@ -27,7 +27,10 @@ _TOKEN: Final = re.compile(
 )
 SENTENCE_ENDS: Final = frozenset(".!?")
 _ENDINGS: Final = ("ed", "ly", "ing")  # of what is rarely a noun
-_UNKNOWN: Final = NUMBERS | STOPS | VERBS | SKIPPED | ADJECTIVES | GENERIC  # no noun among them
+_UNKNOWN: Final = (NUMBERS | STOPS | VERBS | SKIPPED | ADJECTIVES | GENERIC) - {"dozen"}  # no noun among them
+_SIGNS: Final = {"/": "per", "'t": "not", "’t": "not"}
+_DETERMINERS: Final = frozenset("a an each every per".split())
+_BEFORE_NOUNS: Final = SKIPPED | ADJECTIVES | frozenset("a an the".split())
 
 
 class Words:
@@ -39,11 +42,13 @@ class Words:
         self.starts: list[int] = []
         end = 0
         for token in _TOKEN.finditer(question):
-            word = "per" if token[0] == "/" else token[0]
+            word = _SIGNS.get(token[0][-2:], token[0])
             gap = question[end : token.start()]
             end = token.end()
             last = self.words[-1] if self.words else ""
-            if (gap == "-" and last.isalpha() and last.lower() not in NUMBERS) or (gap == " " and last in JOINED):
+            if (gap == "-" and last[-1:].isalpha() and last.lower() not in NUMBERS) or (
+                gap == " " and last in JOINED and is_noun(word)
+            ):
                 self.words[-1] = f"{last}_{word.lower()}"
                 continue
             self.words.append(word)
@@ -58,11 +63,10 @@ class Words:
             if not word[0].isupper():
                 continue
             low = word.lower()
-            if (
-                low in _UNKNOWN
-                or word.isupper()
-                or (first[at] and not (word in seen or word in people() or self._acts(at)))
-            ):
+            known = word in people()
+            begins = first[at] and not (known or word in seen or self._acts(at))
+            common = at > 0 and self.words[at - 1] in _DETERMINERS and not known
+            if low in _UNKNOWN or word.isupper() or begins or common:
                 self.words[at] = low
 
     def _acts(self, at: int) -> bool:
@@ -88,23 +92,22 @@ def is_plural(word: str) -> bool:
     return word in PLURALS or (word.endswith("s") and not word.endswith(("ss", "us", "is")) and word not in UNCOUNTED)
 
 
-def _nouns(words: list[str]) -> Iterator[str]:
+def nouns(words: list[str]) -> Iterator[str]:
+    """Yield the words that are likely nouns."""
     return filter(is_noun, words)
 
 
-def _run(words: list[str], skip: bool = False) -> str:
-    """Return the head of the nouns that words begin with, past a determiner and adjectives: pot of `clay pot holds`."""
+def head_of(words: Iterable[str], singular: bool = False) -> str:
+    """Return the last of the nouns that words begin with, past their adjectives: pot of `a clay pot holds`."""
     head = ""
     for word in words:
         if is_noun(word):
+            if head and singular and is_plural(word):
+                break
             head = word
-        elif head or not (word in SKIPPED or word in ADJECTIVES or (skip and word in STOPS | NUMBERS)):
+        elif head or not (word in _BEFORE_NOUNS or word.endswith(_ENDINGS)):
             break
     return head
-
-
-def _is_name(word: str) -> bool:
-    return word[0].isupper()
 
 
 def many(noun: str) -> str:
@@ -116,7 +119,7 @@ def many(noun: str) -> str:
     return noun + ("es" if noun.endswith(("s", "x", "ch", "sh")) else "s")
 
 
-def _one(noun: str) -> str:
+def one(noun: str) -> str:
     """Return a plain singular."""
     if noun.endswith("ies"):
         return noun[:-3] + "y"

@@ -11,7 +11,7 @@ def _words(text: str) -> frozenset[str]:
 SKIPPED: Final = _words(
     "of the his her their its my our your these those new extra additional more fewer less other different big little "
     "separate full whole entire total remaining regular such same own almost exactly about single last next first "
-    "previous other another consecutive average total combined initial original actual nice good great special certain"
+    "previous another consecutive average combined initial original actual nice good great special certain"
 )
 # Nouns that say nothing when `of` follows.
 GENERIC: Final = _words("number numbers amount amounts total value rest sum remainder quantity rate average lot lots")
@@ -20,13 +20,13 @@ COMPARATIVES: Final = _words(
     "smaller greater deeper wider warmer colder cooler hotter cheaper farther further later earlier"
 )
 ADJECTIVES: Final = COMPARATIVES | _words(
-    "second third fourth fifth sixth seventh eighth ninth tenth final middle current small large medium tiny huge giant "
-    "tall short long thick wide heavy old young red blue green yellow black white purple pink brown gray grey silver "
-    "golden gold expensive cheap free empty available fresh rotten ripe sick healthy different equal able ready true "
-    "tallest shortest longest oldest youngest biggest largest smallest best worst fast slow hot cold hard soft easy "
-    "upstairs downstairs straight correct wrong right due further far close open online absent present non pre female "
-    "male married daily weekly monthly yearly annual hourly half every several few main local square cubic sq "
-    "yellowish dark light bright clean dirty wet dry sweet sour spicy loose rare common similar perfect bad much many"
+    "first next last previous second third fourth fifth sixth seventh eighth ninth tenth final middle current small "
+    "large medium tiny huge giant short thick heavy young red blue green yellow black white purple pink brown gray "
+    "grey silver golden gold expensive cheap free empty available fresh rotten ripe sick healthy different equal able "
+    "ready true tallest shortest longest oldest youngest biggest largest smallest best worst fast slow hot cold hard "
+    "soft easy upstairs downstairs straight correct wrong right due further far close open online absent present non "
+    "pre female male married daily weekly monthly yearly annual hourly several few main local square cubic sq "
+    "yellowish dark light bright clean dirty wet dry sweet sour spicy loose rare common similar perfect bad identical"
 )
 # One, twenty, half: the words of numbers, never a name.
 NUMBERS: Final = _words(
@@ -35,11 +35,11 @@ NUMBERS: Final = _words(
     "million millions billion billions dozen dozens half halves quarter twice thrice double triple quadruple once"
 )
 PRICE: Final = _words(
-    "cost costs costing price priced prices buy buys bought buying sell sells sold selling worth charge charges charged "
-    "charging apiece"
+    "cost costs costing price priced prices buy buys bought buying sell sells sold selling worth charge charges "
+    "charged charging apiece"
 )
 PAY: Final = _words("earn earns earned earning salary wage wages")
-WORK: Final = _words("work works worked working job paid pays pay makes made make charges charged babysits babysitting")
+WORK: Final = _words("work works worked working job paid makes made make charges charged babysits babysitting")
 # Nouns that are money already.
 AMOUNTS: Final = _words(
     "price cost pay salary fee fees tax taxes tip tips rent budget allowance income profit balance loan debt deposit "
@@ -47,11 +47,18 @@ AMOUNTS: Final = _words(
     "earnings revenue sales paycheck"
 )
 TIMES_OF_DAY: Final = _words(
-    "second minute hour day week month year night shift seconds minutes hours days weeks months years morning afternoon "
-    "evening weekend today january february march april may june july august september october november december"
+    "second minute hour day week month year night shift seconds minutes hours days weeks months years morning "
+    "afternoon evening weekend today january february march april may june july august september october november "
+    "december"
 )
-PREPOSITIONS: Final = _words("to on in at for from of with")
+PREPOSITIONS: Final = _words("to on in at for from of with after before within over during by")
+COPULAS: Final = _words("is was are were be equals turns turned")
 STATES: Final = _words("is was are were be has had have will does did equals turns turned")
+PLACES: Final = _words(
+    "store stores shop mall market supermarket bank bakery cashier website end beginning start wallet pocket"
+)
+MAGNITUDES: Final = _words("factor speed score age weight height length width depth temperature distance capacity size")
+DIMENSIONS: Final = _words("long high tall wide deep thick")
 # What holds its number each time there is one of it.
 HOLDERS: Final = _words("holds contains weighs contain hold")
 # What ends a noun phrase, or is no part of one.
@@ -62,11 +69,11 @@ STOPS: Final = _words(
     "be been being has have had do does did will would can could should may might must not only just also too very "
     "about around over under into onto out up down off through during between among until within now today yesterday "
     "tomorrow later earlier ago again already still yet ever never always often together altogether more less fewer "
-    "most least enough left apiece too either neither whether though although like unlike except times time percent "
-    "worth total combined long high tall wide deep old away back else however therefore along across against behind "
-    "beside near past toward towards inside outside above below beyond via despite instead plus minus equally evenly "
-    "respectively compared remaining if unless as such etc am pm no one's none next last ones everyone someone anyone "
-    "everything something anything nothing themselves itself once upon throughout rather even almost twice per due"
+    "most least enough left apiece either neither whether though although like unlike except times time percent worth "
+    "total combined long high tall wide deep old away back else however therefore along across against behind beside "
+    "near past toward towards inside outside above below beyond via despite instead plus minus equally evenly "
+    "respectively compared remaining unless such etc am pm no none ones everyone someone anyone everything something "
+    "anything nothing themselves itself mr. mrs. ms. dr. once upon throughout rather even almost twice due"
 )
 VERBS: Final = _words(
     "buy buys bought sell sells sold give gives gave given get gets got make makes made take takes took need needs "
@@ -80,18 +87,19 @@ VERBS: Final = _words(
     "drink drinks drank sleep sleeps slept travel travels traveled fill fills filled feed feeds fed see sees saw say "
     "says said tell tells told live lives lived finish finishes finished complete completes completed increase "
     "increases increased decrease decreases decreased equal equals divided multiplied required going making getting "
-    "having using sold buying selling working eating takes taken bringing riding ride rides rode swim swims swam "
-    "watch watches watched score scores scored win wins won build builds built rang owe owes owed own owns owned "
-    "offer offers offered invite invites invited borrow borrows borrowed raise raises catch catches caught assume "
-    "suppose calculate determine estimate know knows knew think thinks thought like likes liked love loves prefer "
-    "prefers become becomes became turn turns turned reach reaches arrive arrives join joins enter enters fit fits "
-    "stand stands stood sit sits sat lay lays laid wear wears wore send sends sent throw throws threw lend lends lent "
-    "fall falls fell break breaks broke hatch hatches die dies died happen happens remain remains belong belongs "
-    "download downloads recommend recommends visit visits move moves stop stops quit try tries tried help helps clean "
-    "cleans cook cooks remove removes removed steal stolen stole cut cuts sew sews sewed knit knits draw draws drew "
-    "measure measures attend attends enjoy enjoys fix fixes solve solves type types lift lifts let lets allow allows "
-    "require requires include includes consist consists gather gathers sprout sprouts invest invests deposit deposits "
-    "last lasts hear hears heard meet meets met answer answers hire hires rent rents ask asks call calls seem seems "
+    "having using buying selling working eating taken bringing riding ride rides rode swim swims swam watch watches "
+    "watched score scores scored win wins won build builds built rang owe owes owed own owns owned offer offers "
+    "offered invite invites invited borrow borrows borrowed raise raises catch catches caught assume suppose "
+    "calculate determine estimate know knows knew think thinks thought like likes liked love loves prefer prefers "
+    "become becomes became turn turns turned carry carries carried manage manages exceed exceeds stay stays return "
+    "returns drop drops support supports reach reaches arrive arrives join joins enter enters fit fits stand stands "
+    "stood sit sits sat lay lays laid wear wears wore send sends sent throw throws threw lend lends lent fall falls "
+    "fell break breaks broke hatch hatches die dies died happen happens remain remains belong belongs download "
+    "downloads recommend recommends visit visits move moves stop stops quit try tries tried help helps clean cleans "
+    "cook cooks remove removes removed steal stolen stole cut cuts sew sews sewed knit knits draw draws drew measure "
+    "measures attend attends enjoy enjoys fix fixes solve solves type types lift lifts let lets allow allows require "
+    "requires include includes consist consists gather gathers sprout sprouts invest invests deposit deposits last "
+    "lasts hear hears heard meet meets met answer answers hire hires rent rents ask asks call calls seem seems "
     "provide provides purchase purchases serve serves wash washes mow mows climb climbs jump jumps"
 )
 # Words that multiply, and are nothing else beside it.
@@ -101,7 +109,8 @@ MEASURES: Final = _words(
     "gram grams kilogram kilograms ounce ounces pound pounds ton tons liter liters gallon gallons quart quarts pint "
     "pints cup cups second seconds minute minutes hour hours day days week weeks month months year years cent cents "
     "dollar dollars square_foot square_feet square_inch square_inches square_yard square_yards square_meter "
-    "square_meters square_mile square_miles cubic_foot cubic_feet cubic_meter cubic_meters centimeter centimeters"
+    "square_meters square_mile square_miles cubic_foot cubic_feet cubic_meter cubic_meters centimeter centimeters "
+    "acre acres"
 )
 # First parts of what is one noun in two words: square feet, hot dogs, ice cream.
 JOINED: Final = _words("square cubic sq hot ice")
@@ -111,8 +120,8 @@ IRREGULAR: Final = {
     "lb": "lbs", "mph": "mph", "oz": "oz", "sheep": "sheep", "fish": "fish", "century": "centuries",
 }  # fmt: skip
 PLURALS: Final = frozenset(IRREGULAR.values()) | _words(
-    "deer shrimp salmon trout tuna goldfish catfish jellyfish cattle dice buses glasses ml cm mm km kg g m l ft mg mb gb "
-    "mph kph police alumni cacti bonsai broccoli moose"
+    "deer shrimp salmon trout tuna goldfish catfish jellyfish cattle dice buses glasses ml cm mm km kg g m l ft mg mb "
+    "gb mph kph police alumni cacti bonsai broccoli moose"
 )
 UNCOUNTED: Final = _words(
     "gas lens plus news christmas series species physics always perhaps this his its as was has yes"
@@ -120,9 +129,10 @@ UNCOUNTED: Final = _words(
 # Nouns that look or count like something else.
 NOUNS: Final = _words(
     "bed seed shed weed sled feed speed need reed breed bread thread family jelly belly lily fly supply assembly ally "
-    "monopoly butterfly firefly ladybug building painting wedding evening morning string ring wing king earring pudding "
-    "ceiling clothing meeting spring sibling stocking drawing parking serving topping dumpling duckling seedling "
-    "sapling inning filling swing frosting icing lightning crossing pair pairs couple couples dozen dozens twins triplets"
+    "monopoly butterfly firefly ladybug building painting wedding evening morning string ring wing king earring "
+    "pudding ceiling clothing meeting spring sibling stocking drawing parking serving topping dumpling duckling "
+    "seedling sapling inning filling swing frosting icing lightning crossing pair pairs couple couples dozen dozens "
+    "twins triplets"
 )
 # What happens to a possession.
 EVENTS: Final = _words(
@@ -131,7 +141,7 @@ EVENTS: Final = _words(
 )
 # What tells one number of a thing from another.
 DEEDS: Final = EVENTS | _words(
-    "bought buys buy sold sells sell won wins win earned earns made makes bakes baked used uses spent spends saved saves "
-    "added adds picked picks planted plants read reads scored scores caught catches left took takes needs wants ordered "
-    "stolen stole eaten given paid pays"
+    "bought buys buy sold sells sell won wins win earned earns made makes bakes baked used uses spent spends saved "
+    "saves added adds picked picks planted plants read reads scored scores caught catches left took ordered stolen "
+    "stole eaten given"
 )

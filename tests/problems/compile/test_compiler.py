@@ -1,12 +1,14 @@
 """Solutions written by hand, with every trick of the trade, compile to the traces they mean; bad rows are refused."""
 
 import json
-import time
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -340,16 +342,77 @@ def test_the_question_stays_verbatim_and_no_expert_is_expected(case: Case) -> No
 
 # fmt: off
 WHOLE = [
-    ("Nell bakes 16 muffins, and 3 muffins burn. She sells the others for $2 each. How much does she earn?",
-     "16-3=<<16-3=13>>13\n13*2=<<13*2=26>>26", "26", """
+    ("Nell bakes 16 muffins and 9 cookies. Each piece costs $2. How much does she get?",
+     "16+9=<<16+9=25>>25\n25*2=<<25*2=50>>50", "50", """
 expert: arithmetic
 trace:
 - {op: init, var: muffins, value: 16}
-- {op: init, var: muffins_burn, value: 3}
-- {op: compute, compute_op: sub, args: [muffins, muffins_burn], var: step1}
-- {op: init, var: price_each, value: 2}
-- {op: compute, compute_op: mul, args: [step1, price_each], var: result}
+- {op: init, var: cookies, value: 9}
+- {op: compute, compute_op: add, args: [muffins, cookies], var: step1}
+- {op: init, var: price_per_piece, value: 2}
+- {op: compute, compute_op: mul, args: [step1, price_per_piece], var: result}
 - {op: query, var: result}"""),
+    ("A farm has 12 cows, 30 hens and 18 goats. A fence takes 4 planks for each animal. How many planks?",
+     "12+30=<<12+30=42>>42\n42+18=<<42+18=60>>60\n60*4=<<60*4=240>>240", "240", """
+expert: arithmetic
+trace:
+- {op: init, var: cows, value: 12}
+- {op: init, var: hens, value: 30}
+- {op: init, var: goats, value: 18}
+- {op: compute, compute_op: add, args: [cows, hens, goats], var: step1}
+- {op: init, var: planks_per_animal, value: 4}
+- {op: compute, compute_op: mul, args: [step1, planks_per_animal], var: result}
+- {op: query, var: result}"""),
+    ("A film runs for 3 hours and 15 minutes. How many minutes is that?",
+     "3*60=<<3*60=180>>180\n180+15=<<180+15=195>>195", "195", """
+expert: arithmetic
+trace:
+- {op: init, var: hours, value: 3}
+- {op: init, var: minutes_per_hour, value: 60}
+- {op: compute, compute_op: mul, args: [hours, minutes_per_hour], var: step1}
+- {op: init, var: minutes, value: 15}
+- {op: compute, compute_op: add, args: [step1, minutes], var: result}
+- {op: query, var: result}"""),
+    ("Gus walks 6 miles a day. How many miles does he walk in 9 weeks?",
+     "9*7=<<9*7=63>>63 days\n63*6=<<63*6=378>>378 miles", "378", """
+expert: arithmetic
+trace:
+- {op: init, var: weeks, value: 9}
+- {op: init, var: days_per_week, value: 7}
+- {op: init, var: miles_per_day, value: 6}
+- {op: compute, compute_op: mul, args: [weeks, days_per_week, miles_per_day], var: result}
+- {op: query, var: result}"""),
+    (TAX, "45*20/100=<<45*20/100=9>>9", "9", """
+expert: percentage
+trace:
+- {op: init, var: coat_price, value: 45}
+- {op: init, var: tax_percent, value: 20}
+- {op: percent_of, base: coat_price, rate: tax_percent, var: result}
+- {op: query, var: result}"""),
+    ("A tent of $80 is sold with a 25% discount. What is paid for the tent?",
+     "80*.25=<<80*.25=20>>20\n80-20=<<80-20=60>>60", "60", """
+expert: percentage
+trace:
+- {op: init, var: tent_price, value: 80}
+- {op: init, var: discount_percent, value: 25}
+- {op: percent_off, base: tent_price, rate: discount_percent, var: result}
+- {op: query, var: result}"""),
+    ("A train runs at 80 miles per hour for 3 hours. How far does it get?",
+     "80*3=<<80*3=240>>240", "240", """
+expert: rate_equation
+trace:
+- {op: init, var: miles_per_hour, value: 80}
+- {op: init, var: hours, value: 3}
+- {op: compute, compute_op: mul, args: [miles_per_hour, hours], var: result}
+- {op: query, var: result}"""),
+    ("Rosa has 52 marbles. She gives away 17 marbles and finds 8 marbles. How many marbles does she have?",
+     "52-17=<<52-17=35>>35\n35+8=<<35+8=43>>43", "43", """
+expert: entity_track
+trace:
+- {op: init, var: marbles, value: 52}
+- {op: consume, entity: marbles, amount: 17}
+- {op: add_entity, entity: marbles, amount: 8}
+- {op: query, var: marbles}"""),
 ]
 # fmt: on
 
@@ -357,3 +420,353 @@ trace:
 @pytest.mark.parametrize(("question", "solution", "gold", "text"), WHOLE)
 def test_clear_cases_word_for_word(question: str, solution: str, gold: str, text: str) -> None:
     assert compiled(question, solution, gold).problem.trace == text.strip()
+
+
+# --- what does not compile -------------------------------------------------------------------------------------
+
+FORKS = "A box holds 13 forks. How many forks do 3 boxes hold?"
+GOOD = "3*13=<<3*13=39>>39"
+
+
+@pytest.mark.parametrize("question", [None, "", "  \n\t", 13, ["A box"], {"text": "A box"}])
+def test_without_a_question_there_is_no_problem(question: Any) -> None:
+    assert refusal(question, GOOD, "39") == "no question"
+    assert compile_row({"answer": "#### 39"}, "rows:1") == Refused("no question")
+
+
+@pytest.mark.parametrize("answer", [None, "", GOOD, 39, 39.5, [f"{GOOD}\n#### 39"], {"gold": 39}, True, "### 39"])
+def test_without_a_marked_gold_there_is_no_answer(answer: Any) -> None:
+    assert compile_row({"question": FORKS, "answer": answer}, "rows:1") == Refused("no answer")
+    assert compile_row({"question": FORKS}, "rows:1") == Refused("no answer")
+
+
+@pytest.mark.parametrize("gold", ["about 5", "", "  ", "thirty-nine", "39 or 40", "1e5", "1/0", "nan", "inf", "3,9"])
+def test_a_gold_that_is_no_number(gold: str) -> None:
+    assert refusal(FORKS, GOOD, gold) == "the gold is not a number"
+
+
+@pytest.mark.parametrize("gold", ["39", "39.0", " 39 ", "$39", "39 forks", "39.", "+39"])
+def test_a_gold_is_read_whole_whatever_stands_around_it(gold: str) -> None:
+    assert compiled(FORKS, GOOD, gold).problem.answer == "39"
+
+
+def test_the_last_mark_is_before_the_gold() -> None:
+    assert compiled(FORKS, f"#### 7\n{GOOD}", "39").problem.answer == "39"
+
+
+@pytest.mark.parametrize("gold", ["40", "999", "-39", "39.01", "1000000007"])
+def test_a_gold_that_nothing_computes(gold: str) -> None:
+    assert refusal(FORKS, GOOD, gold) == "the gold is not among the results"
+
+
+@pytest.mark.parametrize("solution", ["", "It is 40.", "<<40>>40", "<<40=40>>40", "40=<<40=40>>40", "40+0=<<40+0=40>>40",
+                                      "40*1=<<40*1=40>>40", "40/1=40", "0+40=40", "40-0=<<40-0=40>>40"])  # fmt: skip
+def test_an_answer_that_is_only_written_down_is_no_computation(solution: str) -> None:
+    assert refusal("Ann has 40 cats. How many cats has Ann?", solution, "40") == "nothing computed"
+    assert refusal(FORKS, solution, "40") == "nothing computed"
+
+
+@pytest.mark.parametrize("solution", ["", "It is 40.", "<<40>>40", "40=<<40=40>>40", "40+0=<<40+0=40>>40"])
+def test_no_identity_is_made_up_to_reach_a_number_of_the_question(solution: str) -> None:
+    """40 cats times 1 dog is 40, and means nothing."""
+    assert refusal("Ann has 40 cats and 1 dog. How many cats has Ann?", solution, "40") == "nothing computed"
+
+
+def test_contradictory_annotations() -> None:
+    assert refusal(FORKS, "3*13=<<3*13=40>>40", "40") == "an equation that does not hold"
+    assert refusal(FORKS, "3*13=<<3*13=40>>40\n40-1=<<40-1=38>>38", "38") == "an equation that does not hold"
+
+
+@pytest.mark.parametrize("gold", ["16", "10"])
+def test_a_contradiction_is_not_mended_by_a_guess(gold: str) -> None:
+    """3 + 13 is 16, and 13 - 3 is 10, but the solution multiplies."""
+    assert refusal(FORKS, f"3*13=<<3*13={gold}>>{gold}", gold) == "an equation that does not hold"
+
+
+def test_division_by_zero_as_the_only_route() -> None:
+    assert refusal(FORKS, "13/0=<<13/0=5>>5", "5") == "division by zero"
+    assert refusal(FORKS, "13/(3-3)=5", "5") == "division by zero"
+
+
+def test_a_remainder_that_is_dropped_is_not_computed() -> None:
+    assert isinstance(compile_row(row("A van takes 12 crates. How many vans do 100 crates fill?", "100//12=<<100//12=8>>8", "8"), ""), Refused)  # fmt: skip
+    assert isinstance(compile_row(row("A bus takes 24 people. How many buses take 100?", "100/24=4.17\nThey need 5.", "5"), ""), Refused)  # fmt: skip
+
+
+def test_a_number_from_nowhere_is_kept_but_not_grounded() -> None:
+    found = compiled(FORKS, "3*13=<<3*13=39>>39\n39*83=<<39*83=3237>>3237", "3237")
+    assert not found.grounded
+    assert values_of(found) == "3 13 83"
+    check(found)
+
+
+def test_a_trace_that_is_too_long_or_too_large_is_refused() -> None:
+    numbers = list(range(101, 171))
+    question = f"Bags hold {', '.join(map(str, numbers))} pins. How many pins?"
+    long = "*".join(str(n) for n in numbers[:12])
+    product = 1
+    for number in numbers[:20]:
+        product *= number
+    assert (
+        refusal(question, f"{'+'.join(map(str, numbers))}={sum(numbers)}", str(sum(numbers)))
+        == "the trace does not run"
+    )
+    assert refusal(question, f"{long}=1", str(product))
+
+
+# --- bad characters, great lengths -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "noise", ["\x00", "\x07\x1b[31m", "\u200b\u202e", "🐈🍴", "\ufeff", "é ü ß 猫", "\u2028", "٣ ٤", "\x85"]
+)
+def test_odd_characters_change_nothing(noise: str) -> None:
+    found = compiled(f"{noise} {FORKS} {noise}", f"{noise}\n{GOOD}\n{noise}", "39")
+    assert (shape(trace_of(found)), values_of(found)) == ("mul(n,n)", "3 13")
+    assert (found.problem.trace or "").isascii()
+    check(found)
+
+
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """Break off, and fail, what takes more processor time than this."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    try:
+        yield
+    except TimeoutError:
+        pytest.fail(f"takes more than {seconds} s", pytrace=False)
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
+def test_half_a_surrogate_pair() -> None:
+    assert refusal(f"{FORKS}\ud83d", GOOD, "39") == "broken characters"
+    check(compiled(FORKS, f"\udc4d {GOOD} \ud83d", "39"))
+
+
+def test_what_compiles_can_be_written() -> None:
+    found = compile_row({**row(FORKS, GOOD, "39"), "id": "row-\ud83d"}, "rows:1")
+    assert isinstance(found, Refused) or json.dumps(found.problem.model_dump(), ensure_ascii=False).encode()
+
+
+def test_great_lengths_are_refused_by_name() -> None:
+    assert refusal("12 words " * 12_000, GOOD, "39") == "too long"
+    assert refusal(FORKS, f"{GOOD}\n" * 6000, "39") == "too long"
+    assert refusal(FORKS, "<<3*13=39>>" * 10_000, "39") == "too long"
+
+
+# fmt: off
+HEAVY = {
+    "annotations on one line": (FORKS, "<<3*13=39>>" * 1700),
+    "annotations on many lines": (FORKS, "<<3*13=39>>\n" * 1600),
+    "nested brackets": (FORKS, "(" * 9000 + "3*13" + ")" * 9000 + "=39"),
+    "nested brackets within a line": (FORKS, "(" * 98 + "3*13" + ")" * 98 + "=39"),
+    "open brackets": (FORKS, "(" * 3900 + "=39"),
+    "open annotations": (FORKS, "<<" * 9000),
+    "equal signs": (FORKS, ("3=" * 1900 + "\n") * 5),
+    "a long sum": (FORKS, "+".join(["3"] * 1900) + "=39"),
+    "long sums": (FORKS, ("+".join(["3"] * 99) + "=297\n") * 45),
+    "long products": (FORKS, ("*".join(["9" * 24] * 8) + "=1\n") * 80),
+    "digits": ("9" * 19_000 + " forks", "9" * 19_000 + "=3*13"),
+    "thousands": ("1" + ",000" * 4900, "1" + ",000" * 4500 + "=3*13"),
+    "letters": ("a" * 19_000 + "3 forks", "a" * 19_000 + "=39"),
+    "blanks": (FORKS + " " * 15_000, " " * 15_000),
+    "unknowns": (FORKS, "2b+3c=4d-e\n" * 1500),
+    "the same unknown": (FORKS, ("+".join(["2b"] * 60) + "=7b\n") * 80),
+    "ands": ("one hundred and " * 1200, "3*13=39"),
+    "doubling definitions": (FORKS, "\n".join(f"{b} = 1{a} + 1{a}" for a, b in pairwise("bcdefghjklmnopqrst")) + "\n1t + b = 64"),
+    "deep definitions": (FORKS, "\n".join(f"{b} = {a}" + " + 1" * 95 for a, b in pairwise("bcdefghjklmnopqrst")) + "\n1t + b = 64"),
+    "numbers from nowhere": (" ".join(f"{n} hours" for n in range(10_000, 11_600)), "\n".join(
+        "+".join(str(n) for n in range(k, k + 99)) + f"={sum(range(k, k + 99))}" for k in range(2000, 5900, 100))),
+    "one number many times": ("3 " * 9900, "3+3=6\n" * 3000),
+}
+# fmt: on
+
+
+@pytest.mark.parametrize("name", HEAVY)
+def test_heavy_rows_neither_raise_nor_stall(name: str) -> None:
+    question, solution = HEAVY[name]
+    assert max(len(question), len(solution)) < MOST_CHARACTERS
+    with at_most(seconds=3.0):
+        found = compile_row(row(question, solution, "77"), "rows:1")
+    if isinstance(found, Compiled):
+        check(found)
+
+
+# --- files -----------------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_read_line_by_line_and_bad_lines_harm_no_others(tmp_path: Path) -> None:
+    good = json.dumps(row(FORKS, GOOD, "39"))
+    lines = [
+        b"\xef\xbb\xbf" + good.encode(),  # a byte order mark
+        b'{"question": "A box',
+        good.encode() + b"\r",
+        b"",
+        b"   \t",
+        json.dumps(row("Ren\xe9 has 3 boxes of 13 forks.", GOOD, "39"), ensure_ascii=False).encode("latin-1"),
+        b'["question", "answer"]',
+        b"39",
+        b"null",
+        b"[" * 100_000,
+        b'{"question": "How many?", "answer": ' + b"9" * 5000 + b"}",
+        json.dumps(row(None, GOOD, "39")).encode(),
+        json.dumps(row(FORKS, GOOD, "about 39")).encode(),
+        b'{"question": "3 boxes, 13 forks \\ud83d", "answer": "3*13=39\\n#### 39"}',
+        json.dumps(row("Zo\xeb has 3 boxes of 13 forks 🍴.", GOOD, "39"), ensure_ascii=False).encode(),
+        good.encode(),  # and no newline at the end
+    ]
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"\n".join(lines))
+    found = list(compile_file(path))
+    assert [item.reason if isinstance(item, Refused) else item.problem.source for item in found] == [
+        "gsm8k/rows:1", "not a JSON object", "gsm8k/rows:3", "not UTF-8 text", "not a JSON object", "not a JSON object",
+        "not a JSON object", "not a JSON object", "not a JSON object", "no question", "the gold is not a number",
+        "broken characters", "gsm8k/rows:15", "gsm8k/rows:16",
+    ]  # fmt: skip
+    for item in found:
+        if isinstance(item, Compiled):
+            check(item)
+
+
+def test_a_missing_file_is_the_users_mistake(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"absent\.jsonl"):
+        list(compile_file(tmp_path / "absent.jsonl"))
+
+
+# --- properties ------------------------------------------------------------------------------------------------
+
+PIECES = (
+    "3 13 39 2.5 .2 20% 100% 1/2 ½ 80,000 007 24 60 100 1 0 + - − – * × x X / ÷ // = == ( ) [ ] << >> <<3*13=39>> "
+    "<<=>> #### $ € % . , ; ? ! of is are plus minus times divided by each per half twice dozen third percent more "
+    "than forks boxes hours weeks dimes nickels Ann and a b c d 2b result step1 gives lost \n"
+).split(" ")
+TEXTS = st.one_of(
+    st.lists(st.sampled_from(PIECES), max_size=40).map(" ".join),
+    st.lists(st.sampled_from(PIECES), max_size=40).map("".join),
+    st.text(max_size=80),
+)
+GOLDS = st.one_of(st.integers(-5, 80).map(str), st.sampled_from(["2.5", "1/2", "80,000", "$39", "", "about 5"]))
+
+
+@given(TEXTS, TEXTS, GOLDS)
+@example("", "", "")
+@example("3 boxes of 13 forks", "x = x\n0x = 0\nx*x = 9\n1/x = 2", "39")
+@settings(max_examples=200)
+def test_any_text_is_compiled_rightly_or_refused(question: str, solution: str, gold: str) -> None:
+    found = compile_row(row(question, solution, gold), "rows:1")
+    if isinstance(found, Refused):
+        assert found.reason
+    else:
+        check(found)
+
+
+VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
+    max_leaves=5,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["question", "answer", "id", "extra"]), VALUES))
+@settings(max_examples=100)
+def test_any_object_is_a_row_or_refused(anything: dict[str, Any]) -> None:
+    assert isinstance(compile_row(anything, "rows:1"), Compiled | Refused)
+
+
+NOUNS = "pens cups figs nuts pins hats jars mats".split()
+
+
+@dataclass(frozen=True)
+class Told:
+    """A solution told step by step: the numbers its question lists, its steps, and all that it computes."""
+
+    numbers: list[int]
+    steps: list[str]
+    results: list[Fraction]
+    used: list[int]
+
+
+@st.composite
+def told(draw: st.DrawFn) -> Told:
+    """Draw a random expression tree over listed numbers, every step exact, none negative."""
+    numbers = draw(st.lists(st.integers(2, 400), min_size=2, max_size=len(NOUNS)))
+    used = draw(st.integers(2, len(numbers)))
+    pool = [Fraction(number) for number in numbers[:used]]
+    steps: list[str] = []
+    results: list[Fraction] = []
+    while len(pool) > 1:
+        left, right = (pool.pop(draw(st.integers(0, len(pool) - 1))) for _ in range(2))
+        choices = {"+": left + right, "*": left * right, "-": left - right, "/": left / right if right else left - 1}
+        allowed = [sign for sign, value in choices.items() if is_plain(value)]
+        sign = draw(st.sampled_from(allowed))
+        value = choices[sign]
+        text = f"{spell(left)}{sign}{spell(right)}"
+        steps.append(f"That is {text}=<<{text}={spell(value)}>>{spell(value)}.")
+        results.append(value)
+        pool.append(value)
+    return Told(numbers, steps, results, numbers[:used])
+
+
+def is_plain(value: Fraction) -> bool:
+    return 0 < value < 10**15 and 1000 % value.denominator == 0
+
+
+@given(told())
+@settings(max_examples=200)
+def test_well_told_solutions_compile_grounded(tale: Told) -> None:
+    things = ", ".join(f"{number} {noun}" for number, noun in zip(tale.numbers, NOUNS, strict=False))
+    found = compiled(f"There are {things}. What comes out?", "\n".join(tale.steps), spell(tale.results[-1]))
+    assert found.grounded
+    check(found)
+    taken = [Fraction(value) for value in values_of(found).split()]
+    assert set(taken) <= {*map(Fraction, tale.numbers), *CONSTANTS}
+    everything = [*map(Fraction, tale.numbers), *tale.results]
+    if len(set(everything)) == len(everything):  # no number could be mistaken for another
+        assert taken == sorted(map(Fraction, tale.used))
+
+
+@given(told())
+@settings(max_examples=100)
+def test_prose_says_what_annotations_say(tale: Told) -> None:
+    things = ", ".join(f"{number} {noun}" for number, noun in zip(tale.numbers, NOUNS, strict=False))
+    question, gold = f"There are {things}. What comes out?", spell(tale.results[-1])
+    annotated = compiled(question, "\n".join(tale.steps), gold)
+    prose = compiled(question, "\n".join(plain(step) for step in tale.steps), gold)
+    assert prose.problem.trace == annotated.problem.trace
+
+
+def plain(step: str) -> str:
+    """Return a step without its annotation."""
+    return step.partition("<<")[0] + step.partition(">>")[2]
+
+
+@given(
+    st.sampled_from(CASES),
+    st.lists(st.tuples(st.booleans(), st.integers(0, 400), st.integers(0, 30)), max_size=4),
+    GOLDS,
+)
+@settings(max_examples=200)
+def test_damaged_rows_are_compiled_rightly_or_refused(case: Case, cuts: list[tuple[bool, int, int]], gold: str) -> None:
+    texts = [case.question, case.solution]
+    for which, start, length in cuts:
+        text = texts[which]
+        start %= len(text) + 1
+        texts[which] = text[:start] + text[start + length :] + text[start : start + length]
+    for answer in (case.gold, gold):
+        found = compile_row(row(texts[0], texts[1], answer), "rows:1")
+        if isinstance(found, Compiled):
+            check(found)
+        else:
+            assert found.reason
+
+
+def test_compiling_again_gives_the_same() -> None:
+    for case in CASES:
+        assert compiled(case.question, case.solution, case.gold) == compiled(case.question, case.solution, case.gold)
