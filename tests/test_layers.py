@@ -16,7 +16,7 @@ language.numbers language.steps language.experts language.syntax language.solver
 problems.problem problems.english problems.expression problems.vocabulary problems.skeleton problems.template problems.schema_file problems.schema problems.generator
 problems.gsm8k
 problems.compile.words problems.compile.expression problems.compile.items problems.compile.algebra problems.compile.equations
-problems.compile.node problems.compile.grounding problems.compile.graph problems.compile.nouns problems.compile.context problems.compile.names
+problems.compile.nouns problems.compile.node problems.compile.grounding problems.compile.graph problems.compile.context problems.compile.names
 problems.compile.route problems.compile.emit problems.compile.compiler
 problems.audit problems.sense problems.slots problems.retell problems.variants problems.mixture problems.contamination problems.diversity
 model.base model.prompts

@@ -66,7 +66,7 @@ class Words:
             known = word in people()
             begins = first[at] and not (known or word in seen or self._acts(at))
             common = at > 0 and self.words[at - 1] in _DETERMINERS and not known
-            if low in _UNKNOWN or word.isupper() or begins or common:
+            if (low in _UNKNOWN and word != "May") or word.isupper() or begins or common:
                 self.words[at] = low
 
     def _acts(self, at: int) -> bool:
