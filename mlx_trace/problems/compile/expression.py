@@ -8,12 +8,13 @@ from mlx_trace.language.steps import ComputeOp
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number as written: with the noun behind it in lower case, its percent sign, its decimal places."""
+    """A number as written: with the noun behind it in lower case, its percent sign, its decimals, its currency sign."""
 
     value: Fraction
     unit: str = ""
     percent: bool = False
     places: int = 0
+    money: bool = False
 
 
 @dataclass(frozen=True, slots=True)

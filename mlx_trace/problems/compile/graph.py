@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final
 
+from mlx_trace.language.numbers import CONSTANTS
 from mlx_trace.problems.compile.equations import Equation
 from mlx_trace.problems.compile.expression import Expression, Number, Operation, Symbol, evaluate
-from mlx_trace.problems.compile.grounding import Asked, Grounding, pairs, same_noun
+from mlx_trace.problems.compile.grounding import Asked, Grounding, pairs
 from mlx_trace.problems.compile.node import HUNDRED, Node, compute, share_of, walk
 
 _SHARE: Final = Fraction(1, 100)
@@ -97,9 +98,12 @@ class Graph:
             if expression.percent and expression.value == HUNDRED:
                 return self.grounding.leaf(None, HUNDRED * self._percent)
             value = expression.value * (self._percent if expression.percent else 1)
-            return self.resolve(Asked(value, expression.unit or (unit if op in ("add", "sub") else ""), op, self._line))
+            kind = unit if op in ("add", "sub") else ""
+            return self.resolve(Asked(value, expression.unit, op, self._line, kind, expression.money))
         if expression.op == "div" and (found := self._fraction(expression, unit)) is not None:
             return found
+        if _is_percentage(expression):
+            return compute("mul", self._build(expression.left, "", "mul"), self.grounding.leaf(None, HUNDRED), unit)
         kind = unit if expression.op in ("add", "sub") else ""  # one adds things of a kind
         left = self._build(expression.left, kind, expression.op)
         right = self._build(expression.right, kind or left.unit, "over" if expression.op == "div" else expression.op)
@@ -115,6 +119,8 @@ class Graph:
         value = above.value / below.value
         if value.denominator == 1 or not (self.grounding.states(value) or self._earlier(Asked(value))):
             return None
+        if self.grounding.offers(above.value) and self.grounding.offers(below.value):
+            return None  # 3 miles at 6 miles an hour are no half
         part = self.resolve(Asked(value, below.unit, "mul", self._line))
         return part if product is None else compute("mul", self._build(product.left, "", "mul"), part, unit)
 
@@ -124,11 +130,9 @@ class Graph:
         if self._resolved in self.forced:
             return self.grounding.take(self.forced[self._resolved], asked.value)
         earlier, stated = self._earlier(asked), self.grounding.stated(asked)
-        if earlier is not None and stated is None and asked.op == "over" and earlier[1] in self._taken:
-            return (
-                self.grounding.constant(asked.value, asked.unit) or earlier[2]
-            )  # 60 minutes / 60 is no number by itself
-        if earlier is not None and (stated is None or earlier[0] <= stated[0]):
+        if earlier is not None and stated is None and self._converts(asked, earlier[1]):
+            return self._known(asked)
+        if earlier is not None and (stated is None or earlier[0] < stated[0]):
             _, result, node = earlier
             result.uses += 1
             self._taken.append(result)
@@ -138,6 +142,11 @@ class Graph:
         if stated is not None and not (stated[1] in self.grounding.used and self.grounding.is_spoken_unit(asked)):
             return self.grounding.take(stated[1], asked.value)
         return self._known(asked)
+
+    def _converts(self, asked: Asked, result: Result) -> bool:
+        """Tell whether a number is a unit conversion rather than a result that equals it by chance: 60 min / 60."""
+        again = asked.op == "over" and result in self._taken
+        return asked.value in CONSTANTS and (again or (asked.op != "div" and self.grounding.is_spoken_unit(asked)))
 
     def _known(self, asked: Asked) -> Node:
         """Return a number that neither question nor results state: common knowledge, or a step done in the head."""
@@ -162,8 +171,8 @@ class Graph:
                 node = share_of(node)
             penalty = -0.5 + (1.0 if result.uses else 0.0) + 0.01 * age
             penalty += 1.5 if result in self._taken else 0.0
-            if asked.unit and same_noun(asked.unit, result.stated.unit):
-                penalty -= 1.5
+            if liked := asked.likes((result.stated.unit,)):
+                penalty -= liked
             elif result.stated.unit and result.stated.unit in asked.line:
                 penalty -= 0.3
             if best is None or penalty < best[0]:
@@ -182,6 +191,14 @@ class Graph:
                 if node.value == value:
                     return node
         return None if self.results or self.faults else grounding.derived(value, [])
+
+
+def _is_percentage(expression: Operation) -> bool:
+    """Tell whether an expression is a quotient times 100, as a share is told in percent."""
+    part, points = expression.left, expression.right
+    if expression.op != "mul" or not isinstance(part, Operation) or not isinstance(points, Number):
+        return False
+    return part.op == "div" and points.value == HUNDRED and not points.percent
 
 
 def overlooked(graph: Graph, target: Node) -> dict[int, int]:

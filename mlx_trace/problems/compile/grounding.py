@@ -15,6 +15,7 @@ from mlx_trace.problems.compile.node import HUNDRED, ONE, Node, compute, share_o
 from mlx_trace.problems.compile.words import MULTIPLES, STOPS
 
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z'’-]*")
+_CLAUSE: Final = re.compile(r"[.,;:?!$0-9]|\b(?:and|but|or)\b")
 _SPOKEN: Final = frozenset({"half", "twice", "double", "thrice", "triple"})
 _ORDINALS: Final = frozenset({"third", "fourth", "fifth", "quarter"})  # parts, or places in a row
 _DIFFERENCES: Final = frozenset({"more", "fewer", "less", "older", "younger"})
@@ -45,13 +46,21 @@ UNITS: Final[tuple[tuple[str, str, int], ...]] = (
 class Asked:
     """A number of the solution: its value and noun, the operation it is part of, and the line it stands in.
 
-    `op` is over for what one divides by.
+    `op` is over for what one divides by; `kind` is the noun that it should count in a sum, if it has none of its own.
     """
 
     value: Fraction
     unit: str = ""
     op: str = ""
     line: str = ""
+    kind: str = ""
+    money: bool = False
+
+    def likes(self, nouns: Sequence[str]) -> float:
+        """Return how well nouns fit: the number's own noun says most, the noun of its sum less."""
+        if self.unit:
+            return 1.5 if any(same_noun(self.unit, noun) for noun in nouns) else 0.0
+        return 0.5 if self.kind and any(same_noun(self.kind, noun) for noun in nouns) else 0.0
 
 
 class Grounding:
@@ -71,8 +80,8 @@ class Grounding:
                 self.by_value.setdefault(reading, []).append(index)
 
     def _words_after(self, mention: Mention) -> list[str]:
-        text = self.question[mention.end : mention.end + _AFTER]
-        return [word.lower() for word in _WORD.findall(re.split(r"[.,;:?!$0-9]", text, maxsplit=1)[0])][:4]
+        text = _CLAUSE.split(self.question[mention.end : mention.end + _AFTER], maxsplit=1)[0]
+        return [word.lower() for word in _WORD.findall(text)][:4]
 
     def leaf(self, index: int | None, value: Fraction, unit: str = "", grounded: bool = True) -> Node:
         """Return the one leaf for a number of the question (or, with None, for a constant) read as `value`."""
@@ -116,12 +125,13 @@ class Grounding:
         again = 0.3 if mention.kind in ("fraction", "relation") else 1.0  # a half is taken of several things
         penalty = again if index in self.used else 0.0
         penalty += 3.0 if (index, asked.value) in self.taken else 0.0
-        if asked.unit and any(same_noun(asked.unit, word) for word in units):
-            penalty -= 1.5
-        if units and (f"{written} {units[0]}" in line or f"{written}{units[0]}" in line):
+        penalty -= asked.likes(units)
+        if units and any(f"{written}{gap}{units[0]}" in line for gap in (" ", "", "-")):
             penalty -= 0.8
-        telling = [word for word in units if word not in STOPS]
+        telling = [_stem(word) for word in units if word not in STOPS]
         penalty -= 0.5 * sum(word in line for word in telling) / max(1, len(telling))
+        if asked.money:
+            penalty += -0.6 if self.question[: mention.start].endswith("$") else 0.6
         return penalty + self._fit(mention, written.lower(), units, asked)
 
     def _fit(self, mention: Mention, word: str, units: list[str], asked: Asked) -> float:
@@ -151,6 +161,11 @@ class Grounding:
     def states(self, value: Fraction) -> bool:
         """Tell whether the question states a number, in whatever reading."""
         return value in self.by_value
+
+    def offers(self, value: Fraction) -> bool:
+        """Tell whether the question states a number in digits that nothing has used."""
+        free = (self.mentions[index] for index in self.by_value.get(value, ()) if index not in self.used)
+        return any(mention.kind == "digits" and mention.value == value for mention in free)
 
     def constant(self, value: Fraction, unit: str) -> Node | None:
         """Return a leaf for what everybody knows, None if nobody does; `unit` is what the solution calls it."""

@@ -6,7 +6,7 @@ Knows nothing of equations, annotations or questions.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from typing import Final
@@ -49,6 +49,7 @@ _OPERATORS: Final[dict[str, ComputeOp]] = {
     "+": "add", "-": "sub", "–": "sub", "−": "sub", "—": "sub", "*": "mul", "×": "mul", "⋅": "mul", "·": "mul",
     "/": "div", "÷": "div", "plus": "add", "minus": "sub", "times": "mul", "multiplied": "mul", "divided": "div",
 }  # fmt: skip
+_CURRENCIES: Final = ("$", "€", "£")
 _EQUALS: Final = frozenset({"is", "equals", "are", "equal"})
 
 
@@ -145,7 +146,8 @@ class _Reader:
         if value is None:
             self._break()
             return
-        self._operand(Item("number", "", Number(value, "", token["percent"] is not None, places)), token.start())
+        money = token.string[max(0, token.start() - 1) : token.start()] in _CURRENCIES
+        self._operand(Item("number", "", Number(value, "", token["percent"] is not None, places, money)), token.start())
 
     def _word(self, token: re.Match[str], following: re.Match[str] | None) -> None:
         text = token["word"]
@@ -191,7 +193,7 @@ class _Reader:
         last = next(item for item in reversed(self.items) if item.kind != "annotation")
         if isinstance(last.content, Number) and word not in _NO_UNITS:
             number = last.content
-            last.content = Number(number.value, word, number.percent, number.places)
+            last.content = replace(number, unit=word)
 
 
 # --- items → expressions ---------------------------------------------------------------------------------------
