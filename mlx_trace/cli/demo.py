@@ -14,7 +14,7 @@ from rich.table import Table
 
 from mlx_trace.cli.ledger import print_ledger
 from mlx_trace.cli.options import at_least
-from mlx_trace.cli.train import INTERRUPTED, find_config, progress
+from mlx_trace.cli.train import INTERRUPTED, find_config, progress, show_plan
 from mlx_trace.config import load_config
 from mlx_trace.language.syntax import NoTrace, parse
 
@@ -44,6 +44,7 @@ def run_demo(options: argparse.Namespace) -> int:
     console.print(f"The tiny base learns to write traces: {options.n} held-out problems before, after SFT, after RL.")
     problems = {name: suite(name, options.n) for name in ("synthetic", "phrasing")}
     planned = plan(config)
+    show_plan(console, planned)
     measured = _Measurement(console, planned.base, Prompter(planned.base.tokenizer, config.prompt), problems,
                             config.reinforce.max_tokens)  # fmt: skip
     measured.take("before")

@@ -105,6 +105,6 @@ def summarise(records: Sequence[Record]) -> Summary:
 
 
 def by_expert(records: Sequence[Record]) -> dict[str, Summary]:
-    """Summarise the records by the expert of the gold trace; problems without one are left out."""
+    """Summarise the records by the expert expected, or the gold trace's; problems without either are left out."""
     experts = sorted({expert for record in records if (expert := record.problem.gold_expert)})
     return {expert: summarise([r for r in records if r.problem.gold_expert == expert]) for expert in experts}

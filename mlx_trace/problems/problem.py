@@ -54,12 +54,10 @@ class Problem(BaseModel):
 
     @property
     def gold_expert(self) -> str | None:
-        """Return the expert of the gold trace, `composition` for several parts; None without one."""
-        if self.trace is None:
+        """Return the expert that is expected, or else the gold trace's; `composition` for several parts."""
+        if self.expert is not None or self.trace is None:
             return self.expert
-        if self.trace.startswith("-"):
-            return COMPOSITION
-        return self.trace.partition("\n")[0].removeprefix("expert: ")
+        return COMPOSITION if self.trace.startswith("-") else self.trace.partition("\n")[0].removeprefix("expert: ")
 
     @property
     def expected(self) -> Fraction | None:

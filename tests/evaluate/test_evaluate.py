@@ -71,7 +71,7 @@ def test_experts_are_counted_apart(scripted_base: Callable[..., Base], prompter:
     problems = [ask("a"), ask("b", "comparison"), ask("c", None)]
     experts = by_expert(list(evaluate(base, prompter, problems, 300)))
     assert {name: (one.correct.count, one.correct.n) for name, one in experts.items()} == {
-        "arithmetic": (1, 1), "comparison": (0, 1)}  # fmt: skip
+        "arithmetic": (2, 2), "comparison": (0, 1)}  # fmt: skip
 
 
 def test_suites_are_the_same_at_every_call_and_apart_from_each_other() -> None:
