@@ -80,8 +80,9 @@ def _part(source: Source, n: int | None, seed: int, seen: set[str]) -> Part:
         case CompiledSource():
             return _compiled(source, n, seed, seen)
         case FileSource(path=path, share=share):
-            problems, note = _new(read_file(path, n if share is None else None), seen)
-            return Part(path.name, problems if n is None else _sample(problems, n, seed, str(path)), note)
+            problems, note = _new(read_file(path), seen)
+            part = problems[:n] if n is None or share is None else _sample(problems, n, seed, str(path))
+            return Part(path.name, part, note)
 
 
 def _compiled(source: CompiledSource, n: int | None, seed: int, seen: set[str]) -> Part:
@@ -100,16 +101,12 @@ def _compiled(source: CompiledSource, n: int | None, seed: int, seen: set[str]) 
     problems, note = _new(originals, seen)
     if source.variants and (n is None or n > len(problems)):
         told = [variants(problem, source.variants, seed) for problem in problems]
-        again = [
-            row[k] for k in range(source.variants) for row in told if k < len(row)
-        ]  # the first of each, the second…
+        again = [row[k] for k in range(source.variants) for row in told if k < len(row)]  # each one's first, second, …
         problems += _new(again, seen)[0] if n is None else _new(again, seen)[0][: n - len(problems)]
     notes = [note] if note else []
-    notes += (
-        [f"{refused.total():,} not used ({', '.join(f'{c} {r}' for r, c in refused.most_common(3))})"]
-        if refused
-        else []
-    )
+    if refused:
+        why = ", ".join(f"{count} {reason}" for reason, count in refused.most_common(3))
+        notes.append(f"{refused.total():,} not used ({why})")
     part = problems if n is None else _sample(problems, n, seed, f"{source.file} with {source.variants} variants")
     return Part(f"compiled {source.file.name}", part, "; ".join(notes))
 

@@ -39,7 +39,6 @@ _AFTER_FIXED: Final = re.compile(
 )
 _NO_NUMBER_CHANGES: Final = re.compile(r"(?i)\b(?:triang|pentagon|hexagon|marathon)|\bangles?\b|\bdeck of cards\b")
 _AREA: Final = re.compile(r"(?i)square|cube|wide|area|each side")
-_NOUN: Final = re.compile(r"[ -]([A-Za-z]+)")
 _NAMES: Final = re.compile(r"\b[A-Z][a-z]+(?:, [A-Z][a-z]+)*,? and [A-Z][a-z]+")
 _NUMBERS: Final = re.compile(r"[$]?[0-9.]+(?:, [$]?[0-9.]+)+,? and [$]?[0-9.]+")
 _AGES: Final = re.compile(r"(?i)\b(?:years? old|ages?|older|younger|born|birthday)\b")

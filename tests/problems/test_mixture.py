@@ -108,6 +108,13 @@ def test_what_is_held_out_stays_out_with_all_its_variants(tmp_path: Path) -> Non
         assert not any(is_held_out(problem) for problem in part.problems)
 
 
+def test_the_first_n_of_a_file_are_counted_after_what_is_held_out(rows: Path) -> None:
+    for n in range(1, kept() + 1):
+        (part,) = gather({"source": "file", "path": str(rows), "n": n}).parts
+        assert len(part.problems) == n
+    assert len(gather({"source": "file", "path": str(rows), "n": 99}).problems) == kept()
+
+
 def test_bad_rows_of_a_compiled_source_are_noted_and_a_file_of_nothing_else_is_refused(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "rows.jsonl", "{broken", '{"question": "How many?", "answer": "many #### some"}')
     note = gather({"source": "compiled", "file": str(path)}).parts[0].note
