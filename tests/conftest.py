@@ -44,7 +44,7 @@ LLAMA2_TEMPLATE = (
 CORPUS = [
     "expert: arithmetic\ntrace:\n- {op: init, var: eggs, value: 16}\n- {op: query, var: result}\n```",
     "How many eggs does she have? assistant user system ```yaml",
-] * 8
+] * 8 + ["abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ 0123456789 _./-+,:{}[]"]
 
 
 def byte_level_tokenizer() -> Any:
@@ -75,8 +75,10 @@ def sentencepiece_tokenizer() -> Any:
     )
     special = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
     trainer = trainers.BpeTrainer(vocab_size=600, special_tokens=special, show_progress=False)
+    words = Regex(r"▁?[A-Za-z0-9_]+|▁?[^A-Za-z0-9_▁]+|▁")  # in training only, as SentencePiece does: no piece spans two
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(words, "isolated")
     tokenizer.train_from_iterator([text.replace(" ", "▁").replace("\n", "") for text in CORPUS], trainer)
-    content = json.loads(tokenizer.to_str())
+    content = json.loads(tokenizer.to_str()) | {"pre_tokenizer": None}
     content["added_tokens"] = [token for token in content["added_tokens"] if not token["content"].startswith("<0x")]
     return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(content)), bos_token="<s>",
                                    eos_token="</s>", unk_token="<unk>", chat_template=LLAMA2_TEMPLATE,

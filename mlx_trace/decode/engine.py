@@ -1,124 +1,287 @@
-"""Sample replies in batches over a KV cache: token ids, their log-probabilities, and whether they were cut off.
+"""Sample replies in batches: prompts read once, forced runs in one pass, rows that come and go.
 
-Takes a network and prompts as ids. A sample's random stream belongs to (seed, prompt, sample), not to its batch.
-Knows nothing of text, traces or rewards. Left out: constraints, forced runs, shared prefixes, refilling the batch.
+Takes a network and requests (prompt ids, and the numbers its question grounds); returns an `Episode` each. Rows are of
+different lengths in one cache. A sample's random stream belongs to (seed, prompt, sample), not to its batch. Knows
+nothing of text or rewards, and of the language only that an automaton says what may come next.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+import math
+import time
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import mlx.core as mx
 import numpy as np
-from mlx_lm.models.cache import BatchKVCache
 
-from mlx_trace.model.base import next_logits
+from mlx_trace.decode.automaton import Automaton, Choice
+from mlx_trace.decode.cache import RaggedCache
+from mlx_trace.decode.draw import Masks, draw
+from mlx_trace.decode.forward import Forward
+from mlx_trace.decode.vocabulary import Vocabulary
+from mlx_trace.model.base import head
 from mlx_trace.seeds import derive_seed
 
 WIDTH: Final = 64  # rows decoded at once
-_SPARSE: Final = 0.75  # finished rows leave the batch once at most this share is still running
+Cap = int | Literal["auto"]
+_SPARSE: Final = 0.75  # free places are dropped once at most this share is still running
+_READ: Final = 512  # tokens of a prompt that are read at once
+_PROBED: Final = 128  # positions that rows have behind them when passes are timed
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A prompt's ids, and the numbers that its trace may use, as text; None leaves them to the model."""
+
+    ids: Sequence[int]
+    numbers: Sequence[str] | None = None
 
 
 @dataclass(slots=True)
 class Episode:
-    """One sampled reply to prompt number `prompt`. The stop token, if one came, is the last of `ids`.
+    """One sampled reply to request number `prompt`. The stop token, if one came, is the last of `ids`.
 
-    `logprobs` are those of the sampled ids under the distribution they were drawn from (fp32; 0 when greedy).
+    `sampled` says which of the ids were drawn; the others were forced. Of each drawn one, in order, `logprobs` holds the
+    log-probability under the distribution it was drawn from (fp32; 0 when greedy), and `choices` what was offered
+    (None: every token).
     """
 
     prompt: int
-    prompt_ids: list[int]
+    prompt_ids: Sequence[int]
     ids: list[int] = field(default_factory=list)
+    sampled: list[bool] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
+    choices: list[Choice | None] = field(default_factory=list)
     truncated: bool = False
+    finished: bool = False
 
 
-def sample(
-    network: Any,
-    prompts: Sequence[Sequence[int]],
-    stop_ids: Collection[int],
-    max_tokens: int,
-    num_samples: int = 1,
-    temperature: float = 0.0,
-    seed: int = 0,
-    width: int = WIDTH,
-) -> list[Episode]:
-    """Sample `num_samples` replies to each prompt, at most `max_tokens` long; greedily at temperature 0.
+class _Row:
+    """An episode while it runs: what the cache has not read of it yet, and who says what may come next."""
 
-    Returns the samples of a prompt beside one another, in the order of the prompts.
+    def __init__(self, episode: Episode, stream: np.random.Generator, automaton: Automaton | None, stop_ids: Collection[int], max_tokens: int) -> None:
+        self.episode, self.stream, self.automaton = episode, stream, automaton
+        self.stop_ids, self.max_tokens = stop_ids, max_tokens
+        self.pending = deque([episode.prompt_ids[-1]])
+        self._take_forced()
+
+    @property
+    def choice(self) -> Choice | None:
+        return None if self.automaton is None else self.automaton.choice
+
+    def read(self, width: int) -> list[int]:
+        """Return the next ids that the cache has not read, at most so many."""
+        return [self.pending.popleft() for _ in range(min(width, len(self.pending)))]
+
+    def take(self, token: int, logprob: float) -> None:
+        """Note a drawn token, and what it forces."""
+        episode = self.episode
+        episode.ids.append(token)
+        episode.sampled.append(True)
+        episode.logprobs.append(logprob)
+        episode.choices.append(self.choice)
+        self.pending.append(token)
+        if self.automaton is not None:
+            self.automaton.take(token)
+            self._take_forced()
+            episode.finished = self.automaton.choice is None
+        elif token in self.stop_ids:
+            episode.finished = True
+        elif len(episode.ids) >= self.max_tokens:
+            episode.finished = episode.truncated = True
+
+    def _take_forced(self) -> None:
+        if self.automaton is not None:
+            forced = self.automaton.ids[len(self.episode.ids) :]
+            self.episode.ids += forced
+            self.episode.sampled += [False] * len(forced)
+            self.pending.extend(forced)
+
+
+class Engine:
+    """Decodes with one network. Call `refresh` when its weights have changed.
+
+    `prefix` are the ids that every prompt begins with: they are read once. `cap` is the most tokens a row reads in one
+    pass; auto weighs what a pass costs by itself against what its tokens cost, as probed once on this device.
     """
-    episodes = [Episode(at, list(ids)) for at, ids in enumerate(prompts) for _ in range(num_samples)]
-    keys = [derive_seed("sample", seed, n // num_samples, n % num_samples) for n in range(len(episodes))]
-    by_length = sorted(range(len(episodes)), key=lambda n: len(episodes[n].prompt_ids))
-    for start in range(0, len(by_length), width):
-        rows = by_length[start : start + width]
-        batch = _Batch(network, [episodes[n] for n in rows], [keys[n] for n in rows], temperature, max_tokens)
-        for _ in batch.passes(frozenset(stop_ids)):
+
+    def __init__(
+        self, network: Any, stop_ids: Collection[int], vocabulary: Vocabulary | None = None,
+        prefix: Sequence[int] = (), cap: Cap = "auto", width: int = WIDTH,
+    ) -> None:  # fmt: skip
+        self.network, self.stop_ids, self.vocabulary = network, frozenset(stop_ids), vocabulary
+        self.prefix, self.cap, self.width = list(prefix), cap, width
+        self.headroom: int | None = None  # tokens that take as long as a pass takes by itself
+        self.masks = Masks(vocabulary)
+        self.passes = self.tokens_read = 0
+        self.automaton_seconds = 0.0
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Forget what was computed with other weights."""
+        self.forward = Forward(self.network)
+        self._prefix_cache: RaggedCache | None = None
+
+    def sample(
+        self, requests: Sequence[Request], max_tokens: int, num_samples: int = 1, temperature: float = 0.0, seed: int = 0
+    ) -> list[Episode]:
+        """Sample `num_samples` replies to each request, at most `max_tokens` long; greedily at temperature 0.
+
+        Returns the samples of a request beside one another, in the order of the requests.
+        """
+        batch = _Batch(self, requests, max_tokens, num_samples, temperature, seed)
+        for _ in batch.passes():
             pass
-    return episodes
+        return batch.episodes
 
+    def stream(self, request: Request, max_tokens: int) -> Iterator[Episode]:
+        """Decode one reply greedily, yielding the episode whenever it has grown."""
+        batch = _Batch(self, [request], max_tokens, 1, 0.0, 0)
+        for _ in batch.passes():
+            yield batch.episodes[0]
 
-def stream(network: Any, prompt: Sequence[int], stop_ids: Collection[int], max_tokens: int) -> Iterator[Episode]:
-    """Decode one reply greedily, yielding the episode after each new token."""
-    episode = Episode(0, list(prompt))
-    for _ in _Batch(network, [episode], [0], 0.0, max_tokens).passes(frozenset(stop_ids)):
-        yield episode
+    def finished(self, requests: Sequence[Request], max_tokens: int) -> Iterator[Episode]:
+        """Decode each request greedily, yielding the episodes as they finish, in whatever order."""
+        batch = _Batch(self, requests, max_tokens, 1, 0.0, 0)
+        for done in batch.passes():
+            yield from done
+
+    # --- reading -----------------------------------------------------------------------------------------------
+
+    def read(self, cache: RaggedCache, runs: Sequence[Sequence[int]]) -> None:
+        """Take runs of ids, one a row, into a cache."""
+        longest = max(map(len, runs))
+        for start in range(0, longest, _READ):
+            parts = [run[start : start + _READ] for run in runs]
+            self.forward(parts, cache, [])
+            cache.evaluate()
+
+    def prompt_cache(self, prompts: Sequence[Sequence[int]]) -> RaggedCache:
+        """Return a cache that has read some prompts, the shared prefix only once."""
+        shared = self.prefix if all(list(ids[: len(self.prefix)]) == self.prefix for ids in prompts) else []
+        cache = RaggedCache(len(self.network.layers), len(prompts))
+        if shared:
+            if self._prefix_cache is None:
+                self._prefix_cache = RaggedCache(len(self.network.layers), 1)
+                self.read(self._prefix_cache, [shared])
+            cache.fill(range(len(prompts)), self._prefix_cache, [0] * len(prompts))
+        self.read(cache, [ids[len(shared) :] for ids in prompts])
+        return cache
+
+    def pass_width(self, pending: Sequence[int], batch_size: int) -> int:
+        """Return how many tokens a row may read in the next pass, given how many wait in each."""
+        longest = max(pending)
+        if self.cap != "auto":
+            return min(self.cap, longest)
+        if longest == 1:
+            return 1
+        if self.headroom is None:
+            self.headroom = self._probe(batch_size)
+        widths = np.arange(1, longest + 1)
+        useful = np.minimum.outer(widths, np.array(pending)).sum(axis=1)
+        return int(widths[(useful / (self.headroom + batch_size * widths)).argmax()])
+
+    def _probe(self, batch_size: int) -> int:
+        """Time narrow and wide passes; return the tokens that take as long as a pass by itself, a power of two."""
+        cache = RaggedCache(len(self.network.layers), batch_size)
+        cache.lengths[:] = _PROBED
+        seconds = {}
+        for width in (1, 8, 1, 8, 1, 8):
+            began = time.perf_counter()
+            mx.eval(self.forward([[0] * width] * batch_size, cache, range(batch_size)))
+            cache.lengths[:] = _PROBED
+            seconds[width] = min(seconds.get(width, math.inf), time.perf_counter() - began)
+        each = max((seconds[8] - seconds[1]) / (7 * batch_size), 1e-9)
+        alone = max(seconds[1] / each - batch_size, 1.0)
+        return int(2 ** round(math.log2(min(alone, 4096.0))))
 
 
 class _Batch:
-    """Rows that are decoded together, until each has stopped or reached `max_tokens`."""
+    """The rows that are decoded together: a fixed number of places, filled again as episodes finish."""
 
     def __init__(
-        self, network: Any, episodes: list[Episode], keys: list[int], temperature: float, max_tokens: int
-    ) -> None:
-        self.network, self.episodes, self.temperature, self.max_tokens = network, episodes, temperature, max_tokens
-        longest = max(len(episode.prompt_ids) for episode in episodes)
-        padding = [longest - len(episode.prompt_ids) for episode in episodes]
-        self.caches = [BatchKVCache(padding) for _ in network.layers]
-        self.noise = [np.random.Generator(np.random.PCG64(key)) for key in keys] if temperature > 0 else []
-        self.inputs = mx.array([[0] * pad + row.prompt_ids for pad, row in zip(padding, episodes, strict=True)])
+        self, engine: Engine, requests: Sequence[Request], max_tokens: int, num_samples: int, temperature: float,
+        seed: int,
+    ) -> None:  # fmt: skip
+        self.engine, self.requests, self.max_tokens, self.temperature = engine, requests, max_tokens, temperature
+        self.seed, self.num_samples = seed, num_samples
+        self.episodes = [Episode(at, request.ids) for at, request in enumerate(requests) for _ in range(num_samples)]
+        by_length = sorted(range(len(requests)), key=lambda at: -len(requests[at].ids))
+        self.unread = deque(by_length)  # requests, long ones first
+        self.ready: deque[tuple[int, int]] = deque()  # (episode, row of the prompts' cache) that wait for a place
+        self.prompts: RaggedCache | None = None
+        self.rows: list[_Row | None] = [None] * min(engine.width, len(self.episodes))
+        self.cache = RaggedCache(len(engine.network.layers), len(self.rows))
 
-    def passes(self, stop_ids: frozenset[int]) -> Iterator[None]:
-        """Decode one token a row at each pass, until none is left to decode."""
-        running = list(range(len(self.episodes)))  # the rows of the batch; stopped ones stay until it is sparse
-        stopped: set[int] = set()
-        for _ in range(self.max_tokens):
-            tokens, logprobs = self._draw(next_logits(self.network, self.inputs, self.caches), running)
-            mx.eval(tokens, logprobs)
-            for row, token, logprob in zip(running, tokens.tolist(), logprobs.tolist(), strict=True):
-                if row not in stopped:
-                    self.episodes[row].ids.append(token)
-                    self.episodes[row].logprobs.append(logprob)
-                    if token in stop_ids:
-                        stopped.add(row)
-            yield
-            self.inputs = tokens[:, None]
-            running = self._drop(running, stopped)
-            if not running:
-                return
-        for row in set(running) - stopped:
-            self.episodes[row].truncated = True
+    def passes(self) -> Iterator[list[Episode]]:
+        """Decode, pass by pass, yielding the episodes that each pass has finished."""
+        while self.unread or self.ready or any(row is not None for row in self.rows):
+            self._admit()
+            yield self._pass()
+            self._drop()
 
-    def _drop(self, running: list[int], stopped: set[int]) -> list[int]:
-        """Take the stopped rows out of the batch, once they are many; return the rows that it holds then."""
-        left = [at for at, row in enumerate(running) if row not in stopped]
-        if left and len(left) > _SPARSE * len(running):
-            return running
-        if left:
-            keep = mx.array(left)
-            for cache in self.caches:
-                cache.filter(keep)
-            self.inputs = self.inputs[keep]
-        return [running[at] for at in left]
+    def _admit(self) -> None:
+        """Give free places to waiting episodes, reading prompts ahead where none are ready."""
+        free = [at for at, row in enumerate(self.rows) if row is None]
+        while free and (self.ready or self.unread):
+            if not self.ready:
+                self._read_ahead()
+            taken = [self.ready.popleft() for _ in range(min(len(free), len(self.ready)))]
+            places, free = free[: len(taken)], free[len(taken) :]
+            self.cache.fill(places, self.prompts, [row for _, row in taken])
+            for place, (number, _) in zip(places, taken, strict=True):
+                self.rows[place] = self._row(number)
 
-    def _draw(self, logits: mx.array, running: list[int]) -> tuple[mx.array, mx.array]:
-        """Return (tokens, log-probabilities), (B,) each, from logits (B, V): the Gumbel trick, one key a row."""
-        if self.temperature == 0:
-            tokens = mx.argmax(logits, axis=-1)
-            return tokens, mx.zeros(tokens.shape)
-        scaled = logits.astype(mx.float32) / self.temperature
-        keys = np.stack([self.noise[row].integers(0, 2**32, size=2, dtype=np.uint32) for row in running])
-        gumbel = mx.vmap(lambda key: mx.random.gumbel(logits.shape[-1:], key=key))(mx.array(keys))
-        tokens = mx.argmax(scaled + gumbel, axis=-1)
-        chosen = mx.take_along_axis(scaled, tokens[:, None], axis=-1)[:, 0]
-        return tokens, chosen - mx.logsumexp(scaled, axis=-1)
+    def _read_ahead(self) -> None:
+        count = max(1, -(-len(self.rows) // (2 * self.num_samples)))
+        chosen = [self.unread.popleft() for _ in range(min(count, len(self.unread)))]
+        self.prompts = self.engine.prompt_cache([self.requests[at].ids[:-1] for at in chosen])
+        self.ready.extend((at * self.num_samples + n, row) for row, at in enumerate(chosen) for n in range(self.num_samples))
+
+    def _row(self, number: int) -> _Row:
+        episode = self.episodes[number]
+        key = derive_seed("sample", self.seed, episode.prompt, number % self.num_samples)
+        vocabulary = self.engine.vocabulary
+        automaton = None
+        if vocabulary is not None:
+            automaton = Automaton(vocabulary, self.requests[episode.prompt].numbers, self.max_tokens)
+        return _Row(episode, np.random.Generator(np.random.PCG64(key)), automaton, self.engine.stop_ids, self.max_tokens)
+
+    def _pass(self) -> list[Episode]:
+        """Read what waits in every row, up to the cap, and draw where nothing waits any more."""
+        engine = self.engine
+        waiting = [0 if row is None else len(row.pending) for row in self.rows]
+        width = engine.pass_width(waiting, len(self.rows))
+        runs: list[list[int]] = [[] if row is None else row.read(width) for row in self.rows]
+        drawing = [(at, row) for at, row in enumerate(self.rows) if row is not None and not row.pending]
+        states = engine.forward(runs, self.cache, [at for at, _ in drawing])
+        engine.passes += 1
+        engine.tokens_read += sum(map(len, runs))
+        if not drawing:
+            self.cache.evaluate()
+            return []
+        drawn = draw(head(engine.network, states), [row.choice for _, row in drawing], self.temperature,
+                     [row.stream for _, row in drawing], engine.masks)  # fmt: skip
+        began = time.perf_counter()
+        for (_, row), (token, logprob) in zip(drawing, drawn, strict=True):
+            row.take(token, logprob)
+        engine.automaton_seconds += time.perf_counter() - began
+        return self._finish(at for at, row in drawing if row.episode.finished)
+
+    def _finish(self, places: Iterable[int]) -> list[Episode]:
+        done = []
+        for at in places:
+            row = self.rows[at]
+            if row is not None:
+                done.append(row.episode)
+            self.rows[at] = None
+            self.cache.lengths[at] = 0
+        return done
+
+    def _drop(self) -> None:
+        """Leave out free places that nothing waits for, once they are many."""
+        running = [at for at, row in enumerate(self.rows) if row is not None]
+        if running and not self.ready and not self.unread and len(running) <= _SPARSE * len(self.rows):
+            self.cache.keep(running)
+            self.rows = [self.rows[at] for at in running]

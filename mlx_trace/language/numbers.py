@@ -275,3 +275,10 @@ def _next_word(question: str, tokens: list[re.Match[str]], at: int) -> str:
 def _joined(question: str, tokens: list[re.Match[str]], at: int, allow_and: bool = False) -> bool:
     gap = question[tokens[at - 1].end() : tokens[at].start()]
     return gap == "" or bool(_GAP.fullmatch(gap)) or (allow_and and gap.strip() == "")
+
+
+def grounded_numbers(question: str) -> tuple[str, ...]:
+    """Return, spelled, every number a trace may take from a question: in all readings of what it states, and constants."""
+    readings = (number for mention in find_numbers(question) for number in mention.readings)
+    fitting = (number for number in readings if number.numerator <= LIMIT and number.denominator <= LIMIT)
+    return tuple(dict.fromkeys(map(spell, (*fitting, *sorted(CONSTANTS)))))

@@ -1,0 +1,289 @@
+"""What may come next in a trace, token by token: a coroutine that knows the language, the scope and the question.
+
+Takes a vocabulary and the numbers that may be written; gives runs of forced tokens and, between them, the choices.
+Operands are variables, and amounts may be numbers, as in gold traces. Knows nothing of networks, sampling or rewards.
+"""
+
+from collections.abc import Collection, Generator, Mapping, Sequence
+from fractions import Fraction
+from functools import partial
+from itertools import count, product
+from string import ascii_lowercase
+from typing import Any, Final, NamedTuple
+
+from mlx_trace.decode.shortest import (
+    COMPUTING,
+    FENCE,
+    FIELDS,
+    Cheapest,
+    args_cost,
+    ending,
+    query_cost,
+    rest,
+    short_names,
+    shortest_part,
+)
+from mlx_trace.decode.vocabulary import LONGEST_NAME, Mask, Vocabulary
+from mlx_trace.errors import UserError
+from mlx_trace.language.experts import EFFECTS, EXPERTS, Fault, Scope
+from mlx_trace.language.solver import MAX_PARTS, MAX_STEPS
+from mlx_trace.language.steps import COMPUTE_OPS, OPS, read_step, render_step
+from mlx_trace.language.syntax import MAX_BYTES
+
+MAX_ARGS: Final = 16  # of one compute
+_LONGEST_NUMERAL: Final = 16  # characters of a number that the model spells itself
+_LONGEST_STEP: Final = 1500  # characters that a step and the shortest ending never reach
+_OPENINGS: Final = {-1: "digits", -2: "spaced"}  # what stands for the first digits of a number the model spells itself
+_SUFFIXES: Final = (*ascii_lowercase, *map("".join, product(ascii_lowercase, repeat=2)))
+_OFFERED: Final = 8  # short names, where there is no room for others
+
+
+class Choice(NamedTuple):
+    """The tokens that may come next: those of a mask, if one is named, and those listed."""
+
+    mask: Mask | None
+    ids: tuple[int, ...]
+
+
+Walk = Generator[Choice, int, Any]
+Run = tuple[tuple[int, ...], Any]  # tokens, and what they stand for
+Pairs = list[tuple[str, Any]]
+
+
+class Automaton:
+    """One trace while it is written. `ids` are its tokens so far, `choice` what may come next (None once it is whole).
+
+    `numbers` are all that may stand as values and amounts, as text; None lets the model spell its own. The trace never
+    takes more than `max_tokens`: as they run out, only what can still end in time is offered.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, numbers: Sequence[str] | None, max_tokens: int) -> None:
+        self.ids: list[int] = []
+        self._vocabulary, self._numbers, self._max_tokens = vocabulary, numbers, max_tokens
+        self._answers: tuple[Fraction, ...] = ()
+        self._scope = Scope()
+        self._written = 0  # characters of all steps so far
+        number = min(numbers or ("1",), key=lambda number: len(vocabulary.word(f" value: {number}}}\n")))
+        new, newer, *_ = short_names(vocabulary)
+        self._least = Cheapest(None, None, new, newer, number, "")
+        if (shortest := shortest_part(vocabulary, self._least)) > max_tokens:
+            raise UserError(f"max_tokens is {max_tokens}, and the shortest trace takes {shortest} tokens")
+        self._walk = self._document()
+        self.choice: Choice | None = next(self._walk)
+
+    def take(self, token: int) -> None:
+        """Write a chosen token, and all that follows from it."""
+        self.ids.append(token)
+        try:
+            self.choice = self._walk.send(token)
+        except StopIteration:
+            self.choice = None
+
+    # --- documents, parts, steps -------------------------------------------------------------------------------
+
+    def _document(self) -> Walk:
+        indented = self._least._replace(indent="  ")
+        another = shortest_part(self._vocabulary, indented)
+        single = {"expert:": False}
+        composed = yield from self._pick(single | ({"- expert:": True} if another <= self._max_tokens else {}))
+        if composed:
+            self._least = indented
+        for part in range(1, MAX_PARTS + 1):
+            yield from self._part()
+            may_go_on = composed and part < MAX_PARTS and another <= self._room and self._written < MAX_BYTES // 2
+            if not (yield from self._pick({FENCE: False} | ({"- expert:": True} if may_go_on else {}))):
+                return
+
+    def _part(self) -> Walk:
+        self._scope = Scope(self._answers)
+        self._least = self._cheapest()
+        head = f"{self._least.indent}trace:\n"
+        left = len(self._vocabulary.word(head)) + ending(self._vocabulary, self._least)
+        expert = yield from self._pick({f" {expert}\n": expert for expert in EXPERTS}, left)
+        self._write(head)
+        for step in range(MAX_STEPS):
+            self._write(f"{self._least.indent}- {{op:")
+            op = yield from self._pick({f" {op},": op for op in self._ops(expert, step)})
+            yield from self._step(op)
+            if op == "query":
+                break
+            self._least = self._cheapest()
+        self._answers = (*self._answers, self._scope.answer or Fraction(0))
+
+    def _ops(self, expert: str, step: int) -> list[str]:
+        """Return the ops that may come next: those that are possible, and leave room to end in time."""
+        variables, derived = self._scope.values, self._scope.derived
+        if step + 3 >= MAX_STEPS or self._written + _LONGEST_STEP > MAX_BYTES:
+            return ["query" if derived else "compute" if variables else "init"]
+        possible = (op for op in OPS if op in EXPERTS[expert] and
+                    (op == "init" or (derived if op == "query" else variables)))  # fmt: skip
+        return [op for op in possible if self._rest(op, -1) + len(self._vocabulary.word(f" {op},")) <= self._room]
+
+    def _step(self, op: str) -> Walk:
+        """Write the fields of a step, then run it, which defines its variable."""
+        pairs: Pairs = [("op", op)]
+        for at, (key, kind) in enumerate(FIELDS[op]):
+            last = at + 1 == len(FIELDS[op])
+            pairs.append((yield from self._field(kind, key, "}\n" if last else ",", self._rest(op, at), pairs)))
+            if kind == "new" and self._least.variable is None:
+                self._least = self._least._replace(variable=pairs[-1][1])
+        step = read_step(pairs)
+        self._written += len(render_step(step)) + len("  - \n")
+        fault = EFFECTS[type(step)](self._scope, step)
+        name = dict(pairs).get("var")
+        if isinstance(fault, Fault) and name is not None:  # here the solver ends, and the text does not
+            self._scope.put(name, Fraction(1), derived=op in COMPUTING)
+
+    # --- fields ------------------------------------------------------------------------------------------------
+
+    def _field(self, kind: str, key: str, end: str, left: int, pairs: Pairs) -> Walk:
+        """Write one field, after which `left` tokens must be left; return it as (key, value)."""
+        variables = self._scope.values
+        match kind:
+            case "new":
+                uses = self._uses(pairs[0][1])
+                return key, (yield from self._name(key, end, left, uses, variables))
+            case "receiver":
+                return key, (yield from self._name(key, end, left, 0, (pairs[-1][1],)))
+            case "args":
+                return key, (yield from self._args(end, left, pairs[-1][1]))
+            case "value":
+                sources = ["prev.result", *(f"sub{n}.result" for n in range(len(self._answers)))]
+                others = {f" source: {name}{end}": ("source", name) for name in sources if self._answers}
+                return (yield from self._quantity(others, key, end, left))
+            case "amount":
+                others = {f" {key}: {name}{end}": (key, name) for name in variables}
+                return (yield from self._quantity(others, key, end, left))
+        names = {"operation": COMPUTE_OPS, "variable": variables,
+                 "derived": [name for name in variables if name in self._scope.derived]}[kind]  # fmt: skip
+        return key, (yield from self._pick({f" {key}: {name}{end}": name for name in names}, left))
+
+    def _args(self, end: str, left: int, compute_op: str) -> Walk:
+        names = list(self._scope.values)
+        last = min(len(self._vocabulary.word(f" {name}]{end}")) for name in names)
+        args = [(yield from self._pick({f" args: [{name},": name for name in names}, left + last))]
+        while True:
+            options = {f" {name}]{end}": (name, True) for name in names}
+            if compute_op in ("add", "mul") and len(args) + 2 <= MAX_ARGS:
+                room = self._room - left - last
+                inner = {f" {name},": (name, False) for name in names}
+                options |= {text: arg for text, arg in inner.items() if len(self._vocabulary.word(text)) <= room}
+            name, closed = yield from self._pick(options, left)
+            args.append(name)
+            if closed:
+                return args
+
+    def _name(self, key: str, end: str, left: int, uses: int, taken: Collection[str]) -> Walk:
+        """Let the model spell a name that is not taken; `uses` times the shortest ending would spell it again."""
+        closing = self._vocabulary.end(end)
+        spare = self._room - len(self._vocabulary.word(f" {key}:")) - left - len(closing) - 3  # a token, and two letters
+        if (spare < 0) or (uses and spare // uses < 4):
+            short = [name for name in short_names(self._vocabulary) if name not in taken][:_OFFERED]
+            return (yield from self._pick({f" {key}: {name}{end}": name for name in short}, left))
+        self._write(f" {key}:")
+        name, kind = "", "first"
+        while True:
+            spare = self._room - left - len(closing) - 3
+            limit = min(LONGEST_NAME if spare >= 0 else 0, spare // uses - 3 if uses else LONGEST_NAME) - len(name)
+            is_whole = name != "" and name[-1] not in "_." and name not in taken
+            if limit < 1:
+                break
+            mask = Mask(kind, min(limit + (kind == "first"), self._vocabulary.longest))
+            token = yield Choice(mask, closing[:1] if is_whole else ())
+            if is_whole and token == closing[0]:
+                self.ids.extend(closing[1:])
+                return name
+            name += self._vocabulary.texts[token].lstrip()
+            kind = "bare" if name == "" or name[-1] == "." else "more"
+        letters = [""] if is_whole else [letter for letter in _SUFFIXES if name + letter not in taken][:_OFFERED]
+        singles = self._vocabulary.singles
+        return (yield from self._choose([((*(singles[c] for c in new), *closing), name + new) for new in letters]))
+
+    def _uses(self, op: str) -> int:
+        """Return how often the shortest ending after a step must name what the step defines."""
+        if self._scope.derived:
+            return 0
+        return (0 if self._scope.values else 2) if op == "init" else 1
+
+    def _quantity(self, others: Mapping[str, tuple[str, str]], key: str, end: str, left: int) -> Walk:
+        """Let the model write a number, or one of the other things that may stand there."""
+        if self._numbers is not None:
+            numbers = {f" {key}: {number}{end}": (key, number) for number in self._numbers}
+            return (yield from self._pick({**others, **numbers}, left))
+        marks = {kind: mark for mark, kind in _OPENINGS.items()}
+        numbers = [((*before, marks[kind]), None) for before, kind in self._vocabulary.openings(key)]
+        other = yield from self._choose([*self._fitting(others, left), *numbers])
+        if other is not None:
+            return other
+        return key, (yield from self._numeral(end, left))
+
+    def _numeral(self, end: str, left: int) -> Walk:
+        """Let the model go on with the number whose first digits are the last token."""
+        closing = self._vocabulary.end(end)
+        text = self._vocabulary.texts[self.ids[-1]].strip()
+        while True:
+            limit = self._digits_left(text, end, left)
+            is_whole = text[-1:].isdigit()
+            if is_whole and limit < 1:
+                self.ids.extend(closing)
+                return text
+            kind = "below" if text[-1:] == "/" else "digits" if text == "" or "." in text or "/" in text else "point"
+            token = yield Choice(Mask(kind, max(1, limit)), closing[:1] if is_whole else ())
+            if is_whole and token == closing[0]:
+                self.ids.extend(closing[1:])
+                return text
+            text += self._vocabulary.texts[token]
+
+    def _digits_left(self, text: str, end: str, left: int) -> int:
+        """Return how many characters a number may still grow by; a point or a slash needs one more."""
+        spare = self._room - left - len(self._vocabulary.end(end)) - 2
+        return _LONGEST_NUMERAL - len(text) if spare >= 0 else 0
+
+    # --- tokens ------------------------------------------------------------------------------------------------
+
+    @property
+    def _room(self) -> int:
+        return self._max_tokens - len(self.ids)
+
+    def _rest(self, op: str, at: int) -> int:
+        return rest(self._vocabulary, self._least, op, at)
+
+    def _write(self, text: str) -> None:
+        self.ids.extend(self._vocabulary.word(text))
+
+    def _pick(self, options: Mapping[str, Any], left: int = 0) -> Walk:
+        """Let the model write one of some texts, of those that leave so many tokens; return what it stands for."""
+        return (yield from self._choose(self._fitting(options, left)))
+
+    def _fitting(self, options: Mapping[str, Any], left: int) -> list[Run]:
+        word, room = self._vocabulary.word, self._room - left
+        return [(tokens, value) for text, value in options.items() if len(tokens := word(text)) <= room]
+
+    def _choose(self, runs: Sequence[Run]) -> Walk:
+        """Let the model write one of some runs of tokens, and return what it stands for; where they agree, it is forced.
+
+        A run may end in one of `_OPENINGS`: there the choice is among a mask's tokens, and stands for None.
+        """
+        for depth in count():
+            if len(runs) == 1 and runs[0][0][-1] >= 0:
+                self.ids.extend(runs[0][0][depth:])
+                return runs[0][1]
+            ids = tuple(dict.fromkeys(tokens[depth] for tokens, _ in runs))
+            listed = tuple(token for token in ids if token >= 0)
+            if len(ids) == 1 and listed:
+                self.ids.append(ids[0])
+                continue
+            mask = next((Mask(_OPENINGS[token], _LONGEST_NUMERAL // 2) for token in ids if token < 0), None)
+            token = yield Choice(mask, listed)
+            if token not in listed:
+                return None
+            runs = [run for run in runs if run[0][depth] == token]
+
+    def _cheapest(self) -> Cheapest:
+        """Return what the shortest ending would name, as the scope is now."""
+        free = (name for name in short_names(self._vocabulary) if name not in self._scope.values)
+        args, query = partial(args_cost, self._vocabulary), partial(query_cost, self._vocabulary)
+        return self._least._replace(
+            variable=min(self._scope.values, key=args, default=None),
+            derived=min(sorted(self._scope.derived), key=query, default=None), new=next(free), newer=next(free),
+        )  # fmt: skip

@@ -1,0 +1,118 @@
+"""Draw one token a row from logits, among the tokens that each row is offered; with its log-probability.
+
+Takes states, choices and one random stream a row: a draw belongs to its row's stream, whatever else is in the batch.
+A short list is drawn from on the host, by numpy; a mask, or the whole vocabulary, on the device.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+from numpy.typing import NDArray
+
+from mlx_trace.decode.automaton import Choice
+from mlx_trace.decode.vocabulary import Mask, Vocabulary
+
+Draw = tuple[int, float]  # a token, and its log-probability under the distribution it was drawn from
+Stream = np.random.Generator
+
+
+class Masks:
+    """The masks of a vocabulary on the device, (M, V) booleans, stacked in the order in which they are first asked for."""
+
+    def __init__(self, vocabulary: Vocabulary | None) -> None:
+        self._vocabulary = vocabulary
+        self._rows: dict[Mask | None, int] = {}
+        self._stacked = mx.zeros((0, 0), dtype=mx.bool_)
+
+    def allowed(self, choices: Sequence[Choice | None], size: int) -> mx.array:
+        """Return which of `size` tokens each choice offers, (S, V); None offers all."""
+        names = [None if choice is None else choice.mask for choice in choices]
+        for name in dict.fromkeys(names):
+            if name not in self._rows or self._stacked.shape[1] != size:
+                self._add(name, size)
+        allowed = self._stacked[mx.array([self._rows[name] for name in names])]
+        listed = [(at, token) for at, choice in enumerate(choices) if choice is not None for token in choice.ids]
+        if listed:
+            rows, tokens = (mx.array(list(part)) for part in zip(*listed, strict=True))
+            allowed[rows, tokens] = True
+        return allowed
+
+    def _add(self, name: Mask | None, size: int) -> None:
+        row = np.zeros(size, dtype=np.bool_)
+        if name is None or self._vocabulary is None:
+            row[:] = True
+        else:
+            mask = self._vocabulary.mask(name)[:size]  # the network's rows may be more than the tokenizer's tokens
+            row[: len(mask)] = mask
+        if self._stacked.shape[1] != size:
+            self._rows, self._stacked = {}, mx.zeros((0, size), dtype=mx.bool_)
+        self._rows[name] = self._stacked.shape[0]
+        self._stacked = mx.concatenate([self._stacked, mx.array(row)[None]])
+
+
+def draw(
+    logits: mx.array, choices: Sequence[Choice | None], temperature: float, streams: Sequence[Stream], masks: Masks
+) -> list[Draw]:
+    """Return a draw for each row of the logits (S, V); greedily, with log-probability 0, at temperature 0."""
+    logits = logits.astype(mx.float32) / (temperature or 1.0)
+    lists = [at for at, choice in enumerate(choices) if choice is not None and choice.mask is None]
+    others = [at for at, choice in enumerate(choices) if choice is None or choice.mask is not None]
+    pending: list[mx.array] = []
+    if lists:
+        ids = _padded([choices[at].ids for at in lists])  # type: ignore[union-attr]
+        pending.append(mx.take_along_axis(logits[mx.array(lists)], mx.array(np.maximum(ids, 0)), axis=-1))
+    if others:
+        chosen = logits if not lists else logits[mx.array(others)]
+        if any(choices[at] is not None for at in others):
+            chosen = mx.where(masks.allowed([choices[at] for at in others], chosen.shape[-1]), chosen, -mx.inf)
+        pending += _draw_on_device(chosen, temperature, [streams[at] for at in others] if temperature else [])
+    mx.eval(*pending)
+    drawn: dict[int, Draw] = {}
+    if lists:
+        few = _draw_on_host(np.array(pending[0]), ids, temperature, [streams[at] for at in lists] if temperature else [])
+        drawn |= zip(lists, few, strict=True)
+    if others:
+        drawn |= zip(others, zip(pending[-2].tolist(), pending[-1].tolist(), strict=True), strict=True)
+    return [drawn[at] for at in range(len(choices))]
+
+
+def _padded(lists: Sequence[Sequence[int]]) -> NDArray[np.int32]:
+    """Return lists of ids as one array (G, K), short ones filled up with -1."""
+    ids = np.full((len(lists), max(map(len, lists))), -1, dtype=np.int32)
+    for at, one in enumerate(lists):
+        ids[at, : len(one)] = one
+    return ids
+
+
+def _draw_on_host(
+    scores: NDArray[np.float32], ids: NDArray[np.int32], temperature: float, streams: Sequence[Stream]
+) -> list[Draw]:
+    """Draw from lists of ids (G, K) by their scores: the Gumbel trick, with each row's own noise."""
+    scores = np.where(ids >= 0, scores, -np.inf)
+    if not temperature:
+        best = scores.argmax(axis=-1)
+        return [(int(row[at]), 0.0) for row, at in zip(ids, best, strict=True)]
+    noise = np.zeros(scores.shape)
+    for at, stream in enumerate(streams):
+        few = int((ids[at] >= 0).sum())
+        noise[at, :few] = stream.gumbel(size=few)
+    best = (scores + noise).argmax(axis=-1)
+    top = scores.max(axis=-1)
+    totals = top + np.log(np.exp(scores - top[:, None]).sum(axis=-1))
+    return [(int(ids[at, b]), float(scores[at, b] - totals[at])) for at, b in enumerate(best)]
+
+
+def _draw_on_device(scores: mx.array, temperature: float, streams: Sequence[Stream]) -> list[mx.array]:
+    """Return (tokens, log-probabilities), (G,) each, from scores (G, V): the Gumbel trick, one key a row."""
+    if not temperature:
+        tokens = mx.argmax(scores, axis=-1)
+        return [tokens, mx.zeros(tokens.shape)]
+    keys = np.stack([stream.integers(0, 2**32, size=2, dtype=np.uint32) for stream in streams])
+    noise = mx.vmap(lambda key: mx.random.gumbel(scores.shape[-1:], key=key))(mx.array(keys))
+    tokens = mx.argmax(scores + noise, axis=-1)
+    chosen = mx.take_along_axis(scores, tokens[:, None], axis=-1)[:, 0]
+    return [tokens, chosen - mx.logsumexp(scores, axis=-1)]
+
+

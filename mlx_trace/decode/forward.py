@@ -1,0 +1,130 @@
+"""One pass of a Llama-shaped network over rows that read different numbers of tokens, without padding.
+
+Takes runs of ids and a ragged cache; returns the last states of the rows that are asked for. Only attention sees a
+rectangle; everything else is computed for the tokens there are, and what follows the last layer's keys and values only
+where it is asked for. Knows nothing of what tokens mean.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+import numpy as np
+from mlx_lm.models.activations import swiglu
+from mlx_lm.tuner.dora import DoRALinear
+from mlx_lm.tuner.lora import LoRALinear
+
+from mlx_trace.decode.cache import RaggedCache
+from mlx_trace.model.base import ARCHITECTURES, hidden_states
+
+
+class Forward:
+    """A network's passes with one version of its weights: adapters are folded into weights that are fp32."""
+
+    def __init__(self, network: Any) -> None:
+        self.network = network
+        is_known = getattr(network, "model_type", None) in ARCHITECTURES
+        self.blocks = [_Block(layer, network) for layer in network.layers] if is_known else []
+
+    def __call__(self, runs: Sequence[Sequence[int]], cache: RaggedCache, wanted: Sequence[int]) -> mx.array:
+        """Read runs of ids, one a row (some may be empty); return the states (S, D) after the last ids of wanted rows."""
+        layout = _Layout(runs, cache, wanted)
+        if not self.blocks:
+            hidden = hidden_states(self.network, layout.rectangle(runs), cache.layers)
+            states = hidden[mx.array(wanted, dtype=mx.int32), layout.used[mx.array(wanted, dtype=mx.int32)] - 1]
+        else:
+            states = self.network.model.embed_tokens(mx.array([token for run in runs for token in run]))
+            for at, block in enumerate(self.blocks):
+                states = block(states, layout, cache, at)
+            states = self.network.model.norm(states) if wanted else states
+        cache.advance([len(run) for run in runs])
+        return states
+
+
+class _Layout:
+    """Where the N tokens of a pass stand: packed, and in a rectangle (B, T) for attention."""
+
+    def __init__(self, runs: Sequence[Sequence[int]], cache: RaggedCache, wanted: Sequence[int]) -> None:
+        used = np.array([len(run) for run in runs])
+        self.batch_size, self.width = len(runs), int(used.max())
+        starts = np.cumsum(used) - used
+        columns = np.arange(self.width)
+        inside = columns < used[:, None]
+        cache.open(self.width)
+        self.used = mx.array(used.astype(np.int32))
+        self.is_full = bool(inside.all())
+        self.packed = mx.array(np.where(inside, starts[:, None] + columns, 0).reshape(-1).astype(np.int32))  # (B·T,)
+        self.places = mx.array(np.flatnonzero(inside).astype(np.int32))  # (N,) in the rectangle
+        self.wanted = mx.array(list(wanted), dtype=mx.int32)  # (S,) rows
+        ends = starts + used - 1
+        self.ends = mx.array(np.maximum(ends, 0).astype(np.int32))  # (B,) each row's last token, packed
+        self.last = mx.array((cache.lengths + used - 1).astype(np.int32))  # (B,) its position
+
+    def rectangle(self, runs: Sequence[Sequence[int]]) -> mx.array:
+        """Return the ids as (B, T), filled up with whatever."""
+        return mx.array([token for run in runs for token in run])[self.packed].reshape(self.batch_size, self.width)
+
+    def spread(self, packed: mx.array, num_heads: int) -> mx.array:
+        """Turn (N, H·D) into (B, H, T, D)."""
+        spread = packed if self.is_full else packed[self.packed]
+        return spread.reshape(self.batch_size, self.width, num_heads, -1).transpose(0, 2, 1, 3)
+
+    def pack(self, spread: mx.array) -> mx.array:
+        """Turn (B, H, T, D) into (N, H·D)."""
+        packed = spread.transpose(0, 2, 1, 3).reshape(self.batch_size * self.width, -1)
+        return packed if self.is_full else packed[self.places]
+
+
+class _Block:
+    """One layer, with its adapters folded in where that loses nothing."""
+
+    def __init__(self, layer: Any, network: Any) -> None:
+        attention, mlp = layer.self_attn, layer.mlp
+        self.layer, self.attention = layer, attention
+        self.query, self.key, self.value, self.output = (
+            _folded(attention[name]) for name in ("q_proj", "k_proj", "v_proj", "o_proj")
+        )
+        self.gate, self.up, self.down = (_folded(mlp[name]) for name in ("gate_proj", "up_proj", "down_proj"))
+        self.window = network.model.sliding_window if getattr(layer, "use_sliding", False) else None
+
+    def __call__(self, states: mx.array, layout: _Layout, cache: RaggedCache, at: int) -> mx.array:
+        """Return the states (N, D) after this layer; after the last one, (S, D) of the wanted rows."""
+        attention, own = self.attention, cache.layers[at]
+        is_last = at + 1 == len(cache.layers)
+        normed = self.layer.input_layernorm(states)
+        keys = self._heads(layout, self.key(normed), attention.n_kv_heads, "k_norm")
+        values = layout.spread(self.value(normed), attention.n_kv_heads)
+        keys, values = own.update_and_fetch(attention.rope(keys, offset=cache.offset), values)
+        if is_last:
+            if not layout.wanted.size:
+                return states
+            states, normed = states[layout.ends[layout.wanted]], normed[layout.ends]
+            queries = self._normed(self.query(normed).reshape(layout.batch_size, 1, attention.n_heads, -1), "q_norm")
+            queries = attention.rope(queries.transpose(0, 2, 1, 3), offset=layout.last)
+            mask = cache.mask(self.window, layout.last[:, None, None, None])
+        else:
+            queries = self._heads(layout, self.query(normed), attention.n_heads, "q_norm")
+            queries = attention.rope(queries, offset=cache.offset)
+            mask = cache.mask(self.window)
+        seen = mx.fast.scaled_dot_product_attention(queries, keys, values, scale=attention.scale, mask=mask)
+        seen = seen.reshape(layout.batch_size, -1)[layout.wanted] if is_last else layout.pack(seen)
+        states = states + self.output(seen)
+        normed = self.layer.post_attention_layernorm(states)
+        return states + self.down(swiglu(self.gate(normed), self.up(normed)))
+
+    def _heads(self, layout: _Layout, packed: mx.array, num_heads: int, norm: str) -> mx.array:
+        if norm in self.attention:
+            packed = self._normed(packed.reshape(packed.shape[0], num_heads, -1), norm).reshape(packed.shape)
+        return layout.spread(packed, num_heads)
+
+    def _normed(self, heads: mx.array, norm: str) -> mx.array:
+        return self.attention[norm](heads) if norm in self.attention else heads
+
+
+def _folded(module: Any) -> Any:
+    """Return an adapted fp32 layer as one linear layer; others as they are, since rounding would change them."""
+    if isinstance(module, LoRALinear | DoRALinear) and type(module.linear) is nn.Linear:
+        if module.linear.weight.dtype == mx.float32:
+            return module.fuse()
+    return module

@@ -1,0 +1,104 @@
+"""The form of each step, and how few tokens end a trace from within one: what a budget must keep in reserve.
+
+Takes a vocabulary and the cheapest names of a scope; returns numbers of tokens. Knows nothing of what is chosen.
+"""
+
+from functools import lru_cache
+from itertools import product
+from string import ascii_letters, digits
+from typing import Final, NamedTuple
+
+from mlx_trace.decode.vocabulary import Vocabulary
+from mlx_trace.language.experts import EXPERTS
+
+FENCE: Final = "```"
+_ENOUGH: Final = 100  # new names; a part has fewer steps
+
+# Each op's fields in canonical order, and what may stand in them.
+FIELDS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
+    "init": (("var", "new"), ("value", "value")),
+    "compute": (("compute_op", "operation"), ("args", "args"), ("var", "new")),
+    "percent_of": (("base", "variable"), ("rate", "variable"), ("var", "new")),
+    "percent_off": (("base", "variable"), ("rate", "variable"), ("var", "new")),
+    "percent_increase": (("base", "variable"), ("rate", "variable"), ("var", "new")),
+    "consume": (("entity", "variable"), ("amount", "amount")),
+    "add_entity": (("entity", "variable"), ("amount", "amount")),
+    "transfer": (("from", "variable"), ("to", "receiver"), ("amount", "amount")),
+    "query": (("var", "derived"),),
+}
+COMPUTING: Final = frozenset(op for op, fields in FIELDS.items() if fields[-1] == ("var", "new"))
+
+
+class Cheapest(NamedTuple):
+    """What takes the fewest tokens: a variable and a derived one (None where there is none), two new names, a number;
+    and how far the lines of the document are indented."""
+
+    variable: str | None
+    derived: str | None
+    new: str
+    newer: str
+    number: str
+    indent: str
+
+
+@lru_cache(maxsize=1 << 16)
+def ending(vocabulary: Vocabulary, least: Cheapest) -> int:
+    """Return how many tokens the shortest ending takes from the end of a line, the closing fence included."""
+    lines = []
+    variable, derived = least.variable, least.derived
+    if derived is None and variable is None:
+        variable = least.newer
+        lines.append(f"{{op: init, var: {variable}, value: {least.number}}}")
+    if derived is None:
+        derived = least.new
+        lines.append(f"{{op: compute, compute_op: add, args: [{variable}, {variable}], var: {derived}}}")
+    lines.append(f"{{op: query, var: {derived}}}")
+    return len(vocabulary.word("".join(f"{least.indent}- {line}\n" for line in lines) + FENCE))
+
+
+@lru_cache(maxsize=1 << 16)
+def rest(vocabulary: Vocabulary, least: Cheapest, op: str, at: int) -> int:
+    """Return how many tokens a step of `op` takes after its field `at` (-1: after its op), with the shortest ending."""
+    fields = FIELDS[op]
+    shown = {
+        "new": least.new, "receiver": least.new, "operation": "add", "args": f"[{least.variable}, {least.variable}]",
+        "variable": least.variable, "derived": least.derived, "value": least.number, "amount": least.number,
+    }  # fmt: skip
+    text = "".join(f" {key}: {shown[kind]}," for key, kind in fields[at + 1 :])
+    left = len(vocabulary.word(text[:-1] + "}\n")) if text else 0
+    if op == "query":
+        return left + len(vocabulary.word(FENCE))
+    if op in COMPUTING:
+        return left + ending(vocabulary, least._replace(derived=least.derived or least.new))
+    if op == "init":
+        return left + ending(vocabulary, least._replace(variable=least.variable or least.newer))
+    return left + ending(vocabulary, least._replace(derived=None))  # an entity may lose what made it derived
+
+
+def args_cost(vocabulary: Vocabulary, name: str) -> int:
+    """Return how many tokens a variable takes as both operands of the shortest ending."""
+    return len(vocabulary.word(f" args: [{name}, {name}],"))
+
+
+def query_cost(vocabulary: Vocabulary, name: str) -> int:
+    """Return how many tokens a variable takes as what is queried, or as what a step defines."""
+    return len(vocabulary.word(f" var: {name}}}\n"))
+
+
+@lru_cache(maxsize=16)
+def short_names(vocabulary: Vocabulary) -> tuple[str, ...]:
+    """Return a hundred names or more that all take the same few tokens wherever they stand."""
+    groups: dict[tuple[int, ...], list[str]] = {}
+    for name in (*ascii_letters, *map("".join, product(ascii_letters, ascii_letters + digits))):
+        init = len(vocabulary.word(f" var: {name},"))
+        costs = (query_cost(vocabulary, name), args_cost(vocabulary, name), init)
+        groups.setdefault(costs, []).append(name)
+    return tuple(min((costs, names) for costs, names in groups.items() if len(names) >= _ENOUGH)[1])
+
+
+def shortest_part(vocabulary: Vocabulary, least: Cheapest) -> int:
+    """Return how many tokens the shortest part takes, the closing fence included."""
+    dash = "- " if least.indent else ""
+    heads = (f"{dash}expert: {expert}\n{least.indent}trace:\n" for expert in EXPERTS)
+    bare = least._replace(variable=None, derived=None)
+    return min(len(vocabulary.word(head)) for head in heads) + ending(vocabulary, bare)
