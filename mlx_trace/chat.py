@@ -1,15 +1,13 @@
 """Ask a model word problems: the trace as it is written, then what the solver makes of it.
 
-Takes a loaded base; yields what happens. Knows nothing of terminals.
+Takes a decoder; yields what happens. Knows nothing of terminals.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mlx_trace.decode.engine import stream
+from mlx_trace.decode.decoder import Decoder
 from mlx_trace.language.grade import Grade, grade
-from mlx_trace.model.base import Base
-from mlx_trace.model.prompts import Prompter
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +21,11 @@ class Reply:
     truncated: bool
 
 
-def ask(base: Base, prompter: Prompter, question: str, max_tokens: int) -> Iterator[str | Reply]:
+def ask(decoder: Decoder, question: str, max_tokens: int) -> Iterator[str | Reply]:
     """Yield the reply's text as it grows, then the `Reply`."""
     shown = ""
-    for episode in stream(base.network, prompter.ids(question), prompter.stop_ids, max_tokens):
-        text = prompter.decode(episode.ids)
+    for episode in decoder.stream(question, max_tokens):
+        text = decoder.prompter.decode(episode.ids)
         settled = text.rstrip("`").rstrip("\n")  # what may begin the closing fence waits for the rest
         if settled.startswith(shown) and not settled.endswith("\ufffd"):  # so does a character without all its bytes
             if len(settled) > len(shown):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from mlx_trace.errors import UserError
 from mlx_trace.files import read_text
@@ -61,6 +61,25 @@ class Prompt(_Section):
 
     template: Literal["chat", "raw"] = Field("chat", description="chat: the tokenizer's template; raw: plain text")
     system: str = Field(SYSTEM_PROMPT, description="the system prompt; empty for none")
+
+
+def _unquoted_off(value: object) -> object:
+    """Return what was meant by an unquoted off, which YAML reads as false."""
+    return "off" if value is False else value
+
+
+class Decoding(_Section):
+    """What a reply may say, and how it is decoded; rollouts, evaluation and chat share it."""
+
+    constraint: Literal["none", "scope"] = Field(
+        "scope", description="scope: only traces that the solver can read, with names in scope; none: anything"
+    )
+    grounding: Annotated[Literal["off", "hard"], BeforeValidator(_unquoted_off)] = Field(
+        "hard", description="hard: values only from the question and common constants (under scope); off: any"
+    )
+    cap: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+        "auto", description="most tokens a row reads in one pass; auto: as a probe of the device says"
+    )
 
 
 class _Sized(_Section):
@@ -148,6 +167,7 @@ class Config(_Section):
     lora_parameters: LoraParameters = Field(LoraParameters(), description="rank, scale, dropout, keys")
     resume_adapter_file: Path | None = Field(None, description="start from this adapter (a file, or a run's directory)")
     prompt: Prompt = Field(Prompt(), description="template, system")
+    decoding: Decoding = Field(Decoding(), description="constraint, grounding, cap")
     data: list[Source] = Field(
         [SyntheticSource(source="synthetic", n=1000)],
         min_length=1,

@@ -4,19 +4,17 @@ import argparse
 import contextlib
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 
 from mlx_trace.cli.ledger import print_ledger
-from mlx_trace.cli.options import add_length_option, add_model_options, load_named
+from mlx_trace.cli.options import add_decoding_options, add_model_options, decoding_of, load_named
 from mlx_trace.language.syntax import NoTrace, parse
 
 if TYPE_CHECKING:
     from mlx_trace.chat import Reply
-    from mlx_trace.model.base import Base
-    from mlx_trace.model.prompts import Prompter
+    from mlx_trace.decode.decoder import Decoder
 
 HELP: Final = """\
 Type a word problem and press Return. Each question stands by itself.
@@ -29,7 +27,7 @@ _COMMANDS: Final = {"h": "help", "/help": "help", "help": "help", "?": "help", "
 
 def add_chat_options(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser)
-    add_length_option(parser)
+    add_decoding_options(parser)
     line = 'print a line {"question", "trace", "kind", "answer", "detail"} for each question'
     parser.add_argument("--json", action="store_true", help=line)
 
@@ -40,21 +38,21 @@ def run_chat(options: argparse.Namespace) -> int:
     if options.adapter_path is None and options.model is None:
         options.adapter_path = adapters_dir() / "tiny"
     base, prompt = load_named(options)
+    from mlx_trace.decode.decoder import Decoder
     from mlx_trace.model.prompts import Prompter
 
-    return Chat(base, Prompter(base.tokenizer, prompt), options.max_tokens, options.json, options.adapter_path).run()
+    decoder = Decoder(base, Prompter(base.tokenizer, prompt), decoding_of(options), width=1)
+    name = base.name if options.adapter_path is None else f"{base.name} with {options.adapter_path.name}"
+    return Chat(decoder, name, options.max_tokens, options.json).run()
 
 
 class Chat:
     """A session: reads questions until there are no more."""
 
-    def __init__(
-        self, base: "Base", prompter: "Prompter", max_tokens: int, as_json: bool, adapter: Path | None
-    ) -> None:
-        self.base, self.prompter, self.max_tokens, self.as_json = base, prompter, max_tokens, as_json
+    def __init__(self, decoder: "Decoder", name: str, max_tokens: int, as_json: bool) -> None:
+        self.decoder, self.name, self.max_tokens, self.as_json = decoder, name, max_tokens, as_json
         self.console = Console(highlight=False, soft_wrap=True)
         self.interactive = sys.stdin.isatty() and not as_json
-        self.name = base.name if adapter is None else f"{base.name} with {adapter.name}"
         self.asked = 0
 
     def run(self) -> int:
@@ -118,7 +116,7 @@ class Chat:
     def _stream(self, question: str) -> "Reply":
         from mlx_trace.chat import Reply, ask
 
-        for event in ask(self.base, self.prompter, question, self.max_tokens):
+        for event in ask(self.decoder, question, self.max_tokens):
             if isinstance(event, Reply):
                 return event
             if not self.as_json:

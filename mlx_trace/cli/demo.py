@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from mlx_trace.cli.evaluate import describe
 from mlx_trace.cli.ledger import print_ledger
 from mlx_trace.cli.options import at_least
 from mlx_trace.cli.train import INTERRUPTED, find_config, progress, show_plan
-from mlx_trace.config import load_config
+from mlx_trace.config import Decoding, load_config
 from mlx_trace.language.syntax import NoTrace, parse
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def run_demo(options: argparse.Namespace) -> int:
     planned = plan(config)
     show_plan(console, planned)
     measured = _Measurement(console, planned.base, Prompter(planned.base.tokenizer, config.prompt), problems,
-                            config.reinforce.max_tokens)  # fmt: skip
+                            config.reinforce.max_tokens, config.decoding)  # fmt: skip
     measured.take("before")
     try:
         with progress(console) as report:
@@ -54,12 +55,20 @@ def run_demo(options: argparse.Namespace) -> int:
     except Interrupted:
         console.print("stopped; run it again to start over")
         return INTERRUPTED
+    unconstrained = measured.unconstrained()
     console.print(measured.table(), soft_wrap=False)
+    console.print(
+        "without the constraint, after RL: parsed {parsed}, valid {valid}, correct {correct}".format(**unconstrained)
+    )
     console.print(measured.compare("sft", "rl"))
     measured.show_solved(3)
     console.print(f"The adapter is in {options.adapter_path}. Ask it something: ", end="")
     console.print(f"mlx-trace chat --adapter-path {options.adapter_path}", style="bold")
-    print(json.dumps(measured.as_json() | {"seconds": round(time.perf_counter() - began, 1)}))
+    print(
+        json.dumps(
+            measured.as_json() | {"unconstrained": unconstrained, "seconds": round(time.perf_counter() - began, 1)}
+        )
+    )
     return 0
 
 
@@ -68,30 +77,39 @@ class _Measurement:
 
     def __init__(
         self, console: Console, base: "Base", prompter: "Prompter", problems: "dict[str, list[Problem]]",
-        max_tokens: int,
+        max_tokens: int, decoding: Decoding,
     ) -> None:  # fmt: skip
         self.console, self.base, self.prompter, self.problems = console, base, prompter, problems
-        self.max_tokens = max_tokens
+        self.max_tokens, self.decoding = max_tokens, decoding
         self.records: dict[str, dict[str, list[Record]]] = {}
 
     def take(self, stage: str) -> None:
-        """Evaluate on every suite, greedily and without constraints."""
+        """Evaluate on every suite, greedily, held to traces as the configuration says."""
         from mlx_trace.evaluate.evaluate import evaluate, summarise
 
         self.records[stage] = {}
         for name, problems in self.problems.items():
             began = time.perf_counter()
-            records = list(evaluate(self.base, self.prompter, problems, self.max_tokens))
+            records = evaluate(self.base, self.prompter, problems, self.max_tokens, self.decoding)
             self.records[stage][name] = records
             self.console.print(f"{stage}, {name}: correct {summarise(records).correct} "
                                f"({time.perf_counter() - began:.0f}s)")  # fmt: skip
+
+    def unconstrained(self) -> dict[str, int]:
+        """Return the counts on the first suite with nothing to hold the replies."""
+        from mlx_trace.evaluate.evaluate import evaluate, summarise
+
+        free = self.decoding.model_copy(update={"constraint": "none"})
+        total = summarise(evaluate(self.base, self.prompter, self.problems["synthetic"], self.max_tokens, free))
+        return {"n": total.parsed.n, "parsed": total.parsed.count, "valid": total.valid.count,
+                "correct": total.correct.count}  # fmt: skip
 
     def table(self) -> Table:
         """Return the stages, a line each."""
         from mlx_trace.evaluate.evaluate import summarise
 
         n = len(next(iter(self.records["before"].values())))
-        title = f"{n} held-out problems, greedy and unconstrained: count, share, 95% interval"
+        title = f"{n} held-out problems, greedy, {describe(self.decoding)}: count, share, 95% interval"
         shown = Table(title=title, title_justify="left", box=None)
         for heading in ("", "parsed", "valid", "correct", "correct, new wording"):
             shown.add_column(heading, justify="right")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from mlx_trace.cli.options import add_length_option, add_model_options, at_least, load_named
+from mlx_trace.cli.options import add_decoding_options, add_model_options, at_least, decoding_of, load_named
+from mlx_trace.config import Decoding
 from mlx_trace.files import write_atomically
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def add_eval_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", default="synthetic", metavar="synthetic|phrasing|FILE.jsonl",
                         help="new numbers (default), new wording, or problems of your own")  # fmt: skip
     parser.add_argument("-n", type=at_least(1), metavar="N", help="how many (default 500 of a suite, all of a file)")
-    add_length_option(parser)
+    add_decoding_options(parser)
     parser.add_argument("--batch-size", type=at_least(1), default=64, metavar="N",
                         help="prompts decoded at once (default 64; fewer take less memory)")  # fmt: skip
     parser.add_argument("-o", "--output", type=Path, metavar="FILE.jsonl", help="write a record of every problem")
@@ -36,31 +37,39 @@ def run_eval(options: argparse.Namespace) -> int:
     from mlx_trace.model.prompts import Prompter
 
     console = Console(stderr=True, highlight=False)
-    records: list[Record] = []
+    prompter, decoding = Prompter(base.tokenizer, prompt), decoding_of(options)
     with console.status("") as status:
-        for record in evaluate(
-            base, Prompter(base.tokenizer, prompt), problems, options.max_tokens, options.batch_size
-        ):
-            records.append(record)
-            status.update(f"{len(records)} of {len(problems)}")
+        records = evaluate(base, prompter, problems, options.max_tokens, decoding, options.batch_size,
+                           lambda done: status.update(f"{done} of {len(problems)}"))  # fmt: skip
     if options.output is not None:
         write_atomically(options.output, (record.as_json() + "\n" for record in records))
     total, experts = summarise(records), by_expert(records)
     if options.json:
         described = {"model": base.name, "adapter": None if options.adapter_path is None else str(options.adapter_path)}
-        print(json.dumps(described | {"data": options.data} | _as_json(total, experts, records)))
+        described |= {"data": options.data, **decoding.model_dump()}
+        print(json.dumps(described | _as_json(total, experts, records)))
     else:
         shown = Console(highlight=False)
-        shown.print(table(options.data, total, experts))
-        spent = "{tokens:,} tokens in {seconds:.0f} s; {truncated} replies cut off".format(**_spent(records))
+        shown.print(table(f"{options.data}, {describe(decoding)}", total, experts))
+        spent = "{tokens:,} tokens ({sampled:,} sampled) in {seconds:.0f} s; {truncated} replies cut off".format(
+            **_spent(records)
+        )
         shown.print(f"{spent} at {options.max_tokens} tokens", style="dim")
     return 0
+
+
+def describe(decoding: Decoding) -> str:
+    """Return what replies are held to, in a few words."""
+    if decoding.constraint == "none":
+        return "unconstrained"
+    return "traces in scope" + (", values grounded" if decoding.grounding == "hard" else "")
 
 
 def _spent(records: "list[Record]") -> dict[str, float]:
     return {
         "truncated": sum(record.truncated for record in records),
         "tokens": sum(record.tokens for record in records),
+        "sampled": sum(record.sampled for record in records),
         "seconds": round(sum(record.seconds for record in records), 2),
     }
 

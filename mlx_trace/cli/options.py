@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlx_trace.config import MAX_TOKENS, Prompt
+from mlx_trace.config import MAX_TOKENS, Decoding, Prompt
 
 if TYPE_CHECKING:
     from mlx_trace.model.base import Base
@@ -43,10 +43,26 @@ def add_schema_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=at_least(0), default=0, metavar="N", help="default 0")
 
 
-def add_length_option(parser: argparse.ArgumentParser) -> None:
-    """Add --max-tokens."""
+def add_decoding_options(parser: argparse.ArgumentParser) -> None:
+    """Add --max-tokens, --constraint, --grounding and --cap."""
+    default = Decoding()
     parser.add_argument("--max-tokens", type=at_least(1), default=MAX_TOKENS, metavar="N",
                         help=f"longest reply (default {MAX_TOKENS})")  # fmt: skip
+    parser.add_argument("--constraint", choices=("none", "scope"), default=default.constraint,
+                        help="scope (default): only traces that the solver can read, with names in scope")  # fmt: skip
+    parser.add_argument("--grounding", choices=("off", "hard"), default=default.grounding,
+                        help="hard (default): under scope, values only from the question and constants")  # fmt: skip
+    parser.add_argument("--cap", type=_cap, default=default.cap, metavar="auto|N",
+                        help="most tokens a row reads in one pass (default auto: a probe of the device)")  # fmt: skip
+
+
+def _cap(text: str) -> str | int:
+    return text if text == "auto" else at_least(1)(text)
+
+
+def decoding_of(options: argparse.Namespace) -> Decoding:
+    """Return the decoding settings that the options give."""
+    return Decoding(constraint=options.constraint, grounding=options.grounding, cap=options.cap)
 
 
 def load_named(options: argparse.Namespace) -> "tuple[Base, Prompt]":

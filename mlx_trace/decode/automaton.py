@@ -176,7 +176,9 @@ class Automaton:
     def _name(self, key: str, end: str, left: int, uses: int, taken: Collection[str]) -> Walk:
         """Let the model spell a name that is not taken; `uses` times the shortest ending would spell it again."""
         closing = self._vocabulary.end(end)
-        spare = self._room - len(self._vocabulary.word(f" {key}:")) - left - len(closing) - 3  # a token, and two letters
+        spare = (
+            self._room - len(self._vocabulary.word(f" {key}:")) - left - len(closing) - 3
+        )  # a token, and two letters
         if (spare < 0) or (uses and spare // uses < 4):
             short = [name for name in short_names(self._vocabulary) if name not in taken][:_OFFERED]
             return (yield from self._pick({f" {key}: {name}{end}": name for name in short}, left))
@@ -208,11 +210,11 @@ class Automaton:
     def _quantity(self, others: Mapping[str, tuple[str, str]], key: str, end: str, left: int) -> Walk:
         """Let the model write a number, or one of the other things that may stand there."""
         if self._numbers is not None:
-            numbers = {f" {key}: {number}{end}": (key, number) for number in self._numbers}
-            return (yield from self._pick({**others, **numbers}, left))
+            stated = {f" {key}: {number}{end}": (key, number) for number in self._numbers}
+            return (yield from self._pick({**others, **stated}, left))
         marks = {kind: mark for mark, kind in _OPENINGS.items()}
-        numbers = [((*before, marks[kind]), None) for before, kind in self._vocabulary.openings(key)]
-        other = yield from self._choose([*self._fitting(others, left), *numbers])
+        own: list[Run] = [((*before, marks[kind]), None) for before, kind in self._vocabulary.openings(key)]
+        other = yield from self._choose([*self._fitting(others, left), *own])
         if other is not None:
             return other
         return key, (yield from self._numeral(end, left))
@@ -260,7 +262,7 @@ class Automaton:
         return [(tokens, value) for text, value in options.items() if len(tokens := word(text)) <= room]
 
     def _choose(self, runs: Sequence[Run]) -> Walk:
-        """Let the model write one of some runs of tokens, and return what it stands for; where they agree, it is forced.
+        """Let the model write one of some runs of tokens; return what it stands for. Where they agree, it is forced.
 
         A run may end in one of `_OPENINGS`: there the choice is among a mask's tokens, and stands for None.
         """

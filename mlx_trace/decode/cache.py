@@ -61,7 +61,7 @@ class RaggedCache:
     def fill(self, rows: Sequence[int], source: "RaggedCache", source_rows: Sequence[int]) -> None:
         """Copy rows of another cache over rows of this one."""
         length = int(source.lengths[list(source_rows)].max())
-        for layer, other in zip(self.layers, source.layers, strict=True):
+        for layer, other in zip(self.layers, source.layers, strict=True) if length else ():
             layer.fill(mx.array(list(rows)), other, mx.array(list(source_rows)), length)
         self.lengths[list(rows)] = source.lengths[list(source_rows)]
 

@@ -5,7 +5,6 @@ A short list is drawn from on the host, by numpy; a mask, or the whole vocabular
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import mlx.core as mx
 import numpy as np
@@ -19,7 +18,7 @@ Stream = np.random.Generator
 
 
 class Masks:
-    """The masks of a vocabulary on the device, (M, V) booleans, stacked in the order in which they are first asked for."""
+    """The masks of a vocabulary on the device, (M, V) booleans, stacked as they are first asked for."""
 
     def __init__(self, vocabulary: Vocabulary | None) -> None:
         self._vocabulary = vocabulary
@@ -61,7 +60,7 @@ def draw(
     others = [at for at, choice in enumerate(choices) if choice is None or choice.mask is not None]
     pending: list[mx.array] = []
     if lists:
-        ids = _padded([choices[at].ids for at in lists])  # type: ignore[union-attr]
+        ids = padded([choices[at].ids for at in lists])  # type: ignore[union-attr]
         pending.append(mx.take_along_axis(logits[mx.array(lists)], mx.array(np.maximum(ids, 0)), axis=-1))
     if others:
         chosen = logits if not lists else logits[mx.array(others)]
@@ -71,16 +70,18 @@ def draw(
     mx.eval(*pending)
     drawn: dict[int, Draw] = {}
     if lists:
-        few = _draw_on_host(np.array(pending[0]), ids, temperature, [streams[at] for at in lists] if temperature else [])
+        few = _draw_on_host(
+            np.array(pending[0]), ids, temperature, [streams[at] for at in lists] if temperature else []
+        )
         drawn |= zip(lists, few, strict=True)
     if others:
         drawn |= zip(others, zip(pending[-2].tolist(), pending[-1].tolist(), strict=True), strict=True)
     return [drawn[at] for at in range(len(choices))]
 
 
-def _padded(lists: Sequence[Sequence[int]]) -> NDArray[np.int32]:
+def padded(lists: Sequence[Sequence[int]]) -> NDArray[np.int32]:
     """Return lists of ids as one array (G, K), short ones filled up with -1."""
-    ids = np.full((len(lists), max(map(len, lists))), -1, dtype=np.int32)
+    ids = np.full((len(lists), max(map(len, lists), default=0)), -1, dtype=np.int32)
     for at, one in enumerate(lists):
         ids[at, : len(one)] = one
     return ids
@@ -114,5 +115,3 @@ def _draw_on_device(scores: mx.array, temperature: float, streams: Sequence[Stre
     tokens = mx.argmax(scores + noise, axis=-1)
     chosen = mx.take_along_axis(scores, tokens[:, None], axis=-1)[:, 0]
     return [tokens, chosen - mx.logsumexp(scores, axis=-1)]
-
-

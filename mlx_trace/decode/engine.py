@@ -27,6 +27,7 @@ WIDTH: Final = 64  # rows decoded at once
 Cap = int | Literal["auto"]
 _SPARSE: Final = 0.75  # free places are dropped once at most this share is still running
 _READ: Final = 512  # tokens of a prompt that are read at once
+_PACKED: Final = 0.6  # about the share of a token's cost that only tokens have; attention has it for gaps as well
 _PROBED: Final = 128  # positions that rows have behind them when passes are timed
 
 
@@ -42,8 +43,8 @@ class Request:
 class Episode:
     """One sampled reply to request number `prompt`. The stop token, if one came, is the last of `ids`.
 
-    `sampled` says which of the ids were drawn; the others were forced. Of each drawn one, in order, `logprobs` holds the
-    log-probability under the distribution it was drawn from (fp32; 0 when greedy), and `choices` what was offered
+    `sampled` says which of the ids were drawn; the others were forced. Of each drawn one, in order, `logprobs` holds
+    the log-probability under the distribution it was drawn from (fp32; 0 when greedy), and `choices` what was offered
     (None: every token).
     """
 
@@ -60,7 +61,14 @@ class Episode:
 class _Row:
     """An episode while it runs: what the cache has not read of it yet, and who says what may come next."""
 
-    def __init__(self, episode: Episode, stream: np.random.Generator, automaton: Automaton | None, stop_ids: Collection[int], max_tokens: int) -> None:
+    def __init__(
+        self,
+        episode: Episode,
+        stream: np.random.Generator,
+        automaton: Automaton | None,
+        stop_ids: Collection[int],
+        max_tokens: int,
+    ) -> None:
         self.episode, self.stream, self.automaton = episode, stream, automaton
         self.stop_ids, self.max_tokens = stop_ids, max_tokens
         self.pending = deque([episode.prompt_ids[-1]])
@@ -124,7 +132,12 @@ class Engine:
         self._prefix_cache: RaggedCache | None = None
 
     def sample(
-        self, requests: Sequence[Request], max_tokens: int, num_samples: int = 1, temperature: float = 0.0, seed: int = 0
+        self,
+        requests: Sequence[Request],
+        max_tokens: int,
+        num_samples: int = 1,
+        temperature: float = 0.0,
+        seed: int = 0,
     ) -> list[Episode]:
         """Sample `num_samples` replies to each request, at most `max_tokens` long; greedily at temperature 0.
 
@@ -180,13 +193,14 @@ class Engine:
             self.headroom = self._probe(batch_size)
         widths = np.arange(1, longest + 1)
         useful = np.minimum.outer(widths, np.array(pending)).sum(axis=1)
-        return int(widths[(useful / (self.headroom + batch_size * widths)).argmax()])
+        costs = self.headroom + _PACKED * useful + (1 - _PACKED) * batch_size * widths
+        return int(widths[(useful / costs).argmax()])
 
     def _probe(self, batch_size: int) -> int:
         """Time narrow and wide passes; return the tokens that take as long as a pass by itself, a power of two."""
         cache = RaggedCache(len(self.network.layers), batch_size)
         cache.lengths[:] = _PROBED
-        seconds = {}
+        seconds: dict[int, float] = {}
         for width in (1, 8, 1, 8, 1, 8):
             began = time.perf_counter()
             mx.eval(self.forward([[0] * width] * batch_size, cache, range(batch_size)))
@@ -210,7 +224,7 @@ class _Batch:
         by_length = sorted(range(len(requests)), key=lambda at: -len(requests[at].ids))
         self.unread = deque(by_length)  # requests, long ones first
         self.ready: deque[tuple[int, int]] = deque()  # (episode, row of the prompts' cache) that wait for a place
-        self.prompts: RaggedCache | None = None
+        self.prompts = RaggedCache(0, 0)  # those read ahead
         self.rows: list[_Row | None] = [None] * min(engine.width, len(self.episodes))
         self.cache = RaggedCache(len(engine.network.layers), len(self.rows))
 
@@ -237,7 +251,9 @@ class _Batch:
         count = max(1, -(-len(self.rows) // (2 * self.num_samples)))
         chosen = [self.unread.popleft() for _ in range(min(count, len(self.unread)))]
         self.prompts = self.engine.prompt_cache([self.requests[at].ids[:-1] for at in chosen])
-        self.ready.extend((at * self.num_samples + n, row) for row, at in enumerate(chosen) for n in range(self.num_samples))
+        self.ready.extend(
+            (at * self.num_samples + n, row) for row, at in enumerate(chosen) for n in range(self.num_samples)
+        )
 
     def _row(self, number: int) -> _Row:
         episode = self.episodes[number]
@@ -246,7 +262,9 @@ class _Batch:
         automaton = None
         if vocabulary is not None:
             automaton = Automaton(vocabulary, self.requests[episode.prompt].numbers, self.max_tokens)
-        return _Row(episode, np.random.Generator(np.random.PCG64(key)), automaton, self.engine.stop_ids, self.max_tokens)
+        return _Row(
+            episode, np.random.Generator(np.random.PCG64(key)), automaton, self.engine.stop_ids, self.max_tokens
+        )
 
     def _pass(self) -> list[Episode]:
         """Read what waits in every row, up to the cap, and draw where nothing waits any more."""

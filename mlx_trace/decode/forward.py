@@ -28,7 +28,7 @@ class Forward:
         self.blocks = [_Block(layer, network) for layer in network.layers] if is_known else []
 
     def __call__(self, runs: Sequence[Sequence[int]], cache: RaggedCache, wanted: Sequence[int]) -> mx.array:
-        """Read runs of ids, one a row (some may be empty); return the states (S, D) after the last ids of wanted rows."""
+        """Read runs of ids, one a row (some may be empty); return the states (S, D) after the wanted rows' last ids."""
         layout = _Layout(runs, cache, wanted)
         if not self.blocks:
             hidden = hidden_states(self.network, layout.rectangle(runs), cache.layers)
@@ -124,7 +124,5 @@ class _Block:
 
 def _folded(module: Any) -> Any:
     """Return an adapted fp32 layer as one linear layer; others as they are, since rounding would change them."""
-    if isinstance(module, LoRALinear | DoRALinear) and type(module.linear) is nn.Linear:
-        if module.linear.weight.dtype == mx.float32:
-            return module.fuse()
-    return module
+    is_adapted = isinstance(module, LoRALinear | DoRALinear) and type(module.linear) is nn.Linear
+    return module.fuse() if is_adapted and module.linear.weight.dtype == mx.float32 else module

@@ -5,28 +5,30 @@ Takes a loaded base (with its adapter in it) and problems; `parsed`, `valid` and
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-from mlx_trace.decode.engine import WIDTH, Episode, sample
+from mlx_trace.config import Decoding
+from mlx_trace.decode.decoder import Decoder
+from mlx_trace.decode.engine import WIDTH, Episode
 from mlx_trace.evaluate.stats import Rate
 from mlx_trace.language.grade import Grade, grade
 from mlx_trace.model.base import Base
 from mlx_trace.model.prompts import Prompter
 from mlx_trace.problems.problem import Problem
 
-_BATCHES: Final = 2  # batches that are sorted by length together, and reported together
-
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One evaluated problem. `tokens` are those that were generated; `seconds` its share of its chunk's time."""
+    """One evaluated problem. Of its `tokens`, `sampled` were drawn and the others forced; `seconds` is its share of the
+    time by tokens."""
 
     problem: Problem
     output: str
     grade: Grade
     tokens: int
+    sampled: int
     truncated: bool
     seconds: float
 
@@ -51,30 +53,36 @@ class Record:
             **self.problem.model_dump(),
             "output": self.output, "kind": self.grade.kind, "reward": self.grade.reward, "got": self.grade.answer,
             "detail": self.grade.detail, "parsed": self.parsed, "valid": self.valid, "correct": self.correct,
-            "tokens": self.tokens, "truncated": self.truncated, "seconds": round(self.seconds, 4),
+            "tokens": self.tokens, "sampled": self.sampled, "truncated": self.truncated,
+            "seconds": round(self.seconds, 4),
         }  # fmt: skip
         return json.dumps(row, ensure_ascii=False)
 
 
 def evaluate(
-    base: Base, prompter: Prompter, problems: Sequence[Problem], max_tokens: int, batch_size: int = WIDTH
-) -> Iterator[Record]:
-    """Yield a record for each problem, in order: greedy decoding, unconstrained, and the expert is not asked for.
+    base: Base, prompter: Prompter, problems: Sequence[Problem], max_tokens: int, decoding: Decoding,
+    batch_size: int = WIDTH, report: Callable[[int], None] = lambda done: None,
+) -> list[Record]:  # fmt: skip
+    """Return a record for each problem, in order: greedy decoding, and the expert is not asked for.
 
-    `batch_size` prompts are decoded at once; it decides memory and speed, not the replies.
+    `batch_size` prompts are decoded at once; it decides memory and speed, not the replies. `report` is told how many
+    are done.
     """
-    for start in range(0, len(problems), batch_size * _BATCHES):
-        chunk = problems[start : start + batch_size * _BATCHES]
-        began = time.perf_counter()
-        prompts = [prompter.ids(problem.question) for problem in chunk]
-        episodes = sample(base.network, prompts, prompter.stop_ids, max_tokens, width=batch_size)
-        seconds = (time.perf_counter() - began) / len(chunk)
-        for problem, episode in zip(chunk, episodes, strict=True):
-            yield _record(problem, prompter.decode(episode.ids), episode, seconds)
+    began = time.perf_counter()
+    decoder = Decoder(base, prompter, decoding, batch_size)
+    episodes: dict[int, Episode] = {}
+    for episode in decoder.finished([problem.question for problem in problems], max_tokens):
+        episodes[episode.prompt] = episode
+        report(len(episodes))
+    each = (time.perf_counter() - began) / max(1, sum(len(episode.ids) for episode in episodes.values()))
+    return [_record(problem, prompter.decode(episodes[at].ids), episodes[at], each)
+            for at, problem in enumerate(problems)]  # fmt: skip
 
 
-def _record(problem: Problem, output: str, episode: Episode, seconds: float) -> Record:
-    return Record(problem, output, grade(output, problem.expected), len(episode.ids), episode.truncated, seconds)
+def _record(problem: Problem, output: str, episode: Episode, each: float) -> Record:
+    tokens = len(episode.ids)
+    return Record(problem, output, grade(output, problem.expected), tokens, sum(episode.sampled), episode.truncated,
+                  each * tokens)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -278,7 +278,7 @@ def _joined(question: str, tokens: list[re.Match[str]], at: int, allow_and: bool
 
 
 def grounded_numbers(question: str) -> tuple[str, ...]:
-    """Return, spelled, every number a trace may take from a question: in all readings of what it states, and constants."""
+    """Return, spelled, all numbers a trace may take from a question: readings of those it states, and constants."""
     readings = (number for mention in find_numbers(question) for number in mention.readings)
     fitting = (number for number in readings if number.numerator <= LIMIT and number.denominator <= LIMIT)
     return tuple(dict.fromkeys(map(spell, (*fitting, *sorted(CONSTANTS)))))

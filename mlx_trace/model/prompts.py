@@ -6,6 +6,7 @@ tokenizer as mlx-lm wraps it; knows nothing of models or batches.
 
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import takewhile
 from typing import Any, Final
 
 from mlx_trace.config import Prompt
@@ -63,6 +64,13 @@ class Prompter:
     def _encode(self, text: str) -> list[int]:
         # chat templates write the begin-of-sequence token themselves
         return list(self.tokenizer.encode(text, add_special_tokens=self.prompt.template == "raw"))
+
+    @cached_property
+    def prefix(self) -> list[int]:
+        """Return the ids that prompts begin with, whatever the question."""
+        first, *others = (self.ids(question) for question in ("How many?", "5 of them", "a"))
+        same = (len(set(column)) == 1 for column in zip(first, *others, strict=False))
+        return first[: sum(1 for _ in takewhile(bool, same))]
 
     def example(self, question: str, trace: str) -> tuple[list[int], list[int]]:
         """Return (prompt ids, target ids) of a training example; together they tokenize as one text does."""

@@ -1,7 +1,7 @@
 """REINFORCE: sample, solve, score, centre, update.
 
 Takes problems with answers (gold traces are not needed). The loss is −Σ advantage · log-probability over all sampled
-tokens of a batch, divided by their number; training's log-probabilities use the sampling temperature.
+tokens of a batch, divided by their number, with the temperature and the masks they were drawn with.
 """
 
 import time
@@ -16,7 +16,9 @@ import numpy as np
 from mlx.utils import tree_map
 
 from mlx_trace.config import Config
-from mlx_trace.decode.engine import Episode, sample
+from mlx_trace.decode.decoder import Decoder
+from mlx_trace.decode.draw import Masks
+from mlx_trace.decode.engine import Episode
 from mlx_trace.language.grade import GRADE_KINDS, Grade, grade
 from mlx_trace.model.base import Base
 from mlx_trace.model.prompts import Prompter
@@ -24,7 +26,8 @@ from mlx_trace.problems.problem import Problem
 from mlx_trace.seeds import derive_seed
 from mlx_trace.train.advantages import Advantages, Ema, dead_groups, leave_one_out
 from mlx_trace.train.loop import Metrics
-from mlx_trace.train.sft import Example, make_batch, step, target_logprobs
+from mlx_trace.train.policy import Samples, arrange, lay_out, sampled_logprobs
+from mlx_trace.train.sft import step
 
 _MICRO_TOKENS: Final = 8192  # sequence tokens that are learnt from at once
 
@@ -40,6 +43,8 @@ class Reinforce:
         self.updates = self.rl.iters
         self.optimizer = optim.AdamW(self.rl.learning_rate, betas=[0.9, 0.95], weight_decay=0.0)
         self.ema = Ema(self.rl.ema_start, self.rl.ema_decay)
+        self.decoder = Decoder(base, prompter, config.decoding)
+        self.decoder.check(self.rl.max_tokens)
         self._loss_and_grad = nn.value_and_grad(base.network, _loss)
 
     def update(self, index: int) -> Metrics:
@@ -53,11 +58,13 @@ class Reinforce:
         advantages = self._centre(rewards)
         learnt = self._learn(episodes, [value for group in advantages for value in group])
         tokens = sum(len(episode.ids) for episode in episodes)
+        drawn = sum(len(episode.logprobs) for episode in episodes)
         return {
             "reward": float(np.mean(rewards)),
             **_shares(grades),
             "dead_groups": dead_groups(rewards),
             "length": tokens / len(episodes),
+            "sampled": drawn / len(episodes),
             "truncated": sum(episode.truncated for episode in episodes),
             **learnt,
             "rollout_tokens_per_second": tokens / (sampled - began),
@@ -76,9 +83,10 @@ class Reinforce:
 
     def _sample(self, problems: Sequence[Problem], index: int) -> list[Episode]:
         self.base.network.eval()
-        return sample(
-            self.base.network, [self.prompter.ids(problem.question) for problem in problems], self.prompter.stop_ids,
-            self.rl.max_tokens, self.rl.group_size, self.rl.temperature, derive_seed("rl", self.config.seed, index),
+        self.decoder.engine.refresh()
+        return self.decoder.sample(
+            [problem.question for problem in problems], self.rl.max_tokens, self.rl.group_size, self.rl.temperature,
+            derive_seed("rl", self.config.seed, index),
         )  # fmt: skip
 
     def _grade(self, problems: Sequence[Problem], episodes: Sequence[Episode]) -> list[Grade]:
@@ -100,12 +108,14 @@ class Reinforce:
 
     def _learn(self, episodes: Sequence[Episode], advantages: Sequence[float]) -> Metrics:
         """Take one step on all samples with a signal, in micro-batches whose gradients add up to the batch's."""
-        divisor = sum(len(episode.ids) for episode in episodes)
+        divisor = sum(len(episode.logprobs) for episode in episodes)
         signal = [(episode, advantage) for episode, advantage in zip(episodes, advantages, strict=True) if advantage]
         signal.sort(key=lambda pair: len(pair[0].prompt_ids) + len(pair[0].ids))
-        gradients, loss, gap = None, 0.0, 0.0
+        gradients, loss, gap, masks = None, 0.0, 0.0, self.decoder.engine.masks
         for pairs in _micro_batches(signal):
-            (part, apart), grads = self._loss_and_grad(self.base.network, *_arrays(pairs), divisor, self.rl.temperature)
+            (part, apart), grads = self._loss_and_grad(
+                self.base.network, *_arrays(pairs), divisor, self.rl.temperature, masks
+            )
             gradients = grads if gradients is None else tree_map(mx.add, gradients, grads)
             mx.eval(part, apart, gradients)
             loss, gap = loss + part.item(), max(gap, apart.item())
@@ -116,12 +126,13 @@ class Reinforce:
         return {"loss": loss, "learning_rate": self.rl.learning_rate, "grad_norm": norm.item(), "logprob_gap": gap}
 
     def state(self) -> dict[str, Any]:
-        """Return the moving baseline, the one thing that updates leave behind besides adapter and optimizer."""
-        return {"ema": self.ema.value}
+        """Return what updates leave behind besides adapter and optimizer: the baseline, and the device's probe."""
+        return {"ema": self.ema.value, "headroom": self.decoder.engine.headroom}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up the moving baseline."""
+        """Take up the moving baseline, and the probe, so that passes are as wide as before."""
         self.ema = Ema(state["ema"], self.rl.ema_decay)
+        self.decoder.engine.headroom = state["headroom"]
 
 
 _Pair = tuple[Episode, float]
@@ -138,22 +149,23 @@ def _micro_batches(pairs: Sequence[_Pair]) -> list[list[_Pair]]:
     return batches
 
 
-def _arrays(pairs: Sequence[_Pair]) -> tuple[Any, mx.array, mx.array]:
-    """Return the samples as a batch, and the advantage and rollout log-probability of each target, (K,) both."""
-    batch = make_batch([Example(episode.prompt_ids, episode.ids) for episode, _ in pairs])
-    padding = [0.0] * (batch.targets.size - batch.num_targets)
-    advantages = [value for episode, value in pairs for _ in episode.ids]
+def _arrays(pairs: Sequence[_Pair]) -> tuple[Samples, mx.array, mx.array]:
+    """Return the samples of a micro-batch, with the advantage and rollout log-probability of each token, (K,) both."""
+    samples = lay_out([episode for episode, _ in pairs])
+    advantages = [advantage for episode, advantage in pairs for _ in episode.logprobs]
     before = [logprob for episode, _ in pairs for logprob in episode.logprobs]
-    return batch, mx.array(advantages + padding), mx.array(before + padding)
+    return samples, arrange(advantages, samples), arrange(before, samples)
 
 
 def _loss(
-    network: Any, batch: Any, advantages: mx.array, before: mx.array, divisor: int, temperature: float
-) -> tuple[mx.array, mx.array]:
+    network: Any, samples: Samples, advantages: mx.array, before: mx.array, divisor: int, temperature: float,
+    masks: Masks,
+) -> tuple[mx.array, mx.array]:  # fmt: skip
     """Return −Σ advantage · logp / divisor, and the largest gap between training's and sampling's logp."""
-    logprobs = target_logprobs(network, batch, temperature)
-    gap = mx.abs(mx.where(batch.weights > 0, logprobs - before, 0.0)).max()
-    return -(mx.where(batch.weights > 0, logprobs * advantages, 0.0)).sum() / divisor, mx.stop_gradient(gap)
+    logprobs = sampled_logprobs(network, samples, temperature, masks)
+    counted = samples.batch.weights > 0
+    gap = mx.abs(mx.where(counted, logprobs - before, 0.0)).max()
+    return -(mx.where(counted, logprobs * advantages, 0.0)).sum() / divisor, mx.stop_gradient(gap)
 
 
 def _shares(grades: Sequence[Grade]) -> Metrics:

@@ -64,8 +64,8 @@ class Batch:
     num_targets: int
 
 
-def make_batch(rows: Sequence[Example]) -> Batch:
-    """Lay out examples side by side."""
+def make_batch(rows: Sequence[Example], counted: Sequence[Sequence[bool]] | None = None) -> Batch:
+    """Lay out examples side by side; `counted` says which target tokens are targets, by default all."""
     length = round_up(max(len(row) for row in rows) - 1, _PAD_TO)
     ids = np.zeros((len(rows), length), dtype=np.int32)
     positions: list[int] = []
@@ -74,8 +74,9 @@ def make_batch(rows: Sequence[Example]) -> Batch:
         whole = row.prompt + row.target
         ids[at, : len(whole) - 1] = whole[:-1]
         first = at * length + len(row.prompt) - 1
-        positions += range(first, first + len(row.target))
-        targets += row.target
+        chosen = [n for n in range(len(row.target)) if counted is None or counted[at][n]]
+        positions += [first + n for n in chosen]
+        targets += [row.target[n] for n in chosen]
     padding = round_up(len(targets), _TARGETS_TO) - len(targets)
     weights = [1.0] * len(targets) + [0.0] * padding
     return Batch(

@@ -21,7 +21,7 @@ def small_run(random_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "c.yaml").write_text(
         f"model: {random_model}\nadapter_path: run\nnum_layers: 1\nbatch_size: 2\nmax_seq_length: 2048\n"
         "data: [{source: synthetic, n: 4, schemas: [rate_equation]}]\n"
-        "reinforce: {iters: 1, batch_size: 2, group_size: 2, max_tokens: 5}\n",
+        "reinforce: {iters: 1, batch_size: 2, group_size: 2, max_tokens: 120}\n",
         encoding="utf-8",
     )
     assert main(["train", "-c", "c.yaml"]) == 0
@@ -59,7 +59,8 @@ def test_audit_exits_by_what_it_found(tmp_path: Path, capsys: Out) -> None:
 
 def test_eval_counts_and_writes_records(small_run: Path, capsys: Out) -> None:
     records = small_run.parent / "records.jsonl"
-    flags = ["eval", "--adapter-path", str(small_run), "-n", "6", "--max-tokens", "8", "-o", str(records)]
+    flags = ["eval", "--adapter-path", str(small_run), "-n", "6", "--max-tokens", "8", "-o", str(records),
+             "--constraint", "none"]  # fmt: skip
     assert main([*flags, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["n"] == 6
@@ -72,12 +73,28 @@ def test_eval_counts_and_writes_records(small_run: Path, capsys: Out) -> None:
     table = capsys.readouterr().out
     assert "parsed" in table
     assert "0 0.0% [0–39]" in table
+    assert "phrasing, unconstrained" in table
+
+
+def test_eval_holds_replies_to_traces(small_run: Path, capsys: Out) -> None:
+    flags = ["eval", "--adapter-path", str(small_run), "-n", "5", "--max-tokens", "120"]
+    assert main([*flags, "--json", "--cap", "3"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["parsed"]["count"], report["truncated"]) == (5, 0)
+    assert report["sampled"] < report["tokens"]
+    assert (report["constraint"], report["grounding"], report["cap"]) == ("scope", "hard", 3)
+    assert main([*flags, "--grounding", "off"]) == 0
+    assert "synthetic, traces in scope " in capsys.readouterr().out
+    assert main(["eval", "--adapter-path", str(small_run), "-n", "5", "--max-tokens", "20"]) == 2
+    assert "the shortest trace takes" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*flags, "--cap", "0"])
 
 
 def test_eval_reads_rows_with_golds_alone(small_run: Path, capsys: Out) -> None:
     rows = small_run.parent / "rows.jsonl"
     rows.write_text('{"question": "Half of 80,000 — ½?", "answer": "so #### 40,000"}\n' * 3, encoding="utf-8")
-    assert main(["eval", "--adapter-path", str(small_run), "--data", str(rows), "--max-tokens", "4", "--json"]) == 0
+    assert main(["eval", "--adapter-path", str(small_run), "--data", str(rows), "--max-tokens", "99", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["n"], report["experts"]) == (3, {})
 
@@ -91,11 +108,11 @@ def test_fuse_gives_a_model_that_says_the_same(small_run: Path, capsys: Out) -> 
     assert [path.name for path in fused.parent.iterdir()] == ["fused"]
     assert main(["fuse", "--adapter-path", str(small_run), "--save-path", str(fused)]) == 2
     assert "exists already" in capsys.readouterr().err
-    assert main(["eval", "--model", str(fused), "-n", "3", "--max-tokens", "4"]) == 0
+    assert main(["eval", "--model", str(fused), "-n", "3", "--max-tokens", "99"]) == 0
 
 
 def test_chat_answers_a_pipe_line_by_line(small_run: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch) -> None:
-    flags = ["chat", "--adapter-path", str(small_run), "--max-tokens", "6"]
+    flags = ["chat", "--adapter-path", str(small_run), "--max-tokens", "6", "--constraint", "none"]
     monkeypatch.setattr(sys, "stdin", StringIO("How many eggs?\n\n  And now — ½?  \n"))
     assert main([*flags, "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -109,6 +126,11 @@ def test_chat_answers_a_pipe_line_by_line(small_run: Path, capsys: Out, monkeypa
     assert "/reset" in out
     assert "there is no command /nonsense" in out
     assert "never asked" not in out
+    monkeypatch.setattr(sys, "stdin", StringIO("Tom has 4 eggs. How many has he?\n"))
+    assert main(["chat", "--adapter-path", str(small_run), "--max-tokens", "150"]) == 0
+    out = capsys.readouterr().out
+    assert "no trace" not in out
+    assert "{op: query, var:" in out
 
 
 def test_an_interrupted_run_says_how_to_go_on(
@@ -149,7 +171,7 @@ def test_the_demo_ends_in_one_json_object(
     (tmp_path / "small.yaml").write_text(
         f"model: {random_model}\nnum_layers: 1\nbatch_size: 2\nmax_seq_length: 2048\n"
         "data: [{source: synthetic, n: 4, schemas: [rate_equation]}]\n"
-        "reinforce: {iters: 1, batch_size: 2, group_size: 2, max_tokens: 5}\n",
+        "reinforce: {iters: 1, batch_size: 2, group_size: 2, max_tokens: 120}\n",
         encoding="utf-8",
     )
     monkeypatch.setattr(demo, "find_config", lambda _: tmp_path / "small.yaml")
@@ -157,9 +179,11 @@ def test_the_demo_ends_in_one_json_object(
         assert main(["demo", "-n", "6"]) == 0
         lines = capsys.readouterr().out.splitlines()
         report = json.loads(lines[-1])
-        assert set(report) == {"before", "sft", "rl", "seconds"}
+        assert set(report) == {"before", "sft", "rl", "unconstrained", "seconds"}
         for stage in ("before", "sft", "rl"):
-            assert report[stage] == {"n": 6, "parsed": 0, "valid": 0, "correct": 0, "phrasing": 0}
+            assert set(report[stage]) == {"n", "parsed", "valid", "correct", "phrasing"}
+            assert (report[stage]["n"], report[stage]["parsed"]) == (6, 6)
+        assert report["unconstrained"] == {"n": 6, "parsed": 0, "valid": 0, "correct": 0}
         assert any("mlx-trace chat --adapter-path adapters/demo" in line for line in lines)
         assert any("exact McNemar p = 1" in line for line in lines)
 

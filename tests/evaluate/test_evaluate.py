@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from mlx_trace.config import Decoding
 from mlx_trace.evaluate.evaluate import by_expert, evaluate, summarise
 from mlx_trace.evaluate.suites import SUITES, suite
 from mlx_trace.model.base import Base
 from mlx_trace.model.prompts import Prompter
 from mlx_trace.problems.problem import Problem
 
+FREE = Decoding(constraint="none")
 RIGHT = """\
 expert: arithmetic
 trace:
@@ -48,7 +50,7 @@ def test_parsed_valid_and_correct_are_three_counts(scripted_base: Callable[..., 
         "endless": "eggs " * 80,
     }
     problems = [ask(name) for name in replies]
-    records = list(evaluate(scripted_base(replies), prompter, problems, max_tokens=300))
+    records = list(evaluate(scripted_base(replies), prompter, problems, 300, FREE))
     kinds = [(record.parsed, record.valid, record.correct) for record in records]
     assert kinds == [(True, True, True), (True, True, False), (True, False, False), (False, False, False),
                      (True, True, True), (False, False, False)]  # fmt: skip
@@ -61,7 +63,7 @@ def test_parsed_valid_and_correct_are_three_counts(scripted_base: Callable[..., 
 
 
 def test_a_reply_that_is_cut_off_is_marked(scripted_base: Callable[..., Base], prompter: Prompter) -> None:
-    (record,) = evaluate(scripted_base({"long": RIGHT}), prompter, [ask("long")], max_tokens=4)
+    (record,) = evaluate(scripted_base({"long": RIGHT}), prompter, [ask("long")], 4, FREE)
     assert record.truncated
     assert record.tokens == 4
 
@@ -69,7 +71,7 @@ def test_a_reply_that_is_cut_off_is_marked(scripted_base: Callable[..., Base], p
 def test_experts_are_counted_apart(scripted_base: Callable[..., Base], prompter: Prompter) -> None:
     base = scripted_base({"a": RIGHT, "b": "no", "c": RIGHT})
     problems = [ask("a"), ask("b", "comparison"), ask("c", None)]
-    experts = by_expert(list(evaluate(base, prompter, problems, 300)))
+    experts = by_expert(list(evaluate(base, prompter, problems, 300, FREE)))
     assert {name: (one.correct.count, one.correct.n) for name, one in experts.items()} == {
         "arithmetic": (2, 2), "comparison": (0, 1)}  # fmt: skip
 

@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 from mlx_trace.config import Config
-from mlx_trace.decode.engine import Episode, sample
+from mlx_trace.decode.draw import Masks
+from mlx_trace.decode.engine import Engine, Episode, Request
+from mlx_trace.decode.vocabulary import Vocabulary
+from mlx_trace.language.numbers import grounded_numbers
 from mlx_trace.model.base import Base, attach_adapter, load_base, recompute_layers
 from mlx_trace.train import reinforce, sft
 from mlx_trace.train.sft import Example, make_batch, sft_loss, target_logprobs
@@ -38,13 +41,22 @@ def gradient(network: Any, loss: Any, *args: Any) -> np.ndarray:
     return np.concatenate([np.array(value).ravel() for _, value in tree_flatten(grads)])
 
 
+def drawn(row: Example) -> Episode:
+    """Return a row as an episode whose every token was drawn, from all tokens."""
+    count = len(row.target)
+    return Episode(0, row.prompt, row.target, [True] * count, [0.0] * count, [None] * count)
+
+
+def sample(network: Any, prompts: list[list[int]], stop_ids: set[int], max_tokens: int, **how: Any) -> list[Episode]:
+    return Engine(network, stop_ids).sample([Request(ids) for ids in prompts], max_tokens, **how)
+
+
 def rl_gradient(
     network: Any, rows: list[Example], advantages: list[float], divisor: int, temperature: float = 1.0
 ) -> Any:
-    pairs = [(Episode(0, row.prompt, row.target, [0.0] * len(row.target)), advantage)
-             for row, advantage in zip(rows, advantages, strict=True)]  # fmt: skip
+    pairs = [(drawn(row), advantage) for row, advantage in zip(rows, advantages, strict=True)]
     loss = lambda *args: reinforce._loss(*args)[0]  # noqa: E731
-    return gradient(network, loss, *reinforce._arrays(pairs), divisor, temperature)
+    return gradient(network, loss, *reinforce._arrays(pairs), divisor, temperature, Masks(None))
 
 
 def close(one: np.ndarray, other: np.ndarray, tolerance: float = 1e-5) -> bool:
@@ -98,9 +110,9 @@ def test_the_prompt_changes_the_gradient(network: Any) -> None:
 
 
 def test_a_nan_in_padding_reaches_nothing(network: Any) -> None:
-    batch = make_batch(ROWS)
-    advantages = mx.array([1.0] * batch.num_targets + [float("nan")] * (batch.targets.size - batch.num_targets))
-    loss, gap = reinforce._loss(network, batch, advantages, mx.zeros(advantages.shape), 11, 1.0)
+    samples, advantages, before = reinforce._arrays([(drawn(row), 1.0) for row in ROWS])
+    advantages[samples.batch.num_targets :] = float("nan")
+    loss, gap = reinforce._loss(network, samples, advantages, before, 11, 1.0, Masks(None))
     assert np.isfinite(loss.item())
     assert np.isfinite(gap.item())
 
@@ -110,13 +122,38 @@ def test_training_sees_the_log_probabilities_that_sampling_saw(network: Any, tem
     network.eval()
     episodes = sample(network, [[5, 6, 7], [9]], {2}, 20, num_samples=3, temperature=temperature, seed=4)
     pairs = [(episode, 1.0) for episode in episodes]
-    _, gap = reinforce._loss(network, *reinforce._arrays(pairs), 1, temperature)
+    _, gap = reinforce._loss(network, *reinforce._arrays(pairs), 1, temperature, Masks(None))
     assert gap.item() < 1e-4
+
+
+@pytest.mark.parametrize("question", [None, "Tom has 3 bags of 12 eggs and sells half of them. How many are left?"])
+@pytest.mark.parametrize("temperature", [0.7, 1.3])
+def test_training_applies_the_masks_that_samples_were_drawn_with(
+    random_base: Base, network: Any, question: str | None, temperature: float
+) -> None:
+    network.eval()
+    engine = Engine(network, {2}, Vocabulary(random_base.tokenizer))
+    numbers = None if question is None else grounded_numbers(question)
+    episodes = engine.sample([Request([5, 6, 7], numbers), Request([9], numbers)], 200, 3, temperature, seed=4)
+    pairs = [(episode, 1.0) for episode in episodes]
+    _, gap = reinforce._loss(network, *reinforce._arrays(pairs), 1, temperature, engine.masks)
+    assert gap.item() < 1e-4
+    _, apart = reinforce._loss(network, *reinforce._arrays(pairs), 1, temperature * 2, engine.masks)
+    assert apart.item() > 1e-2
+
+
+def test_forced_tokens_have_no_gradient_and_no_weight(random_base: Base, network: Any) -> None:
+    network.eval()
+    (episode,) = Engine(network, {2}, Vocabulary(random_base.tokenizer)).sample([Request([5, 6])], 150, 1, 1.0)
+    samples, advantages, before = reinforce._arrays([(episode, 1.0)])
+    assert samples.batch.num_targets == len(episode.logprobs) == sum(episode.sampled) < len(episode.ids)
+    assert float(advantages.sum().item()) == len(episode.logprobs)
+    assert np.array(before[: len(episode.logprobs)]).sum() == pytest.approx(sum(episode.logprobs), rel=1e-5)
 
 
 def test_micro_batches_hold_every_sample_once_and_never_too_many_tokens() -> None:
     lengths = [3, 50, 700, 2000, 2000, 4000, 9000]
-    pairs = [(Episode(n, [1], [2] * (length - 1)), 1.0) for n, length in enumerate(lengths)]
+    pairs = [(drawn(Example([1], [2] * (length - 1))), 1.0) for length in lengths]
     batches = reinforce._micro_batches(pairs)
     assert [pair for batch in batches for pair in batch] == pairs
     for batch in batches:

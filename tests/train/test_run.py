@@ -25,7 +25,7 @@ def config(model: Path, run: Path, **changes: Any) -> Config:
         "model": str(model), "adapter_path": str(run), "num_layers": 2, "lora_parameters": {"rank": 4, "scale": 2.0},
         "data": [{"source": "synthetic", "n": 24, "schemas": ["rate_equation"]}], "batch_size": 4, "learning_rate": 1e-3,
         "max_seq_length": 2048, "save_every": 2, "warmup": 2, "lr_decay": "cosine",
-        "reinforce": {"iters": 3, "batch_size": 2, "group_size": 2, "max_tokens": 12, "baseline": "ema"},
+        "reinforce": {"iters": 3, "batch_size": 2, "group_size": 2, "max_tokens": 120, "baseline": "ema"},
     }  # fmt: skip
     for key, value in changes.items():
         content[key] = value
@@ -72,7 +72,7 @@ def test_a_run_moves_lora_b_and_leaves_a_whole_directory(random_model: Path, tmp
 def test_stopped_and_resumed_ends_with_the_same_bytes(
     random_model: Path, tmp_path: Path, stop_at: int, baseline: str
 ) -> None:
-    rl = {"iters": 3, "batch_size": 2, "group_size": 2, "max_tokens": 12, "baseline": baseline}
+    rl = {"iters": 3, "batch_size": 2, "group_size": 2, "max_tokens": 120, "baseline": baseline}
     whole, stopped = (config(random_model, tmp_path / name, reinforce=rl) for name in ("whole", "stopped"))
     run(whole)
     with pytest.raises(Interrupted):

@@ -1,0 +1,46 @@
+"""Questions → episodes: the one way in which rollouts, evaluation and chat let a model reply.
+
+Takes a loaded base, its prompter and the decoding settings. Knows nothing of answers.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from mlx_trace.config import Decoding
+from mlx_trace.decode.automaton import Automaton
+from mlx_trace.decode.engine import WIDTH, Engine, Episode, Request
+from mlx_trace.decode.vocabulary import Vocabulary
+from mlx_trace.language.numbers import grounded_numbers
+from mlx_trace.model.base import Base
+from mlx_trace.model.prompts import Prompter
+
+
+class Decoder:
+    """A model that replies to questions, `width` of them at once. `engine.refresh` once its weights have changed."""
+
+    def __init__(self, base: Base, prompter: Prompter, decoding: Decoding, width: int = WIDTH) -> None:
+        self.prompter, self.decoding = prompter, decoding
+        vocabulary = Vocabulary(base.tokenizer) if decoding.constraint == "scope" else None
+        self.engine = Engine(base.network, prompter.stop_ids, vocabulary, prompter.prefix, decoding.cap, width)
+
+    def check(self, max_tokens: int) -> None:
+        """Raise UserError if so few tokens hold no trace."""
+        if self.engine.vocabulary is not None:
+            Automaton(self.engine.vocabulary, None, max_tokens)
+
+    def sample(
+        self, questions: Sequence[str], max_tokens: int, num_samples: int = 1, temperature: float = 0.0, seed: int = 0
+    ) -> list[Episode]:
+        """Sample `num_samples` replies to each question, beside one another; greedily at temperature 0."""
+        return self.engine.sample(self._requests(questions), max_tokens, num_samples, temperature, seed)
+
+    def finished(self, questions: Sequence[str], max_tokens: int) -> Iterator[Episode]:
+        """Reply to each question greedily, yielding episodes as they finish; `prompt` is the question's number."""
+        return self.engine.finished(self._requests(questions), max_tokens)
+
+    def stream(self, question: str, max_tokens: int) -> Iterator[Episode]:
+        """Reply to a question greedily, yielding the episode whenever it has grown."""
+        return self.engine.stream(self._requests([question])[0], max_tokens)
+
+    def _requests(self, questions: Sequence[str]) -> list[Request]:
+        is_hard = self.decoding.constraint == "scope" and self.decoding.grounding == "hard"
+        return [Request(self.prompter.ids(q), grounded_numbers(q) if is_hard else None) for q in questions]
