@@ -128,8 +128,11 @@ def tiny() -> Iterator[Path]:
 class ScriptedNetwork:
     """A network that replies to each prompt with a queued token sequence, through the real cache of the engine.
 
-    It keeps every row's tokens as the cache's keys, so that it sees what a real network would see.
+    It keeps every row's tokens as the cache's keys, so that it sees what a real network would see. A state is the token
+    that comes next, or `NOTHING` where none is queued, which must not be asked for.
     """
+
+    NOTHING = -1
 
     def __init__(self, replies: dict[tuple[int, ...], list[int]], vocab_size: int = 50) -> None:
         self.replies, self.vocab_size = replies, vocab_size
@@ -138,15 +141,20 @@ class ScriptedNetwork:
         self.passes: list[tuple[int, int]] = []  # the shape (B, T) of every pass
 
     def model(self, ids: mx.array, caches: Any) -> mx.array:
+        """Return states (B, T, 1), one for every position."""
         self.passes.append((ids.shape[0], ids.shape[1]))
-        history, _ = caches[0].update_and_fetch(ids[:, None, :, None].astype(mx.float32), ids[:, None, :, None] * 1.0)
-        padding = caches[0].left_padding.tolist()
-        rows = [
-            [int(token) for token in row[pad:]] for row, pad in zip(history[:, 0, :, 0].tolist(), padding, strict=True)
-        ]
-        return mx.array([[self._next(tuple(row))] for row in rows])[..., None]
+        tokens = ids[:, None, :, None].astype(mx.float32)
+        history, _ = caches[0].update_and_fetch(tokens, tokens)
+        rows = [tuple(map(int, row)) for row in history[:, 0, :, 0].tolist()]
+        lengths = caches[0].offset.tolist()
+        return mx.array([
+            [[self._next(row[: length + at])] for at in range(1, ids.shape[1] + 1)]
+            for row, length in zip(rows, lengths, strict=True)
+        ])  # fmt: skip
 
     def lm_head(self, hidden: mx.array) -> mx.array:
+        """Return logits (S, V) for states (S, 1)."""
+        assert not (hidden == self.NOTHING).any().item(), "no reply is queued for a prompt"
         return 20.0 * (mx.arange(self.vocab_size) == hidden).astype(mx.float32)
 
     def _next(self, row: tuple[int, ...]) -> int:
@@ -154,7 +162,7 @@ class ScriptedNetwork:
             if row[: len(prompt)] == prompt:
                 said = len(row) - len(prompt)
                 return reply[said] if said < len(reply) else reply[-1]
-        raise AssertionError(f"no reply is queued for {row}")
+        return self.NOTHING  # within a prompt, or behind what a row has read
 
 
 @pytest.fixture

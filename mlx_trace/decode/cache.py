@@ -23,20 +23,14 @@ class RaggedCache:
 
     def __init__(self, num_layers: int, batch_size: int) -> None:
         self.lengths: NDArray[np.int64] = np.zeros(batch_size, dtype=np.int64)
-        self.layers = [_Layer(self) for _ in range(num_layers)]
-        self.offset = mx.zeros(batch_size, dtype=mx.int32)  # (B,), for RoPE
-        self.positions = mx.zeros((batch_size, 1, 1, 1), dtype=mx.int32)  # (B, 1, T, 1), where the pass writes
-        self.is_even = True  # all rows are of one length
-        self.reach = 0  # positions that the pass looks at
-        self._masks: dict[int | None, mx.array] = {}
+        self.window = Window(self.lengths, 0)
+        self.layers = [Layer(self.window) for _ in range(num_layers)]
 
-    def open(self, width: int) -> list["_Layer"]:
+    def open(self, width: int) -> list["Layer"]:
         """Prepare a pass over ids (B, width); return what the network takes as its caches."""
-        self.offset = mx.array(self.lengths.astype(np.int32))
-        self.positions = (self.offset[:, None] + mx.arange(width))[:, None, :, None]
-        self.is_even = bool((self.lengths == self.lengths[0]).all())
-        self.reach = int(self.lengths.max()) + width
-        self._masks = {}
+        self.window = Window(self.lengths, width)
+        for layer in self.layers:
+            layer.window = self.window
         return self.layers
 
     def advance(self, used: Sequence[int]) -> None:
@@ -47,59 +41,80 @@ class RaggedCache:
         """Compute what was written; the network's output is not needed for it."""
         mx.eval([(layer.keys, layer.values) for layer in self.layers])
 
-    def mask(self, window: int | None, positions: mx.array | None = None) -> mx.array:
-        """Return which keys are seen from positions (B, 1, T, 1), by default the pass's: (B, 1, T, reach) booleans."""
-        if positions is None and window in self._masks:
-            return self._masks[window]
-        at, keys = self.positions if positions is None else positions, mx.arange(self.reach)
-        seen = keys <= at
-        seen = seen if window is None else seen & (keys > at - window)
-        if positions is None:
-            self._masks[window] = seen
-        return seen
-
     def fill(self, rows: Sequence[int], source: "RaggedCache", source_rows: Sequence[int]) -> None:
         """Copy rows of another cache over rows of this one."""
         length = int(source.lengths[list(source_rows)].max())
+        is_new = list(rows) == list(range(len(self.lengths)))
         for layer, other in zip(self.layers, source.layers, strict=True) if length else ():
-            layer.fill(mx.array(list(rows)), other, mx.array(list(source_rows)), length)
+            keys, values = (held[mx.array(list(source_rows)), :, :length] for held in (other.keys, other.values))
+            if is_new and layer.keys is None:
+                layer.keys, layer.values = keys, values
+            else:
+                layer.put(mx.array(list(rows)), keys, values, len(self.lengths))
         self.lengths[list(rows)] = source.lengths[list(source_rows)]
 
     def keep(self, rows: Sequence[int]) -> None:
         """Drop all rows but these."""
         self.lengths = self.lengths[list(rows)]
-        index, reach = mx.array(rows), int(self.lengths.max())
+        index, reach = mx.array(list(rows)), int(self.lengths.max())
         for layer in self.layers:
-            layer.keep(index, reach)
+            layer.keys, layer.values = layer.keys[index, :, :reach], layer.values[index, :, :reach]
 
 
-class _Layer:
+class Window:
+    """What one pass of a width writes and sees: offsets (B,) for RoPE, positions (B, 1, T, 1), and masks."""
+
+    def __init__(self, lengths: NDArray[np.int64], width: int) -> None:
+        self.offset = mx.array(lengths.astype(np.int32))
+        self.positions = (self.offset[:, None] + mx.arange(width))[:, None, :, None]
+        is_even = bool((lengths == lengths[:1]).all())
+        self.start = int(lengths[0]) if is_even and len(lengths) else None  # where all rows write, if it is one place
+        self.reach = int(lengths.max(initial=0)) + width  # positions that the pass looks at
+        self._masks: dict[int | None, mx.array] = {}
+
+    def mask(self, size: int | None, positions: mx.array | None = None) -> mx.array:
+        """Return which keys are seen from positions (B, 1, T, 1), by default the pass's: (B, 1, T, reach) booleans.
+
+        `size` is that of a sliding window.
+        """
+        if positions is None and size in self._masks:
+            return self._masks[size]
+        at, keys = self.positions if positions is None else positions, mx.arange(self.reach)
+        seen = keys <= at
+        seen = seen if size is None else seen & (keys > at - size)
+        if positions is None:
+            self._masks[size] = seen
+        return seen
+
+
+class Layer:
     """One layer's keys and values, (B, H, room, D), as mlx-lm's attention uses a cache."""
 
-    def __init__(self, cache: RaggedCache) -> None:
-        self.cache = cache
+    def __init__(self, window: Window) -> None:
+        self.window = window
         self.keys: Any = None
         self.values: Any = None
 
     @property
     def offset(self) -> mx.array:
-        return self.cache.offset
+        """Return each row's next position, (B,), by which RoPE rotates."""
+        return self.window.offset
 
     def make_mask(self, _: int, return_array: bool = False, window_size: int | None = None) -> mx.array:
-        return self.cache.mask(window_size)
+        """Return the pass's mask, as mlx-lm's models ask for it."""
+        return self.window.mask(window_size)
 
     def update_and_fetch(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
         """Write keys and values (B, H, T, D) behind each row's last position; return all that the pass may look at."""
-        self._make_room(keys, values, self.cache.reach)
-        self.keys, self.values = self._put(self.keys, keys), self._put(self.values, values)
-        return self.keys[:, :, : self.cache.reach], self.values[:, :, : self.cache.reach]
+        self._make_room(keys, values, self.window.reach)
+        self.keys, self.values = self._write(self.keys, keys), self._write(self.values, values)
+        return self.keys[:, :, : self.window.reach], self.values[:, :, : self.window.reach]
 
-    def _put(self, held: mx.array, new: mx.array) -> mx.array:
-        if self.cache.is_even:
-            start = int(self.cache.lengths[0])
+    def _write(self, held: mx.array, new: mx.array) -> mx.array:
+        if (start := self.window.start) is not None:
             held[:, :, start : start + new.shape[2]] = new
             return held
-        return mx.put_along_axis(held, mx.broadcast_to(self.cache.positions, new.shape), new, axis=2)
+        return mx.put_along_axis(held, mx.broadcast_to(self.window.positions, new.shape), new, axis=2)
 
     def _make_room(self, keys: mx.array, values: mx.array, reach: int) -> None:
         room = 0 if self.keys is None else self.keys.shape[2]
@@ -113,15 +128,11 @@ class _Layer:
 
         self.keys, self.values = grow(self.keys, keys), grow(self.values, values)
 
-    def fill(self, rows: mx.array, other: "_Layer", other_rows: mx.array, length: int) -> None:
-        keys, values = other.keys[other_rows, :, :length], other.values[other_rows, :, :length]
+    def put(self, rows: mx.array, keys: mx.array, values: mx.array, batch_size: int) -> None:
+        """Write the first positions of some rows of B."""
         if self.keys is None:
-            batch_size = len(self.cache.lengths)
-            self.keys = mx.zeros((batch_size, keys.shape[1], 0, keys.shape[3]), dtype=keys.dtype)
-            self.values = mx.zeros((batch_size, values.shape[1], 0, values.shape[3]), dtype=values.dtype)
-        self._make_room(self.keys, self.values, length)
-        self.keys[rows, :, :length] = keys
-        self.values[rows, :, :length] = values
-
-    def keep(self, rows: mx.array, reach: int) -> None:
-        self.keys, self.values = self.keys[rows, :, :reach], self.values[rows, :, :reach]
+            self.keys, self.values = (mx.zeros((batch_size, *new.shape[1:2], 0, new.shape[3]), dtype=new.dtype)
+                                      for new in (keys, values))  # fmt: skip
+        self._make_room(self.keys, self.values, keys.shape[2])
+        self.keys[rows, :, : keys.shape[2]] = keys
+        self.values[rows, :, : keys.shape[2]] = values

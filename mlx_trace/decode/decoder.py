@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from mlx_trace.config import Decoding
 from mlx_trace.decode.automaton import Automaton
-from mlx_trace.decode.engine import WIDTH, Engine, Episode, Request
+from mlx_trace.decode.engine import WIDTH, Engine
+from mlx_trace.decode.episode import Episode, Request
 from mlx_trace.decode.vocabulary import Vocabulary
 from mlx_trace.language.numbers import grounded_numbers
 from mlx_trace.model.base import Base

@@ -9,15 +9,15 @@ import math
 import time
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 import mlx.core as mx
 import numpy as np
 
-from mlx_trace.decode.automaton import Automaton, Choice
+from mlx_trace.decode.automaton import Automaton
 from mlx_trace.decode.cache import RaggedCache
 from mlx_trace.decode.draw import Masks, draw
+from mlx_trace.decode.episode import Episode, Request, Row
 from mlx_trace.decode.forward import Forward
 from mlx_trace.decode.vocabulary import Vocabulary
 from mlx_trace.model.base import head
@@ -29,82 +29,6 @@ _SPARSE: Final = 0.75  # free places are dropped once at most this share is stil
 _READ: Final = 512  # tokens of a prompt that are read at once
 _PACKED: Final = 0.6  # about the share of a token's cost that only tokens have; attention has it for gaps as well
 _PROBED: Final = 128  # positions that rows have behind them when passes are timed
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A prompt's ids, and the numbers that its trace may use, as text; None leaves them to the model."""
-
-    ids: Sequence[int]
-    numbers: Sequence[str] | None = None
-
-
-@dataclass(slots=True)
-class Episode:
-    """One sampled reply to request number `prompt`. The stop token, if one came, is the last of `ids`.
-
-    `sampled` says which of the ids were drawn; the others were forced. Of each drawn one, in order, `logprobs` holds
-    the log-probability under the distribution it was drawn from (fp32; 0 when greedy), and `choices` what was offered
-    (None: every token).
-    """
-
-    prompt: int
-    prompt_ids: Sequence[int]
-    ids: list[int] = field(default_factory=list)
-    sampled: list[bool] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    choices: list[Choice | None] = field(default_factory=list)
-    truncated: bool = False
-    finished: bool = False
-
-
-class _Row:
-    """An episode while it runs: what the cache has not read of it yet, and who says what may come next."""
-
-    def __init__(
-        self,
-        episode: Episode,
-        stream: np.random.Generator,
-        automaton: Automaton | None,
-        stop_ids: Collection[int],
-        max_tokens: int,
-    ) -> None:
-        self.episode, self.stream, self.automaton = episode, stream, automaton
-        self.stop_ids, self.max_tokens = stop_ids, max_tokens
-        self.pending = deque([episode.prompt_ids[-1]])
-        self._take_forced()
-
-    @property
-    def choice(self) -> Choice | None:
-        return None if self.automaton is None else self.automaton.choice
-
-    def read(self, width: int) -> list[int]:
-        """Return the next ids that the cache has not read, at most so many."""
-        return [self.pending.popleft() for _ in range(min(width, len(self.pending)))]
-
-    def take(self, token: int, logprob: float) -> None:
-        """Note a drawn token, and what it forces."""
-        episode = self.episode
-        episode.ids.append(token)
-        episode.sampled.append(True)
-        episode.logprobs.append(logprob)
-        episode.choices.append(self.choice)
-        self.pending.append(token)
-        if self.automaton is not None:
-            self.automaton.take(token)
-            self._take_forced()
-            episode.finished = self.automaton.choice is None
-        elif token in self.stop_ids:
-            episode.finished = True
-        elif len(episode.ids) >= self.max_tokens:
-            episode.finished = episode.truncated = True
-
-    def _take_forced(self) -> None:
-        if self.automaton is not None:
-            forced = self.automaton.ids[len(self.episode.ids) :]
-            self.episode.ids += forced
-            self.episode.sampled += [False] * len(forced)
-            self.pending.extend(forced)
 
 
 class Engine:
@@ -151,8 +75,11 @@ class Engine:
     def stream(self, request: Request, max_tokens: int) -> Iterator[Episode]:
         """Decode one reply greedily, yielding the episode whenever it has grown."""
         batch = _Batch(self, [request], max_tokens, 1, 0.0, 0)
+        length = 0
         for _ in batch.passes():
-            yield batch.episodes[0]
+            if len(batch.episodes[0].ids) > length:
+                length = len(batch.episodes[0].ids)
+                yield batch.episodes[0]
 
     def finished(self, requests: Sequence[Request], max_tokens: int) -> Iterator[Episode]:
         """Decode each request greedily, yielding the episodes as they finish, in whatever order."""
@@ -225,7 +152,7 @@ class _Batch:
         self.unread = deque(by_length)  # requests, long ones first
         self.ready: deque[tuple[int, int]] = deque()  # (episode, row of the prompts' cache) that wait for a place
         self.prompts = RaggedCache(0, 0)  # those read ahead
-        self.rows: list[_Row | None] = [None] * min(engine.width, len(self.episodes))
+        self.rows: list[Row | None] = [None] * min(engine.width, len(self.episodes))
         self.cache = RaggedCache(len(engine.network.layers), len(self.rows))
 
     def passes(self) -> Iterator[list[Episode]]:
@@ -255,16 +182,16 @@ class _Batch:
             (at * self.num_samples + n, row) for row, at in enumerate(chosen) for n in range(self.num_samples)
         )
 
-    def _row(self, number: int) -> _Row:
+    def _row(self, number: int) -> Row:
         episode = self.episodes[number]
         key = derive_seed("sample", self.seed, episode.prompt, number % self.num_samples)
         vocabulary = self.engine.vocabulary
         automaton = None
         if vocabulary is not None:
+            began = time.perf_counter()
             automaton = Automaton(vocabulary, self.requests[episode.prompt].numbers, self.max_tokens)
-        return _Row(
-            episode, np.random.Generator(np.random.PCG64(key)), automaton, self.engine.stop_ids, self.max_tokens
-        )
+            self.engine.automaton_seconds += time.perf_counter() - began
+        return Row(episode, np.random.Generator(np.random.PCG64(key)), automaton, self.engine.stop_ids, self.max_tokens)
 
     def _pass(self) -> list[Episode]:
         """Read what waits in every row, up to the cap, and draw where nothing waits any more."""

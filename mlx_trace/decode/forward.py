@@ -95,18 +95,18 @@ class _Block:
         normed = self.layer.input_layernorm(states)
         keys = self._heads(layout, self.key(normed), attention.n_kv_heads, "k_norm")
         values = layout.spread(self.value(normed), attention.n_kv_heads)
-        keys, values = own.update_and_fetch(attention.rope(keys, offset=cache.offset), values)
+        keys, values = own.update_and_fetch(attention.rope(keys, offset=own.offset), values)
         if is_last:
             if not layout.wanted.size:
                 return states
             states, normed = states[layout.ends[layout.wanted]], normed[layout.ends]
             queries = self._normed(self.query(normed).reshape(layout.batch_size, 1, attention.n_heads, -1), "q_norm")
             queries = attention.rope(queries.transpose(0, 2, 1, 3), offset=layout.last)
-            mask = cache.mask(self.window, layout.last[:, None, None, None])
+            mask = own.window.mask(self.window, layout.last[:, None, None, None])
         else:
             queries = self._heads(layout, self.query(normed), attention.n_heads, "q_norm")
-            queries = attention.rope(queries, offset=cache.offset)
-            mask = cache.mask(self.window)
+            queries = attention.rope(queries, offset=own.offset)
+            mask = own.window.mask(self.window)
         seen = mx.fast.scaled_dot_product_attention(queries, keys, values, scale=attention.scale, mask=mask)
         seen = seen.reshape(layout.batch_size, -1)[layout.wanted] if is_last else layout.pack(seen)
         states = states + self.output(seen)

@@ -72,7 +72,9 @@ def rest(vocabulary: Vocabulary, least: Cheapest, op: str, at: int) -> int:
         return left + ending(vocabulary, least._replace(derived=least.derived or least.new))
     if op == "init":
         return left + ending(vocabulary, least._replace(variable=least.variable or least.newer))
-    return left + ending(vocabulary, least._replace(derived=None))  # an entity may lose what made it derived
+    if op == "consume":
+        return left + ending(vocabulary, least)
+    return left + ending(vocabulary, least._replace(derived=None))  # who receives at 0 may lose being derived
 
 
 def args_cost(vocabulary: Vocabulary, name: str) -> int:

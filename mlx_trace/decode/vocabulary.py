@@ -94,11 +94,13 @@ class Vocabulary:
 
         Some tokenizers let a number's digits bring the space along, all of them or only some.
         """
-        *before, digit = self.word(f" {key}: 5")
-        if self.texts[digit] == " 5":
-            return [(tuple(before), "spaced")]
-        spaced = before[-1] == self.singles.get(" ") and self._lengths("spaced").any()
-        return [(tuple(before), "digits"), *([(tuple(before[:-1]), "spaced")] if spaced else [])]
+        found: dict[tuple[tuple[int, ...], str], None] = {}
+        for digit in digits:
+            *before, last = self.word(f" {key}: {digit}")
+            found[tuple(before), "digits" if self.texts[last] == digit else "spaced"] = None
+        space = self.singles.get(" ")
+        spaced = [(before[:-1], "spaced") for before, _ in found if before[-1] == space]
+        return list(found | dict.fromkeys(spaced if self._lengths("spaced").any() else []))
 
     def mask(self, name: Mask) -> NDArray[np.bool_]:
         """Return a named set of tokens as booleans (size,)."""

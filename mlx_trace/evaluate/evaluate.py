@@ -11,7 +11,8 @@ from typing import Any
 
 from mlx_trace.config import Decoding
 from mlx_trace.decode.decoder import Decoder
-from mlx_trace.decode.engine import WIDTH, Episode
+from mlx_trace.decode.engine import WIDTH
+from mlx_trace.decode.episode import Episode
 from mlx_trace.evaluate.stats import Rate
 from mlx_trace.language.grade import Grade, grade
 from mlx_trace.model.base import Base

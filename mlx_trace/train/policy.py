@@ -12,7 +12,7 @@ import numpy as np
 
 from mlx_trace.decode.automaton import Choice
 from mlx_trace.decode.draw import Masks, padded
-from mlx_trace.decode.engine import Episode
+from mlx_trace.decode.episode import Episode
 from mlx_trace.model.base import head, hidden_states
 from mlx_trace.train.sft import Batch, Example, make_batch
 

@@ -18,7 +18,7 @@ from mlx.utils import tree_map
 from mlx_trace.config import Config
 from mlx_trace.decode.decoder import Decoder
 from mlx_trace.decode.draw import Masks
-from mlx_trace.decode.engine import Episode
+from mlx_trace.decode.episode import Episode
 from mlx_trace.language.grade import GRADE_KINDS, Grade, grade
 from mlx_trace.model.base import Base
 from mlx_trace.model.prompts import Prompter

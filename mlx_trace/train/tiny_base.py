@@ -40,7 +40,7 @@ class Recipe:
     """Everything that decides what the base becomes."""
 
     seed: int = 0
-    tokens: int = 9_000_000
+    tokens: int = 14_000_000
     vocab_size: int = 4608
     hidden_size: int = 192
     num_layers: int = 4

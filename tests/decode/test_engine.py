@@ -1,103 +1,432 @@
-"""Sampling over a cache gives what recomputing everything would, whatever else is in the batch."""
+"""Sampling in batches gives what recomputing everything would, whatever else is in the batch, and stops in time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from mlx_trace.decode.engine import sample, stream
-from mlx_trace.model.base import Base
+from mlx_trace.decode.automaton import Automaton, Choice
+from mlx_trace.decode.engine import Cap, Engine
+from mlx_trace.decode.episode import Episode, Request
+from mlx_trace.decode.vocabulary import Vocabulary
+from mlx_trace.errors import UserError
+from mlx_trace.language.numbers import grounded_numbers
+from mlx_trace.language.solver import Failed, solve
+from mlx_trace.language.syntax import NoTrace, parse
+from mlx_trace.model.base import Base, load_base
+from tests.conftest import ScriptedNetwork, byte_level_tokenizer, sentencepiece_tokenizer, write_model
 
 import mlx.core as mx  # isort: skip
+from mlx_lm.models.cache import make_prompt_cache  # isort: skip
+from mlx_lm.tuner.utils import linear_to_lora_layers  # isort: skip
 
-PROMPTS = [[5, 9, 11], [7], [20, 21, 22, 23, 24, 25], [5, 9, 12], [30, 31]]
+NUMBERS = grounded_numbers("Ann had 16 eggs, gave a quarter of them away and bought 3 dozen for $4.50.")
+PROMPTS = [[5, 9, 11], [7, 8], [20, 21, 22, 23, 24, 25, 26, 27], [5, 9, 12], [30, 31, 32, 33, 34]]
+PLAIN = [Request(ids) for ids in PROMPTS]
+GROUNDED = [Request(ids, None if at % 2 else NUMBERS) for at, ids in enumerate(PROMPTS)]
+ROOM = 130  # tokens; the shortest traces take 84 of the byte-level tokenizer's, 90 of the other's
+TOKENIZERS = {"byte-level": byte_level_tokenizer, "SentencePiece": sentencepiece_tokenizer}
+SLIPS = {"division_by_zero", "insufficient_amount", "negative_amount", "too_large"}
 
 
-def greedy_by_recomputing(network: Any, prompt: list[int], length: int) -> list[int]:
+@pytest.fixture(scope="module", params=TOKENIZERS)
+def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Base:
+    """A random Llama, with a tokenizer of each family. Read only."""
+    folder = tmp_path_factory.mktemp("engine") / "model"
+    return load_base(str(write_model(folder, TOKENIZERS[request.param](), seed=4)))
+
+
+@pytest.fixture(scope="module")
+def vocabulary(base: Base) -> Vocabulary:
+    return Vocabulary(base.tokenizer)
+
+
+def ids_of(episodes: Sequence[Episode]) -> list[list[int]]:
+    return [episode.ids for episode in episodes]
+
+
+def plain(base: Base, **options: Any) -> Engine:
+    return Engine(base.network, (), **options)
+
+
+class Counting:
+    """Stands before an engine's passes, and counts their rows and tokens."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.forward, self.rows, self.tokens = engine.forward, list[int](), list[int]()
+        engine.forward = self  # type: ignore[assignment]
+
+    def __call__(self, runs: Sequence[Sequence[int]], *rest: Any) -> mx.array:
+        self.rows.append(len(runs))
+        self.tokens.append(sum(map(len, runs)))
+        return self.forward(runs, *rest)
+
+
+# --- without a constraint --------------------------------------------------------------------------------------
+
+
+def greedy_by_recomputing(network: Any, prompt: Sequence[int], length: int) -> list[int]:
     ids = list(prompt)
     for _ in range(length):
         ids.append(int(network(mx.array([ids]))[0, -1].argmax().item()))
     return ids[len(prompt) :]
 
 
-def test_greedy_equals_recomputing_every_token(random_base: Base) -> None:
-    episodes = sample(random_base.network, PROMPTS, set(), max_tokens=12)
-    for prompt, episode in zip(PROMPTS, episodes, strict=True):
+def full_logprobs(network: Any, episode: Episode, vocabulary: Vocabulary | None, temperature: float) -> list[float]:
+    """Return the log-probability of each drawn token, from one pass over the whole episode, with its masks."""
+    ids = [*episode.prompt_ids, *episode.ids]
+    logits = np.array(network(mx.array([ids]))[0].astype(mx.float32), dtype=np.float64) / temperature
+    drawn = [len(episode.prompt_ids) + at for at, sampled in enumerate(episode.sampled) if sampled]
+    found = []
+    for at, choice in zip(drawn, episode.choices, strict=True):
+        scores = logits[at - 1]
+        scores = scores[offered(choice, vocabulary, len(scores))]
+        found.append(float(logits[at - 1, ids[at]] - np.log(np.exp(scores).sum())))
+    return found
+
+
+def offered(choice: Choice | None, vocabulary: Vocabulary | None, size: int) -> NDArray[np.int64]:
+    """Return the ids that a choice offers."""
+    if choice is None or vocabulary is None:
+        return np.arange(size)
+    masked = [] if choice.mask is None else np.flatnonzero(vocabulary.mask(choice.mask)).tolist()
+    return np.array(sorted({*masked, *choice.ids}))
+
+
+def test_greedy_equals_recomputing_every_token(base: Base) -> None:
+    for prompt, episode in zip(PROMPTS, plain(base).sample(PLAIN, 12), strict=True):
         assert episode.prompt_ids == prompt
-        assert episode.ids == greedy_by_recomputing(random_base.network, prompt, 12)
+        assert episode.ids == greedy_by_recomputing(base.network, prompt, 12)
         assert episode.logprobs == [0.0] * 12
-        assert episode.truncated
+        assert episode.sampled == [True] * 12
+        assert episode.choices == [None] * 12
 
 
 @pytest.mark.parametrize("temperature", [0.7, 1.0, 1.6])
-def test_logprobs_equal_one_full_pass(random_base: Base, temperature: float) -> None:
-    for episode in sample(random_base.network, PROMPTS, set(), 15, num_samples=2, temperature=temperature, seed=3):
-        ids = episode.prompt_ids + episode.ids
-        logits = random_base.network(mx.array([ids]))[0].astype(mx.float32) / temperature
-        logprobs = np.array(logits - mx.logsumexp(logits, axis=-1, keepdims=True))
-        first = len(episode.prompt_ids)
-        full = [logprobs[at - 1, ids[at]] for at in range(first, len(ids))]
+def test_logprobs_equal_one_full_pass(base: Base, temperature: float) -> None:
+    for episode in plain(base).sample(PLAIN, 15, num_samples=2, temperature=temperature, seed=3):
+        full = full_logprobs(base.network, episode, None, temperature)
         assert np.abs(np.array(full) - episode.logprobs).max() < 1e-4
 
 
-def test_a_sample_belongs_to_its_prompt_and_number_not_to_its_batch(random_base: Base) -> None:
-    def drawn(prompts: list[list[int]], width: int) -> list[list[int]]:
-        found = sample(random_base.network, prompts, set(), 10, num_samples=3, temperature=1.0, seed=8, width=width)
-        return [episode.ids for episode in found]
+def test_a_sample_belongs_to_its_prompt_and_number_not_to_its_batch(base: Base) -> None:
+    def drawn(requests: list[Request], num_samples: int, **options: Any) -> list[list[int]]:
+        return ids_of(plain(base, **options).sample(requests, 10, num_samples, temperature=1.0, seed=8))
 
-    together = drawn(PROMPTS, 64)
-    assert drawn(PROMPTS, 4) == together
-    assert drawn(PROMPTS[:2], 64) == together[:6]
+    together = drawn(PLAIN, 3)
+    for options in ({"width": 1}, {"width": 4}, {"cap": 1}, {"cap": 2, "width": 7}, {"cap": 5}):
+        assert drawn(PLAIN, 3, **options) == together, options
+    assert drawn(PLAIN[:2], 3) == together[:6], "without the other requests"
+    assert drawn(PLAIN, 1) == together[::3], "without the other samples"
     assert len({tuple(ids) for ids in together[:3]}) > 1, "samples of one prompt differ"
 
 
-def test_seeds_decide(random_base: Base) -> None:
-    one, same, other = (
-        [episode.ids for episode in sample(random_base.network, PROMPTS, set(), 8, temperature=1.0, seed=seed)]
-        for seed in (1, 1, 2)
-    )
+def test_the_order_of_requests_does_not_change_greedy_replies(base: Base) -> None:
+    assert ids_of(plain(base, width=3).sample(PLAIN[::-1], 10)) == ids_of(plain(base).sample(PLAIN, 10))[::-1]
+
+
+def test_seeds_decide(base: Base) -> None:
+    one, same, other = (ids_of(plain(base).sample(PLAIN, 8, temperature=1.0, seed=seed)) for seed in (1, 1, 2))
     assert one == same
     assert one != other
 
 
-def test_samples_follow_the_distribution(scripted: Callable[..., Any]) -> None:
-    class Biased:
-        layers, args = [object()], scripted({}).args
-
-        def model(self, ids: mx.array, caches: Any) -> mx.array:
-            return mx.zeros((*ids.shape, 1))
-
+def test_samples_follow_the_distribution() -> None:
+    class Biased(ScriptedNetwork):
         def lm_head(self, hidden: mx.array) -> mx.array:
             return hidden * 0 + mx.log(mx.array([0.6, 0.3, 0.1]))
 
-    found = sample(Biased(), [[0]], set(), 1, num_samples=3000, temperature=1.0, seed=0, width=3000)
+    found = Engine(Biased({(0, 1): [0]}), (), width=3000).sample([Request([0, 1])], 1, 3000, temperature=1.0)
     shares = np.bincount([episode.ids[0] for episode in found], minlength=3) / 3000
     assert np.abs(shares - [0.6, 0.3, 0.1]).max() < 0.03
 
 
-def test_rows_stop_alone_and_leave_the_batch(scripted: Callable[..., Any]) -> None:
-    replies = {(1,): [10, 11, 2], (3, 4): [12, 2], (5, 6, 7): [13, 14, 15, 16, 17, 18, 19, 2], (8,): [2]}
+def test_a_prompt_may_be_a_single_token(base: Base) -> None:
+    (alone,) = plain(base).sample([Request([7])], 6)
+    assert alone.ids == greedy_by_recomputing(base.network, [7], 6)
+
+
+# --- under the constraint --------------------------------------------------------------------------------------
+
+
+def greedy_by_single_tokens(base: Base, vocabulary: Vocabulary, request: Request, max_tokens: int) -> list[int]:
+    """Decode with the plain network, one token a pass, and an automaton: no batch, no forced runs, no cache of ours."""
+    automaton, caches, read = Automaton(vocabulary, request.numbers, max_tokens), make_prompt_cache(base.network), 0
+    while (choice := automaton.choice) is not None:
+        ids = [*request.ids, *automaton.ids]
+        for token in ids[read:]:
+            logits = np.array(base.network(mx.array([[token]]), cache=caches)[0, -1])
+        read = len(ids)
+        automaton.take(int(max(offered(choice, vocabulary, len(logits)), key=lambda token: logits[token])))
+    return automaton.ids
+
+
+@pytest.fixture(scope="module")
+def by_single_tokens(base: Base, vocabulary: Vocabulary) -> list[list[int]]:
+    return [greedy_by_single_tokens(base, vocabulary, request, ROOM) for request in GROUNDED]
+
+
+@pytest.mark.parametrize("cap", [1, 2, 5, 1000, "auto"])
+def test_forced_runs_do_not_change_greedy_traces(
+    base: Base, vocabulary: Vocabulary, by_single_tokens: list[list[int]], cap: Cap
+) -> None:
+    assert ids_of(Engine(base.network, (), vocabulary, cap=cap).sample(GROUNDED, ROOM)) == by_single_tokens
+
+
+@pytest.mark.parametrize("temperature", [0.7, 1.0, 1.6])
+def test_constrained_logprobs_equal_one_full_pass_with_the_same_masks(
+    base: Base, vocabulary: Vocabulary, temperature: float
+) -> None:
+    episodes = Engine(base.network, (), vocabulary).sample(GROUNDED, ROOM, 2, temperature, seed=3)
+    for episode in episodes:
+        assert len(episode.sampled) == len(episode.ids)
+        assert len(episode.logprobs) == len(episode.choices) == sum(episode.sampled) < len(episode.ids)
+        full = full_logprobs(base.network, episode, vocabulary, temperature)
+        assert np.abs(np.array(full) - episode.logprobs).max() < 1e-4
+
+
+def test_only_what_the_automaton_forces_is_not_sampled(base: Base, vocabulary: Vocabulary) -> None:
+    for episode in Engine(base.network, (), vocabulary).sample(GROUNDED, ROOM, temperature=1.0):
+        automaton = Automaton(vocabulary, GROUNDED[episode.prompt].numbers, ROOM)
+        for at, sampled in enumerate(episode.sampled):
+            assert sampled == (at >= len(automaton.ids))
+            if sampled:
+                automaton.take(episode.ids[at])
+        assert (automaton.ids, automaton.choice) == (episode.ids, None)
+
+
+def test_a_constrained_sample_belongs_to_its_prompt_and_number_not_to_its_batch(
+    base: Base, vocabulary: Vocabulary
+) -> None:
+    def drawn(requests: list[Request], num_samples: int, **options: Any) -> list[list[int]]:
+        engine = Engine(base.network, (), vocabulary, **options)
+        return ids_of(engine.sample(requests, ROOM, num_samples, temperature=1.0, seed=8))
+
+    together = drawn(GROUNDED, 3)
+    for options in ({"width": 1, "cap": 1000}, {"width": 4}, {"cap": 1}, {"cap": 2, "width": 7}, {"cap": 5}):
+        assert drawn(GROUNDED, 3, **options) == together, options
+    assert drawn(GROUNDED[:2], 3) == together[:6], "without the other requests"
+    assert drawn(GROUNDED, 1) == together[::3], "without the other samples"
+    assert len({tuple(ids) for ids in together[:3]}) == 3, "samples of one prompt differ"
+
+
+@pytest.mark.parametrize("numbers", [None, NUMBERS], ids=["any number", "grounded"])
+def test_rollouts_parse_end_in_time_and_execute(
+    base: Base, vocabulary: Vocabulary, numbers: tuple[str, ...] | None
+) -> None:
+    requests = [Request(list(range(5, 15 + at)), numbers) for at in range(5)]
+    engine = Engine(base.network, (), vocabulary)
+    for room in (95, 260):  # hardly any, and plenty
+        for episode in engine.sample(requests, room, 5, temperature=1.0, seed=room):
+            text = base.tokenizer.decode(episode.ids)
+            assert episode.finished and not episode.truncated and len(episode.ids) <= room
+            assert text.endswith("\n```")
+            trace = parse(text.removesuffix("```"))
+            assert not isinstance(trace, NoTrace), text
+            outcome = solve(trace)
+            assert not isinstance(outcome, Failed) or outcome.kind in SLIPS, text
+
+
+def test_too_little_room_for_any_trace_is_the_user_s_mistake(base: Base, vocabulary: Vocabulary) -> None:
+    with pytest.raises(UserError, match="max_tokens is 40, and the shortest trace takes"):
+        Engine(base.network, (), vocabulary).sample(GROUNDED, 40)
+
+
+# --- what is read once -----------------------------------------------------------------------------------------
+
+SHARED = [40, 41, 42, 43, 44, 45]
+TOGETHER = [Request(SHARED + ids, NUMBERS) for ids in PROMPTS]
+OTHER = Request(list(range(60, 90)), NUMBERS)  # the longest: read beside others
+
+
+@pytest.mark.parametrize("requests", [TOGETHER, [*TOGETHER, OTHER], GROUNDED, [Request([*SHARED, 1]), TOGETHER[0]]],
+                         ids=["all share it", "some do", "none do", "all of one"])  # fmt: skip
+def test_a_prefix_changes_nothing(base: Base, vocabulary: Vocabulary, requests: list[Request]) -> None:
+    with_prefix, without = (
+        Engine(base.network, (), vocabulary, prefix).sample(requests, ROOM, 2, temperature=1.0, seed=5)
+        for prefix in (SHARED, [])
+    )
+    assert ids_of(with_prefix) == ids_of(without)
+    logprobs = [np.concatenate([episode.logprobs for episode in one]) for one in (with_prefix, without)]
+    assert np.abs(logprobs[0] - logprobs[1]).max() < 1e-4
+
+
+def test_a_prefix_is_read_once_and_again_after_a_refresh(base: Base) -> None:
+    engine = plain(base, prefix=SHARED)
+    each = sum(map(len, PROMPTS))  # and the last of a prompt is read with its reply
+    for expected in (each + len(SHARED), each, each):
+        counting = Counting(engine)
+        engine.sample(TOGETHER, 1)
+        assert sum(counting.tokens) == expected
+        engine.forward = counting.forward
+    engine.refresh()
+    counting = Counting(engine)
+    engine.sample(TOGETHER, 1)
+    assert sum(counting.tokens) == each + len(SHARED)
+
+
+def test_samples_of_a_prompt_read_it_once(base: Base) -> None:
+    engine = plain(base)
+    counting = Counting(engine)
+    engine.sample([Request(list(range(5, 55)))], 1, num_samples=8)
+    assert sum(counting.tokens) == 49 + 8, "the last of a prompt is read with each reply"
+
+
+@pytest.mark.parametrize("trained", ["weights", "lora"])
+def test_refresh_makes_the_engine_as_good_as_new(base: Base, vocabulary: Vocabulary, trained: str) -> None:
+    fresh = load_base(str(base.path))
+    layer = fresh.network.layers[0].self_attn
+    if trained == "lora":
+        parameters = {"rank": 4, "scale": 10.0, "dropout": 0.0, "keys": ["self_attn.v_proj"]}
+        linear_to_lora_layers(fresh.network, 2, parameters)
+    engine = Engine(fresh.network, (), vocabulary, SHARED)
+    before = ids_of(engine.sample(TOGETHER, ROOM))
+    mx.random.seed(2)
+    if trained == "lora":
+        layer.v_proj.lora_b = mx.random.normal(layer.v_proj.lora_b.shape)
+    else:
+        layer.v_proj.weight = layer.v_proj.weight + mx.random.normal(layer.v_proj.weight.shape)
+    engine.refresh()
+    after = ids_of(engine.sample(TOGETHER, ROOM))
+    assert after == ids_of(Engine(fresh.network, (), vocabulary).sample(TOGETHER, ROOM))
+    assert after != before
+
+
+# --- rows that come and go -------------------------------------------------------------------------------------
+
+
+def test_many_requests_of_all_lengths_get_what_each_gets_alone(base: Base, vocabulary: Vocabulary) -> None:
+    rng = np.random.default_rng(6)
+    prompts = [rng.integers(3, 300, size).tolist() for size in rng.integers(2, 120, 30)]
+    requests = [Request(ids, NUMBERS[: 2 + at % 5]) for at, ids in enumerate(prompts)]
+    together = Engine(base.network, (), vocabulary, width=4).sample(requests, ROOM)
+    engine = Engine(base.network, (), vocabulary)
+    assert ids_of(together) == [engine.sample([request], ROOM)[0].ids for request in requests]
+
+
+def queued(count: int) -> dict[tuple[int, ...], list[int]]:
+    """Return prompts and replies of all lengths; 2 ends a reply."""
+    rng = np.random.default_rng(count)
+    return {(at + 3, *rng.integers(3, 50, rng.integers(1, 40)).tolist()): [*rng.integers(3, 50, size).tolist(), 2]
+            for at, size in enumerate(rng.integers(0, 60, count).tolist())}  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [1, 4, 64])
+def test_rows_stop_alone_and_others_take_their_places(scripted: Callable[..., Any], width: int) -> None:
+    replies = queued(30)
+    episodes = Engine(scripted(replies), {2}, width=width).sample([Request(ids) for ids in replies], 100)
+    assert ids_of(episodes) == list(replies.values())
+    assert all(episode.finished and not episode.truncated for episode in episodes)
+
+
+def test_finished_yields_each_episode_once_when_it_is_whole(scripted: Callable[..., Any]) -> None:
+    replies = queued(30)
+    found = {}
+    for episode in Engine(scripted(replies), {2}, width=4).finished([Request(ids) for ids in replies], 100):
+        assert episode.prompt not in found
+        found[episode.prompt] = list(episode.ids)
+    assert [found[at] for at in range(30)] == list(replies.values())
+    assert list(found) != sorted(found), "short ones come first"
+
+
+def test_a_place_is_never_idle_while_requests_wait(scripted: Callable[..., Any]) -> None:
+    replies = {(3 + at, 5): [*range(3, 3 + 8), 2] for at in range(12)}
+    engine = Engine(scripted(replies), {2}, width=4)
+    engine.sample([Request(ids) for ids in replies], 100)
+    assert engine.passes == 3 * 9
+
+
+def test_places_that_nothing_waits_for_are_dropped(scripted: Callable[..., Any]) -> None:
+    replies = {(3 + at, 5): [3] * (2 * at) + [2] for at in range(8)}
     network = scripted(replies)
-    episodes = sample(network, [list(prompt) for prompt in replies], {2}, max_tokens=30)
-    assert [episode.ids for episode in episodes] == list(replies.values())
-    assert not any(episode.truncated for episode in episodes)
-    assert network.passes[0] == (4, 3)
-    assert network.passes[-1] == (1, 1)
-    assert len(network.passes) == 8
+    Engine(network, {2}).sample([Request(ids) for ids in replies], 100)
+    decoding = [rows for rows, _ in network.passes[-15:]]
+    assert decoding == sorted(decoding, reverse=True)
+    assert (decoding[0], decoding[-1]) == (8, 1)
+    running = [sum(len(reply) > at for reply in replies.values()) for at in range(15)]
+    assert all(row <= rows < row / 0.75 + 1 for rows, row in zip(decoding, running, strict=True))
+
+
+def test_forced_runs_take_few_passes(base: Base, vocabulary: Vocabulary) -> None:
+    engine = Engine(base.network, (), vocabulary)
+    engine.headroom = 1 << 20
+    (episode,) = engine.sample(GROUNDED[:1], ROOM)
+    assert engine.passes == sum(episode.sampled) < len(episode.ids)
+    assert engine.tokens_read < 1 + len(episode.ids), "what the last choice forces is not read"
+
+
+# --- how wide a pass is ----------------------------------------------------------------------------------------
+
+WAITING = st.lists(st.integers(0, 60), min_size=1, max_size=16).filter(any)
+
+
+@given(WAITING, st.integers(1, 80))
+def test_a_cap_bounds_the_width(waiting: list[int], cap: int) -> None:
+    width = Engine(ScriptedNetwork({}), (), cap=cap).pass_width(waiting, len(waiting))
+    assert width == min(cap, max(waiting))
+
+
+@given(WAITING, st.integers(1, 4096), st.integers(0, 4096))
+def test_more_headroom_never_makes_passes_narrower(waiting: list[int], headroom: int, more: int) -> None:
+    engine = Engine(ScriptedNetwork({}), ())
+    widths = []
+    for engine.headroom in (headroom, headroom + more, 1 << 40):
+        widths.append(engine.pass_width(waiting, len(waiting)))
+    assert 1 <= widths[0] <= widths[1] <= widths[2] == max(waiting)
+
+
+def test_nothing_is_probed_where_one_token_waits_in_each_row() -> None:
+    engine = Engine(ScriptedNetwork({}), ())
+    assert engine.pass_width([1, 0, 1, 1], 4) == 1
+    assert engine.headroom is None
+
+
+def test_the_device_is_probed_once(base: Base) -> None:
+    engine = plain(base)
+    assert 1 <= engine.pass_width([9, 2, 1], 3) <= 9
+    headroom = engine.headroom
+    assert headroom is not None and headroom & (headroom - 1) == 0, "a power of two"
+    counting = Counting(engine)
+    engine.pass_width([5, 3], 2)
+    assert (engine.headroom, counting.rows) == (headroom, [])
+
+
+# --- where replies end -----------------------------------------------------------------------------------------
 
 
 def test_replies_that_never_stop_are_truncated(scripted: Callable[..., Any]) -> None:
-    network = scripted({(1,): [10, 2], (3,): [11]})
-    ended, endless = sample(network, [[1], [3]], {2}, max_tokens=5)
+    replies = {(1, 1): [10, 2], (3, 3): [11], (4, 4): [12, 13, 14, 15, 2]}
+    ended, endless, just = Engine(scripted(replies), {2}).sample([Request(ids) for ids in replies], max_tokens=5)
     assert (ended.ids, ended.truncated) == ([10, 2], False)
     assert (endless.ids, endless.truncated) == ([11] * 5, True)
+    assert (just.ids, just.truncated) == ([12, 13, 14, 15, 2], False)
+
+
+def test_any_stop_id_ends_a_reply(scripted: Callable[..., Any]) -> None:
+    replies = {(1, 1): [10, 2], (3, 3): [11, 12, 9], (4, 4): [9]}
+    episodes = Engine(scripted(replies), {2, 9}).sample([Request(ids) for ids in replies], 20)
+    assert ids_of(episodes) == list(replies.values())
 
 
 def test_a_stream_yields_token_by_token(scripted: Callable[..., Any]) -> None:
-    lengths = [len(episode.ids) for episode in stream(scripted({(1,): [10, 11, 2]}), [1], {2}, 9)]
-    assert lengths == [1, 2, 3]
+    engine = Engine(scripted({(1, 1): [10, 11, 2]}), {2})
+    assert [len(episode.ids) for episode in engine.stream(Request([1, 1]), 9)] == [1, 2, 3]
 
 
-def test_no_prompts_give_no_episodes(random_base: Base) -> None:
-    assert sample(random_base.network, [], {2}, 5) == []
+@pytest.mark.parametrize("cap", [1, 5, 1000])
+def test_a_constrained_stream_grows_into_the_whole_trace(base: Base, vocabulary: Vocabulary, cap: Cap) -> None:
+    engine = Engine(base.network, (), vocabulary, cap=cap)
+    seen = [list(episode.ids) for episode in engine.stream(GROUNDED[0], ROOM)]
+    assert seen[-1] == engine.sample(GROUNDED[:1], ROOM)[0].ids
+    assert all(len(short) < len(long) and long[: len(short)] == short for short, long in pairwise(seen))
+
+
+def test_no_requests_give_no_episodes(base: Base) -> None:
+    engine = plain(base)
+    assert engine.sample([], 5) == []
+    assert list(engine.finished([], 5)) == []

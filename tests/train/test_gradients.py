@@ -8,7 +8,8 @@ import pytest
 
 from mlx_trace.config import Config
 from mlx_trace.decode.draw import Masks
-from mlx_trace.decode.engine import Engine, Episode, Request
+from mlx_trace.decode.engine import Engine
+from mlx_trace.decode.episode import Episode, Request
 from mlx_trace.decode.vocabulary import Vocabulary
 from mlx_trace.language.numbers import grounded_numbers
 from mlx_trace.model.base import Base, attach_adapter, load_base, recompute_layers

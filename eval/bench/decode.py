@@ -1,0 +1,403 @@
+"""Rollouts a second beside mlx_lm.batch_generate: one process, one network, the same prompts, stops and greedy traces.
+
+    python eval/bench/decode.py [--model M] [--replay] [--json] [--runs 5]
+
+Ratios above 1 mean that mlx-trace is faster: medians of pairs of neighbouring runs, which take turns, after one of each
+to warm up. With random weights both replay the tokens of gold traces; on a CPU only in groups, at batch 8.
+"""
+
+import argparse
+import gc
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from datetime import date
+from importlib.metadata import version
+from itertools import product
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from mlx_trace.decode import engine as decode  # before MLX, whose BLAS our packages choose
+
+# isort: split
+import mlx.core as mx
+import mlx_lm
+from mlx.utils import tree_unflatten
+from mlx_lm.generate import GenerationBatch
+from mlx_lm.models import llama
+from rich.console import Console
+from rich.table import Table
+
+from mlx_trace.blas import suit_threads
+from mlx_trace.config import Prompt
+from mlx_trace.decode.automaton import Automaton
+from mlx_trace.decode.cache import RaggedCache
+from mlx_trace.decode.draw import Draw
+from mlx_trace.decode.vocabulary import Vocabulary
+from mlx_trace.errors import UserError
+from mlx_trace.evaluate.suites import suite
+from mlx_trace.language.numbers import grounded_numbers
+from mlx_trace.model.base import TINY, Base, _load_tokenizer, load_adapter, load_base
+from mlx_trace.model.prompts import CLOSING, Prompter
+from mlx_trace.resources import adapters_dir
+
+RANDOM = "llama-3.2-1b-4l"
+TOKENIZER = Path(__file__).parents[2] / "../shared/tokenizers/llama32"
+HEADS = {"num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 64, "rope_theta": 500000.0}
+SHAPE = {"model_type": "llama", "hidden_size": 2048, "num_hidden_layers": 4, "intermediate_size": 8192} | HEADS
+SHAPE |= {"vocab_size": 128256, "rms_norm_eps": 1e-5, "tie_word_embeddings": True}
+MAX_TOKENS = 300
+SAMPLES = 4  # of each prompt, in groups
+OURS = {"constrained": 3, "unconstrained": 1}  # how many times mlx-lm's rate is wanted
+Ids = list[int]
+
+
+@dataclass
+class Case:
+    """A prompt, the ids that every reply to it must have, and those of them that are drawn under the constraint."""
+
+    request: decode.Request
+    wanted: Ids
+    drawn: Ids
+
+
+@dataclass
+class Bench:
+    """What the runs share."""
+
+    base: Base
+    prompter: Prompter
+    vocabulary: Vocabulary
+    is_replay: bool
+    cases: list[Case] = field(default_factory=list)
+    headrooms: dict[int, int | None] = field(default_factory=dict)  # as the engine probed, by batch size
+
+    def whole(self, ids: Ids) -> Ids:
+        """Return a reply as mlx-lm gives it: without the token that stopped it."""
+        return ids[:-1] if ids and ids[-1] in self.prompter.stop_ids else ids
+
+
+@dataclass
+class Run:
+    """One run: each rollout's ids without the stop token, and what it took."""
+
+    replies: list[Ids]
+    passes: int
+    tokens: dict[str, int]
+    automaton_seconds: float = 0.0
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0  # of this process: on a CPU, what other processes disturb least
+    peak: int = 0  # bytes
+
+
+Compared = dict[int, dict[str, list[Run]]]  # by batch size and name
+
+
+# --- the two engines -------------------------------------------------------------------------------------------
+
+
+def run(bench: Bench, name: str, batch: int, cases: Sequence[Case], num_samples: int) -> Run:
+    """Decode samples of each case by mlx-lm, or by ours in one of its ways, from an empty memory cache."""
+    gc.collect()
+    mx.clear_cache()
+    mx.reset_peak_memory()
+    began, cpu_began = time.perf_counter(), time.process_time()
+    done = (run_theirs if name == "mlx_lm" else run_ours)(bench, name == "constrained", batch, cases, num_samples)
+    done.seconds, done.cpu_seconds = time.perf_counter() - began, time.process_time() - cpu_began
+    done.peak = mx.get_peak_memory()
+    return done
+
+
+def run_ours(bench: Bench, is_constrained: bool, batch: int, cases: Sequence[Case], num_samples: int) -> Run:
+    """Decode with a fresh engine: adapters folded and the prefix read again, as after every update."""
+    vocabulary, prompter = bench.vocabulary if is_constrained else None, bench.prompter
+    engine = decode.Engine(bench.base.network, prompter.stop_ids, vocabulary, prompter.prefix, "auto", batch)
+    engine.headroom = bench.headrooms.get(batch)
+    scripts = [case.drawn if is_constrained else case.wanted for case in cases]
+    with replayed_draws(scripts) if bench.is_replay else nullcontext():
+        episodes = engine.sample([case.request for case in cases], MAX_TOKENS, num_samples)
+    bench.headrooms[batch] = engine.headroom
+    sampled, written = (sum(map(sum, (e.sampled for e in episodes))), sum(len(e.ids) for e in episodes))
+    tokens = {"sampled": sampled, "forced": written - sampled, "read": engine.tokens_read}
+    replies = [bench.whole(episode.ids) for episode in episodes]
+    return Run(replies, engine.passes, tokens, engine.automaton_seconds)
+
+
+def run_theirs(bench: Bench, _: bool, batch: int, cases: Sequence[Case], num_samples: int) -> Run:
+    """Decode with mlx-lm, every prompt as often as samples are wanted."""
+    chosen = [case for case in cases for _ in range(num_samples)]
+    sampler = Scripted([case.wanted for case in chosen]) if bench.is_replay else None
+    with patch.object(GenerationBatch, "_step", sampler.step) if sampler else nullcontext():
+        response = mlx_lm.batch_generate(
+            bench.base.network, bench.base.tokenizer, [list(case.request.ids) for case in chosen], sampler=sampler,
+            max_tokens=MAX_TOKENS, completion_batch_size=batch, prefill_batch_size=batch, return_token_ids=True,
+        )  # fmt: skip
+    tokens = {"sampled": response.stats.generation_tokens, "forced": 0, "read": response.stats.generation_tokens}
+    return Run(response.token_ids or [], response.stats.generation_steps, tokens)
+
+
+# --- replaying -------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def replayed_draws(scripts: Sequence[Ids]) -> Iterator[None]:
+    """Let our engine draw as it does, and then take each row's next scripted token; `scripts` are by request."""
+    make_row, draw = decode._Batch._row, decode.draw
+    following: dict[int, tuple[Any, Iterator[int]]] = {}  # by the row's stream, which is kept so that its id stays
+
+    def row(batch: Any, number: int) -> Any:
+        made = make_row(batch, number)
+        following[id(made.stream)] = (made.stream, iter(scripts[made.episode.prompt]))
+        return made
+
+    def replay(logits: mx.array, choices: Any, temperature: float, streams: Any, masks: Any) -> list[Draw]:
+        draw(logits, choices, temperature, streams, masks)
+        return [(next(following[id(stream)][1]), 0.0) for stream in streams]
+
+    with patch.object(decode._Batch, "_row", row), patch.object(decode, "draw", replay):
+        yield
+
+
+class Scripted:
+    """A sampler for mlx-lm that samples as it does, and then returns each sequence's next scripted token.
+
+    One for the whole batch, as its own is: a sampler for each sequence would slow it down.
+    """
+
+    def __init__(self, scripts: Sequence[Ids]) -> None:
+        self.scripts, self.given = scripts, [0] * len(scripts)
+        self.uids: Ids = []
+        make_step = GenerationBatch._step
+
+        def step(batch: Any) -> Any:
+            self.uids = batch.uids
+            return make_step(batch)
+
+        self.step = step  # in place of mlx-lm's, to learn which sequences are sampled
+
+    def __call__(self, logprobs: mx.array) -> mx.array:
+        tokens = [self.scripts[uid][min(self.given[uid], len(self.scripts[uid]) - 1)] for uid in self.uids]
+        for uid in self.uids:
+            self.given[uid] += 1
+        return mx.depends([mx.array(tokens, dtype=mx.uint32)], [mx.argmax(logprobs, axis=-1)])[0]
+
+
+def drawn_tokens(vocabulary: Vocabulary, request: decode.Request, script: Ids) -> Ids | None:
+    """Return those of a script's tokens that the automaton lets be drawn; None if it does not accept the script."""
+    automaton, drawn = Automaton(vocabulary, request.numbers, MAX_TOKENS), []
+    while (choice := automaton.choice) is not None:
+        at = len(automaton.ids)
+        if at >= len(script) or automaton.ids != script[:at]:
+            return None
+        if script[at] not in choice.ids and not (choice.mask and vocabulary.mask(choice.mask)[script[at]]):
+            return None
+        drawn.append(script[at])
+        automaton.take(script[at])
+    return drawn if automaton.ids == script else None
+
+
+# --- what is compared ------------------------------------------------------------------------------------------
+
+
+def choose_cases(bench: Bench, num_prompts: int) -> None:
+    """Keep prompts whose gold trace the automaton accepts, to replay, or that have one greedy reply in all ways."""
+    problems = suite("synthetic", num_prompts)
+    requests = [decode.Request(bench.prompter.ids(p.question), grounded_numbers(p.question)) for p in problems]
+    if bench.is_replay:
+        golds = [list(bench.vocabulary.word(f"{problem.trace}{CLOSING}")) for problem in problems]
+        drawn = [drawn_tokens(bench.vocabulary, *pair) for pair in zip(requests, golds, strict=True)]
+        found = [Case(*case) for case in zip(requests, golds, drawn, strict=True) if case[2] is not None]
+        what = "gold traces are accepted by the automaton, and replayed"
+    else:
+        cases = [Case(request, [], []) for request in requests]
+        ways = [run(bench, name, 32, cases, 1).replies for name in ("mlx_lm", *OURS)]
+        found = [Case(request, a, []) for request, a, b, c in zip(requests, *ways, strict=True) if a == b == c]
+        what = "prompts have the same greedy reply from mlx-lm, and from us with and without the constraint"
+    print(f"{len(found)} of {len(problems)} {what}", file=sys.stderr)
+    if len(found) < SAMPLES:
+        raise UserError("too few prompts to compare; use --replay, or another model")
+    bench.cases = found
+
+
+def compare(bench: Bench, batch: int, num_rollouts: int, num_samples: int, num_runs: int) -> dict[str, list[Run]]:
+    """Return the runs of the three, which take turns, without the first of each."""
+    cases = bench.cases[: num_rollouts // num_samples]
+    wanted = [bench.whole(case.wanted) for case in cases for _ in range(num_samples)]
+    runs: dict[str, list[Run]] = {"constrained": [], "mlx_lm": [], "unconstrained": []}
+    for _ in range(num_runs + 1):
+        for name, found in runs.items():
+            found.append(run(bench, name, batch, cases, num_samples))
+            if wrong := sum(a != b for a, b in zip(found[-1].replies, wanted, strict=True)):
+                raise SystemExit(f"{name}, batch {batch}: {wrong} of {len(wanted)} traces differ; try --replay")
+    return {name: found[1:] for name, found in runs.items()}
+
+
+def prefill_ratio(bench: Bench, num_pairs: int = 15) -> float:
+    """Return how much longer it takes until 8 rows of a prompt are ready than 1, all of it read each time."""
+    prompt = bench.cases[0].request.ids[:-1]
+    engine = decode.Engine(bench.base.network, bench.prompter.stop_ids)
+
+    def seconds(num_rows: int) -> float:
+        began = time.perf_counter()
+        rows = RaggedCache(bench.base.num_layers, num_rows)
+        rows.fill(range(num_rows), engine.prompt_cache([prompt]), [0] * num_rows)
+        rows.evaluate()
+        return time.perf_counter() - began
+
+    return statistics.median([seconds(8) / seconds(1) for _ in range(num_pairs + 1)][1:])
+
+
+# --- what is reported ------------------------------------------------------------------------------------------
+
+
+def pairs(runs: dict[str, list[Run]], name: str) -> list[float]:
+    """Return how many times faster we were, in each pair."""
+    return [theirs.seconds / ours.seconds for theirs, ours in zip(runs["mlx_lm"], runs[name], strict=True)]
+
+
+def report(bench: Bench, grouped: Compared, distinct: Compared) -> dict[str, Any]:
+    """Return everything measured, as --json prints it."""
+
+    def table(value: Callable[[dict[str, list[Run]], str], Any], compared: Compared, *more: str) -> dict[str, Any]:
+        return {name: {str(batch): value(compared[batch], name) for batch in compared} for name in (*OURS, *more)}
+
+    def speedup(runs: dict[str, list[Run]], name: str) -> float:
+        return round(statistics.median(pairs(runs, name)), 2)
+
+    def cpu_speedup(runs: dict[str, list[Run]], name: str) -> float:
+        theirs, ours = (statistics.median(one.cpu_seconds for one in runs[key]) for key in ("mlx_lm", name))
+        return round(theirs / ours, 2)
+
+    def rate(runs: dict[str, list[Run]], name: str) -> float:
+        return round(statistics.median(len(one.replies) / one.seconds for one in runs[name]), 2)
+
+    shares = [[one.automaton_seconds / one.seconds for one in runs["constrained"]] for runs in grouped.values()]
+    largest = grouped[max(grouped)]
+    return table(speedup, grouped) | {
+        "distinct": table(speedup, distinct),
+        **({"by_cpu_time": table(cpu_speedup, grouped)} if is_cpu() else {}),
+        "automaton_share": round(max(map(statistics.median, shares)), 4),
+        "prefill_8_of_1": round(prefill_ratio(bench), 2),
+        "peak_memory": {
+            "mlx_trace": max(one.peak for one in largest["constrained"]),
+            "mlx_lm": max(one.peak for one in largest["mlx_lm"]),
+        },
+        "rollouts_per_second": table(rate, grouped, "mlx_lm"),
+        "passes": table(lambda runs, name: runs[name][-1].passes, grouped, "mlx_lm"),
+        "tokens": table(lambda runs, name: runs[name][-1].tokens, grouped, "mlx_lm"),
+        "rollouts": {str(batch): len(runs["mlx_lm"][-1].replies) for batch, runs in grouped.items()},
+        "machine": machine(),
+    }
+
+
+def machine() -> dict[str, Any]:
+    info = mx.device_info() if hasattr(mx, "device_info") else {}
+    load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
+    device = f"{mx.default_device()} {info.get('device_name', '')}".strip()
+    versions = {name: version(name) for name in ("mlx", "mlx-lm")} | {"python": platform.python_version()}
+    found = {"platform": platform.platform(), "cores": os.cpu_count(), "load": load, "device": device}
+    return found | versions | {"date": date.today().isoformat()}
+
+
+def print_report(found: dict[str, Any], compared: dict[str, Compared], vocabulary_size: int) -> None:
+    """Print the figures beside what decoding.md wants of them."""
+    table = Table("measured", "found", "all pairs", "target", "met", title="mlx-trace beside mlx-lm")
+
+    def add(name: str, value: float, spread: str, target: str, is_met: bool) -> None:
+        table.add_row(
+            name, f"{value:.1%}" if "%" in target else f"{value:.2f}×", spread, target, "yes" if is_met else "NO"
+        )
+
+    for (name, least), (kind, sizes) in product(OURS.items(), compared.items()):
+        for batch, runs in sizes.items():
+            ratios = sorted(pairs(runs, name))
+            middle = statistics.median(ratios)
+            spread = f"{ratios[0]:.2f} to {ratios[-1]:.2f}"
+            add(f"{name}, batch {batch}, {kind}", middle, spread, f"≥ {least}×", middle >= least)
+    most = 0.03 if vocabulary_size > 100_000 else 0.10
+    share, prefill = found["automaton_share"], found["prefill_8_of_1"]
+    add("automaton's share of the time", share, "", f"< {most:.0%}", share < most)
+    add("time to 8 rows of a prompt, to 1", prefill, "", "< 1.3×", prefill < 1.3)
+    console = Console()
+    console.print(table)
+    for key in ("by_cpu_time", "rollouts_per_second", "rollouts", "passes", "tokens", "peak_memory", "machine"):
+        console.print(f"{key}: {found.get(key)}", highlight=False)
+
+
+# --- the models ------------------------------------------------------------------------------------------------
+
+
+def is_cpu() -> bool:
+    return bool(mx.default_device().type == mx.DeviceType.cpu)
+
+
+def random_llama(tokenizer: Path) -> Base:
+    """Return Llama-3.2-1B's shape, cut to 4 layers, with random weights: fp32 on a CPU, else bf16."""
+    if not (tokenizer / "tokenizer.json").is_file():
+        raise UserError(f"--tokenizer: {tokenizer}: no tokenizer.json; name a directory with Llama 3.2's tokenizer")
+    mx.random.seed(0)
+    network = llama.Model(llama.ModelArgs.from_dict(SHAPE))
+    network.set_dtype(mx.float32 if is_cpu() else mx.bfloat16)
+    mx.eval(network.eval().parameters())
+    suit_threads(network.args.hidden_size)
+    wrapped = _load_tokenizer(tokenizer, {"eos_token_id": [128001, 128008, 128009]})
+    return Base(RANDOM, tokenizer, network, wrapped, SHAPE)
+
+
+def prepare(options: argparse.Namespace) -> Bench:
+    """Load the model, and settle what both engines are to write."""
+    base = random_llama(options.tokenizer) if options.model == RANDOM else load_base(options.model)
+    adapter = options.adapter_path or (adapters_dir() / "tiny" if options.model == TINY else None)
+    if adapter:
+        load_adapter(base, adapter)
+    if options.fuse:
+        fused = [(name, module.fuse()) for name, module in base.network.named_modules() if hasattr(module, "fuse")]
+        base.network.update_modules(tree_unflatten(fused))
+    prompter = Prompter(base.tokenizer, Prompt())
+    base.tokenizer.eos_token_ids = prompter.stop_ids  # mlx-lm stops where we do
+    bench = Bench(base, prompter, Vocabulary(base.tokenizer), options.replay or options.model == RANDOM)
+    choose_cases(bench, options.prompts)
+    return bench
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default=TINY, help=f"tiny (the default), a directory, or {RANDOM}: random weights")
+    parser.add_argument("--adapter-path", type=Path, help="an adapter (default with tiny: the bundled one)")
+    parser.add_argument("--tokenizer", type=Path, default=TOKENIZER, help=f"the tokenizer of {RANDOM}")
+    parser.add_argument("--fuse", action="store_true", help="fold the adapter into the network first, for both")
+    parser.add_argument("--replay", action="store_true", help="replay gold traces, whatever the weights say")
+    parser.add_argument("--prompts", type=int, default=80, help="prompts to choose from (default 80)")
+    parser.add_argument("--batches", type=int, nargs="+", help="batch sizes (default 8 32)")
+    parser.add_argument("--rollouts", type=int, help="rollouts a run (default 32 at batch 8, 64 at 32)")
+    parser.add_argument("--runs", type=int, default=5, help="pairs to take the median of (default 5)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    options = parser.parse_args()
+    try:
+        bench = prepare(options)
+    except UserError as error:
+        raise SystemExit("\n".join(error.lines())) from None
+    few = options.model == RANDOM and is_cpu()  # or it would take an hour
+    kinds = {"in groups": SAMPLES} | ({} if few else {"distinct": 1})
+    batches = options.batches or ([8] if few else [8, 32])
+    sizes = {batch: options.rollouts or batch * (1 if few else 4 if batch < 32 else 2) for batch in batches}
+    compared = {
+        kind: {batch: compare(bench, batch, size, num_samples, options.runs) for batch, size in sizes.items()}
+        for kind, num_samples in kinds.items()
+    }
+    found = report(bench, compared["in groups"], compared.get("distinct", {}))
+    if options.json:
+        print(json.dumps(found))
+    else:
+        print_report(found, compared, bench.vocabulary.size)
+
+
+if __name__ == "__main__":
+    main()
