@@ -195,6 +195,8 @@ def test_the_colon_may_take_the_space_before_digits() -> None:
     assert opened(made([(":", "Ġ")], POINTED)) == [(":Ġ", "digits")]
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("number", ["0", "7", "15", "16", "250", "1000", "0.5", "1/3"])
 def test_every_number_begins_in_one_of_the_openings(family: str, number: str) -> None:
     tokens = vocabulary(family).word(f" value: {number}")
     assert any(
