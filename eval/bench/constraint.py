@@ -91,7 +91,7 @@ def main() -> None:
     if options.json:
         print(json.dumps(found))
     else:
-        Console(highlight=False).print(table(found))
+        Console(highlight=False, width=160).print(table(found))
 
 
 if __name__ == "__main__":

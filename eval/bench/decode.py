@@ -14,8 +14,8 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import date
 from importlib.metadata import version
@@ -29,17 +29,16 @@ from mlx_trace.decode import engine as decode  # before MLX, whose BLAS our pack
 # isort: split
 import mlx.core as mx
 import mlx_lm
-from mlx.utils import tree_unflatten
 from mlx_lm.generate import GenerationBatch
 from mlx_lm.models import llama
+from replay import Scripted, drawn_tokens, replayed_draws
 from rich.console import Console
 from rich.table import Table
 
 from mlx_trace.blas import suit_threads
 from mlx_trace.config import Prompt
-from mlx_trace.decode.automaton import Automaton
 from mlx_trace.decode.cache import RaggedCache
-from mlx_trace.decode.draw import Draw
+from mlx_trace.decode.episode import Request
 from mlx_trace.decode.vocabulary import Vocabulary
 from mlx_trace.errors import UserError
 from mlx_trace.evaluate.suites import suite
@@ -63,7 +62,7 @@ Ids = list[int]
 class Case:
     """A prompt, the ids that every reply to it must have, and those of them that are drawn under the constraint."""
 
-    request: decode.Request
+    request: Request
     wanted: Ids
     drawn: Ids
 
@@ -93,7 +92,6 @@ class Run:
     tokens: dict[str, int]
     automaton_seconds: float = 0.0
     seconds: float = 0.0
-    cpu_seconds: float = 0.0  # of this process: on a CPU, what other processes disturb least
     peak: int = 0  # bytes
 
 
@@ -108,10 +106,9 @@ def run(bench: Bench, name: str, batch: int, cases: Sequence[Case], num_samples:
     gc.collect()
     mx.clear_cache()
     mx.reset_peak_memory()
-    began, cpu_began = time.perf_counter(), time.process_time()
+    began = time.perf_counter()
     done = (run_theirs if name == "mlx_lm" else run_ours)(bench, name == "constrained", batch, cases, num_samples)
-    done.seconds, done.cpu_seconds = time.perf_counter() - began, time.process_time() - cpu_began
-    done.peak = mx.get_peak_memory()
+    done.seconds, done.peak = time.perf_counter() - began, mx.get_peak_memory()
     return done
 
 
@@ -143,76 +140,16 @@ def run_theirs(bench: Bench, _: bool, batch: int, cases: Sequence[Case], num_sam
     return Run(response.token_ids or [], response.stats.generation_steps, tokens)
 
 
-# --- replaying -------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def replayed_draws(scripts: Sequence[Ids]) -> Iterator[None]:
-    """Let our engine draw as it does, and then take each row's next scripted token; `scripts` are by request."""
-    make_row, draw = decode._Batch._row, decode.draw
-    following: dict[int, tuple[Any, Iterator[int]]] = {}  # by the row's stream, which is kept so that its id stays
-
-    def row(batch: Any, number: int) -> Any:
-        made = make_row(batch, number)
-        following[id(made.stream)] = (made.stream, iter(scripts[made.episode.prompt]))
-        return made
-
-    def replay(logits: mx.array, choices: Any, temperature: float, streams: Any, masks: Any) -> list[Draw]:
-        draw(logits, choices, temperature, streams, masks)
-        return [(next(following[id(stream)][1]), 0.0) for stream in streams]
-
-    with patch.object(decode._Batch, "_row", row), patch.object(decode, "draw", replay):
-        yield
-
-
-class Scripted:
-    """A sampler for mlx-lm that samples as it does, and then returns each sequence's next scripted token.
-
-    One for the whole batch, as its own is: a sampler for each sequence would slow it down.
-    """
-
-    def __init__(self, scripts: Sequence[Ids]) -> None:
-        self.scripts, self.given = scripts, [0] * len(scripts)
-        self.uids: Ids = []
-        make_step = GenerationBatch._step
-
-        def step(batch: Any) -> Any:
-            self.uids = batch.uids
-            return make_step(batch)
-
-        self.step = step  # in place of mlx-lm's, to learn which sequences are sampled
-
-    def __call__(self, logprobs: mx.array) -> mx.array:
-        tokens = [self.scripts[uid][min(self.given[uid], len(self.scripts[uid]) - 1)] for uid in self.uids]
-        for uid in self.uids:
-            self.given[uid] += 1
-        return mx.depends([mx.array(tokens, dtype=mx.uint32)], [mx.argmax(logprobs, axis=-1)])[0]
-
-
-def drawn_tokens(vocabulary: Vocabulary, request: decode.Request, script: Ids) -> Ids | None:
-    """Return those of a script's tokens that the automaton lets be drawn; None if it does not accept the script."""
-    automaton, drawn = Automaton(vocabulary, request.numbers, MAX_TOKENS), []
-    while (choice := automaton.choice) is not None:
-        at = len(automaton.ids)
-        if at >= len(script) or automaton.ids != script[:at]:
-            return None
-        if script[at] not in choice.ids and not (choice.mask and vocabulary.mask(choice.mask)[script[at]]):
-            return None
-        drawn.append(script[at])
-        automaton.take(script[at])
-    return drawn if automaton.ids == script else None
-
-
 # --- what is compared ------------------------------------------------------------------------------------------
 
 
 def choose_cases(bench: Bench, num_prompts: int) -> None:
     """Keep prompts whose gold trace the automaton accepts, to replay, or that have one greedy reply in all ways."""
     problems = suite("synthetic", num_prompts)
-    requests = [decode.Request(bench.prompter.ids(p.question), grounded_numbers(p.question)) for p in problems]
+    requests = [Request(bench.prompter.ids(p.question), grounded_numbers(p.question)) for p in problems]
     if bench.is_replay:
         golds = [list(bench.vocabulary.word(f"{problem.trace}{CLOSING}")) for problem in problems]
-        drawn = [drawn_tokens(bench.vocabulary, *pair) for pair in zip(requests, golds, strict=True)]
+        drawn = [drawn_tokens(bench.vocabulary, *pair, MAX_TOKENS) for pair in zip(requests, golds, strict=True)]
         found = [Case(*case) for case in zip(requests, golds, drawn, strict=True) if case[2] is not None]
         what = "gold traces are accepted by the automaton, and replayed"
     else:
@@ -271,10 +208,6 @@ def report(bench: Bench, grouped: Compared, distinct: Compared) -> dict[str, Any
     def speedup(runs: dict[str, list[Run]], name: str) -> float:
         return round(statistics.median(pairs(runs, name)), 2)
 
-    def cpu_speedup(runs: dict[str, list[Run]], name: str) -> float:
-        theirs, ours = (statistics.median(one.cpu_seconds for one in runs[key]) for key in ("mlx_lm", name))
-        return round(theirs / ours, 2)
-
     def rate(runs: dict[str, list[Run]], name: str) -> float:
         return round(statistics.median(len(one.replies) / one.seconds for one in runs[name]), 2)
 
@@ -282,7 +215,6 @@ def report(bench: Bench, grouped: Compared, distinct: Compared) -> dict[str, Any
     largest = grouped[max(grouped)]
     return table(speedup, grouped) | {
         "distinct": table(speedup, distinct),
-        **({"by_cpu_time": table(cpu_speedup, grouped)} if is_cpu() else {}),
         "automaton_share": round(max(map(statistics.median, shares)), 4),
         "prefill_8_of_1": round(prefill_ratio(bench), 2),
         "peak_memory": {
@@ -327,7 +259,7 @@ def print_report(found: dict[str, Any], compared: dict[str, Compared], vocabular
     add("time to 8 rows of a prompt, to 1", prefill, "", "< 1.3×", prefill < 1.3)
     console = Console()
     console.print(table)
-    for key in ("by_cpu_time", "rollouts_per_second", "rollouts", "passes", "tokens", "peak_memory", "machine"):
+    for key in ("rollouts_per_second", "rollouts", "passes", "tokens", "peak_memory", "machine"):
         console.print(f"{key}: {found.get(key)}", highlight=False)
 
 
@@ -357,9 +289,6 @@ def prepare(options: argparse.Namespace) -> Bench:
     adapter = options.adapter_path or (adapters_dir() / "tiny" if options.model == TINY else None)
     if adapter:
         load_adapter(base, adapter)
-    if options.fuse:
-        fused = [(name, module.fuse()) for name, module in base.network.named_modules() if hasattr(module, "fuse")]
-        base.network.update_modules(tree_unflatten(fused))
     prompter = Prompter(base.tokenizer, Prompt())
     base.tokenizer.eos_token_ids = prompter.stop_ids  # mlx-lm stops where we do
     bench = Bench(base, prompter, Vocabulary(base.tokenizer), options.replay or options.model == RANDOM)
@@ -372,7 +301,6 @@ def main() -> None:
     parser.add_argument("--model", default=TINY, help=f"tiny (the default), a directory, or {RANDOM}: random weights")
     parser.add_argument("--adapter-path", type=Path, help="an adapter (default with tiny: the bundled one)")
     parser.add_argument("--tokenizer", type=Path, default=TOKENIZER, help=f"the tokenizer of {RANDOM}")
-    parser.add_argument("--fuse", action="store_true", help="fold the adapter into the network first, for both")
     parser.add_argument("--replay", action="store_true", help="replay gold traces, whatever the weights say")
     parser.add_argument("--prompts", type=int, default=80, help="prompts to choose from (default 80)")
     parser.add_argument("--batches", type=int, nargs="+", help="batch sizes (default 8 32)")

@@ -53,13 +53,13 @@ Pairs = list[tuple[str, Any]]
 class Automaton:
     """One trace while it is written. `ids` are its tokens so far, `choice` what may come next (None once it is whole).
 
-    `numbers` are all that may stand as values and amounts, as text; None lets the model spell its own. The trace never
-    takes more than `max_tokens`: as they run out, only what can still end in time is offered.
+    `numbers` are all that may stand as values and amounts, as text; without any the model spells its own. The trace
+    never takes more than `max_tokens`: as they run out, only what can still end in time is offered.
     """
 
     def __init__(self, vocabulary: Vocabulary, numbers: Sequence[str] | None, max_tokens: int) -> None:
         self.ids: list[int] = []
-        self._vocabulary, self._numbers, self._max_tokens = vocabulary, numbers, max_tokens
+        self._vocabulary, self._numbers, self._max_tokens = vocabulary, numbers or None, max_tokens
         self._answers: tuple[Fraction, ...] = ()
         self._scope = Scope()
         self._written = 0  # characters of all steps so far
@@ -176,16 +176,15 @@ class Automaton:
     def _name(self, key: str, end: str, left: int, uses: int, taken: Collection[str]) -> Walk:
         """Let the model spell a name that is not taken; `uses` times the shortest ending would spell it again."""
         closing = self._vocabulary.end(end)
-        spare = (
-            self._room - len(self._vocabulary.word(f" {key}:")) - left - len(closing) - 3
-        )  # a token, and two letters
+        after = left + len(closing) + 3  # a token of the name, and two letters that make it new
+        spare = self._room - len(self._vocabulary.word(f" {key}:")) - after
         if (spare < 0) or (uses and spare // uses < 4):
             short = [name for name in short_names(self._vocabulary) if name not in taken][:_OFFERED]
             return (yield from self._pick({f" {key}: {name}{end}": name for name in short}, left))
         self._write(f" {key}:")
         name, kind = "", "first"
         while True:
-            spare = self._room - left - len(closing) - 3
+            spare = self._room - after
             limit = min(LONGEST_NAME if spare >= 0 else 0, spare // uses - 3 if uses else LONGEST_NAME) - len(name)
             is_whole = name != "" and name[-1] not in "_." and name not in taken
             if limit < 1:
