@@ -68,6 +68,12 @@ def _unquoted_off(value: object) -> object:
     return "off" if value is False else value
 
 
+def _auto_or_positive(value: object) -> object:
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise ValueError("input should be auto or a whole number from 1")
+
+
 class Decoding(_Section):
     """What a reply may say, and how it is decoded; rollouts, evaluation and chat share it."""
 
@@ -77,7 +83,7 @@ class Decoding(_Section):
     grounding: Annotated[Literal["off", "hard"], BeforeValidator(_unquoted_off)] = Field(
         "hard", description="hard: values only from the question and common constants (under scope); off: any"
     )
-    cap: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+    cap: Annotated[int | Literal["auto"], BeforeValidator(_auto_or_positive)] = Field(
         "auto", description="most tokens a row reads in one pass; auto: as a probe of the device says"
     )
 

@@ -113,3 +113,19 @@ def test_rewards_stay_in_their_order(value: float) -> None:
     with pytest.raises(UserError, match=r"reinforce\.rewards"):
         validate_config({"reinforce": {"rewards": rewards}}, "c.yaml")
     validate_config({"reinforce": {"rewards": rewards | {"correct": 0.9}}}, "c.yaml")
+
+
+def test_an_unquoted_off_is_off_though_yaml_reads_false(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("decoding: {constraint: scope, grounding: off, cap: 4}\n", encoding="utf-8")
+    decoding = load_config(file, {}).decoding
+    assert (decoding.constraint, decoding.grounding, decoding.cap) == ("scope", "off", 4)
+    file.write_text(dump_config(load_config(file, {})), encoding="utf-8")
+    assert load_config(file, {"decoding.cap": "auto"}).decoding.model_dump() == {
+        "constraint": "scope", "grounding": "off", "cap": "auto"}  # fmt: skip
+
+
+@pytest.mark.parametrize("cap", [0, -1, 2.5, True, "wide"])
+def test_a_cap_is_auto_or_a_whole_number(cap: object) -> None:
+    with pytest.raises(UserError, match=r"c\.yaml: decoding\.cap: input should be auto or a whole number from 1, got"):
+        validate_config({"decoding": {"cap": cap}}, "c.yaml")
