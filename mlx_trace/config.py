@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from mlx_trace.errors import UserError
-from mlx_trace.files import read_text
+from mlx_trace.files import read_text, read_yaml
 
 SYSTEM_PROMPT: Final = (
     "You are a helpful assistant with access to the following experts: "
@@ -208,36 +208,6 @@ _SOURCES: Final[dict[str, type[_Sized]]] = {
     "file": FileSource,
 }
 _SOURCE_KEYS: Final = sorted({key for model in _SOURCES.values() for key in model.model_fields})
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML as written, except that a key given twice is an error. Private: others change the shared loader."""
-
-
-def _no_duplicates(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: set[str] = set()
-    for key, _ in node.value:
-        if isinstance(key.value, str) and key.value in seen:
-            line = key.start_mark.line + 1
-            raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark,
-                                       context=f"line {line}")  # fmt: skip
-        seen.add(str(key.value))
-    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _no_duplicates)
-
-
-def read_yaml(text: str, where: str) -> Any:
-    """Parse YAML; UserError says where it is broken."""
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        line = f":{mark.line + 1}" if mark else ""
-        raise UserError(f"{where}{line}: not YAML: {error.problem or error.context}") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise UserError(f"{where}: not YAML: {str(error).splitlines()[0]}") from None
 
 
 def load_config(path: Path | None, overrides: Mapping[str, Any]) -> Config:

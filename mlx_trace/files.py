@@ -1,4 +1,4 @@
-"""Files read and written with care: UTF-8 lines with their numbers, and writes that appear whole or not at all."""
+"""Files read and written with care: numbered lines, YAML as written, writes that appear whole or not at all."""
 
 import json
 import os
@@ -6,6 +6,8 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from mlx_trace.errors import UserError
 
@@ -92,3 +94,33 @@ def write_atomically(path: Path, lines: Iterable[str]) -> int:
     finally:
         Path(temporary).unlink(missing_ok=True)
     return count
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as written, except that a key given twice is an error. Private: others change the shared loader."""
+
+
+def _no_twins(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[str] = set()
+    for key, _ in node.value:
+        if isinstance(key.value, str) and key.value in seen:
+            line = key.start_mark.line + 1
+            raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark,
+                                       context=f"line {line}")  # fmt: skip
+        seen.add(str(key.value))
+    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _no_twins)
+
+
+def read_yaml(text: str, where: str) -> Any:
+    """Parse YAML; UserError says where it is broken."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = f":{mark.line + 1}" if mark else ""
+        raise UserError(f"{where}{line}: not YAML: {error.problem or error.context}") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise UserError(f"{where}: not YAML: {str(error).splitlines()[0]}") from None

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 from rich.console import Console
 
-from mlx_trace.config import Config, load_config, read_yaml
+from mlx_trace.config import Config, load_config
 from mlx_trace.errors import UserError
+from mlx_trace.files import read_yaml
 
 if TYPE_CHECKING:
     from mlx_trace.train.loop import Metrics, Report

@@ -21,9 +21,9 @@ import mlx.core as mx
 import mlx.optimizers as optim
 from mlx.utils import tree_flatten, tree_unflatten
 
-from mlx_trace.config import Config, dump_config, read_yaml, validate_config
+from mlx_trace.config import Config, dump_config, validate_config
 from mlx_trace.errors import UserError
-from mlx_trace.files import read_text, write_atomically
+from mlx_trace.files import read_text, read_yaml, write_atomically
 from mlx_trace.model.base import ADAPTER_CONFIG, ADAPTER_WEIGHTS, Base, adapter_config, adapter_weights
 from mlx_trace.seeds import derive_seed
 from mlx_trace.train import checkpoint
