@@ -76,6 +76,7 @@ class Bench:
     vocabulary: Vocabulary
     is_replay: bool
     cases: list[Case] = field(default_factory=list)
+    told: dict[tuple[int, int], float] = field(default_factory=dict)  # seconds to read replies, by batch and samples
     headrooms: dict[int, int | None] = field(default_factory=dict)  # as the engine probed, by batch size
 
     def whole(self, ids: Ids) -> Ids:
@@ -173,6 +174,7 @@ def compare(bench: Bench, batch: int, num_rollouts: int, num_samples: int, num_r
             found.append(run(bench, name, batch, cases, num_samples))
             if wrong := sum(a != b for a, b in zip(found[-1].replies, wanted, strict=True)):
                 raise SystemExit(f"{name}, batch {batch}: {wrong} of {len(wanted)} traces differ; try --replay")
+    bench.told[batch, num_samples] = statistics.median(reading(bench, batch, cases, num_samples) for _ in range(3))
     return {name: found[1:] for name, found in runs.items()}
 
 
@@ -189,6 +191,26 @@ def prefill_ratio(bench: Bench, num_pairs: int = 15) -> float:
         return time.perf_counter() - began
 
     return statistics.median([seconds(8) / seconds(1) for _ in range(num_pairs + 1)][1:])
+
+
+def reading(bench: Bench, batch: int, cases: Sequence[Case], num_samples: int) -> float:
+    """Return the seconds in which our network reads the same replies when it is told them, 16 tokens a row and pass.
+
+    No head, no draw, no automaton, no row that waits: no engine that runs these passes can be faster.
+    """
+    engine = decode.Engine(bench.base.network, bench.prompter.stop_ids, prefix=bench.prompter.prefix)
+    began = time.perf_counter()
+    chosen = [case for case in cases for _ in range(num_samples)]
+    for start in range(0, len(chosen), batch):
+        rows = chosen[start : start + batch]
+        prompts = [list(case.request.ids[:-1]) for case in rows[::num_samples]]
+        cache = RaggedCache(bench.base.num_layers, len(rows))
+        cache.fill(range(len(rows)), engine.prompt_cache(prompts), [at // num_samples for at in range(len(rows))])
+        runs = [[case.request.ids[-1], *case.wanted[:-1]] for case in rows]
+        for at in range(0, max(map(len, runs)), 16):
+            engine.forward([run[at : at + 16] for run in runs], cache, [])
+            cache.evaluate()
+    return time.perf_counter() - began
 
 
 # --- what is reported ------------------------------------------------------------------------------------------
@@ -215,6 +237,10 @@ def report(bench: Bench, grouped: Compared, distinct: Compared) -> dict[str, Any
     largest = grouped[max(grouped)]
     return table(speedup, grouped) | {
         "distinct": table(speedup, distinct),
+        "limit": {
+            str(batch): round(statistics.median(one.seconds for one in runs["mlx_lm"]) / bench.told[batch, SAMPLES], 2)
+            for batch, runs in grouped.items()
+        },
         "automaton_share": round(max(map(statistics.median, shares)), 4),
         "prefill_8_of_1": round(prefill_ratio(bench), 2),
         "peak_memory": {
@@ -259,7 +285,7 @@ def print_report(found: dict[str, Any], compared: dict[str, Compared], vocabular
     add("time to 8 rows of a prompt, to 1", prefill, "", "< 1.3×", prefill < 1.3)
     console = Console()
     console.print(table)
-    for key in ("rollouts_per_second", "rollouts", "passes", "tokens", "peak_memory", "machine"):
+    for key in ("limit", "rollouts_per_second", "rollouts", "passes", "tokens", "peak_memory", "machine"):
         console.print(f"{key}: {found.get(key)}", highlight=False)
 
 
