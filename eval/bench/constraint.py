@@ -14,11 +14,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from mlx_trace.config import MAX_TOKENS, Decoding, Prompt
+from mlx_trace.cli.options import add_model_options, load_named
+from mlx_trace.config import MAX_TOKENS, Decoding
 from mlx_trace.evaluate.evaluate import Record, evaluate, summarise
 from mlx_trace.evaluate.stats import mcnemar
 from mlx_trace.evaluate.suites import suite
-from mlx_trace.model.base import load_adapter, load_base, read_adapter_config
 from mlx_trace.model.prompts import Prompter
 from mlx_trace.problems.problem import Problem
 from mlx_trace.resources import adapters_dir
@@ -51,10 +51,8 @@ def described(records: list[Record], free: list[Record]) -> dict[str, Any]:
 
 def measure(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Evaluate every setting on every set."""
-    saved = read_adapter_config(options.adapter_path)
-    base = load_base(saved.get("model", "tiny"))
-    load_adapter(base, options.adapter_path)
-    prompter = Prompter(base.tokenizer, Prompt.model_validate(saved.get("prompt", {})))
+    base, prompt = load_named(options)
+    prompter = Prompter(base.tokenizer, prompt)
     found: dict[str, dict[str, Any]] = {}
     for name, problems in sets(options.n, options.rows).items():
         records = {label: evaluate(base, prompter, problems, options.max_tokens, decoding)
@@ -82,10 +80,11 @@ def table(found: dict[str, dict[str, Any]]) -> Table:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=Path, metavar="FILE.jsonl", help="problems with answers, such as GSM-8K's")
-    parser.add_argument("--adapter-path", type=Path, default=adapters_dir() / "tiny", metavar="RUN")
     parser.add_argument("-n", type=int, default=500, metavar="N", help="problems of each set (default 500)")
     parser.add_argument("--max-tokens", type=int, default=MAX_TOKENS, metavar="N")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_model_options(parser)
+    parser.set_defaults(adapter_path=adapters_dir() / "tiny")
     options = parser.parse_args()
     found = measure(options)
     if options.json:

@@ -20,7 +20,7 @@ from mlx_trace.config import Decoding, load_config
 from mlx_trace.language.syntax import NoTrace, parse
 
 if TYPE_CHECKING:
-    from mlx_trace.evaluate.evaluate import Record
+    from mlx_trace.evaluate.evaluate import Record, Summary
     from mlx_trace.model.base import Base
     from mlx_trace.model.prompts import Prompter
     from mlx_trace.problems.problem import Problem
@@ -100,9 +100,8 @@ class _Measurement:
         from mlx_trace.evaluate.evaluate import evaluate, summarise
 
         free = self.decoding.model_copy(update={"constraint": "none"})
-        total = summarise(evaluate(self.base, self.prompter, self.problems["synthetic"], self.max_tokens, free))
-        return {"n": total.parsed.n, "parsed": total.parsed.count, "valid": total.valid.count,
-                "correct": total.correct.count}  # fmt: skip
+        records = evaluate(self.base, self.prompter, self.problems["synthetic"], self.max_tokens, free)
+        return _counts(summarise(records))
 
     def table(self) -> Table:
         """Return the stages, a line each."""
@@ -144,11 +143,12 @@ class _Measurement:
     def as_json(self) -> dict[str, Any]:
         from mlx_trace.evaluate.evaluate import summarise
 
-        rows = {}
-        for stage, suites in self.records.items():
-            total = summarise(suites["synthetic"])
-            rows[stage] = {
-                "n": total.parsed.n, "parsed": total.parsed.count, "valid": total.valid.count,
-                "correct": total.correct.count, "phrasing": summarise(suites["phrasing"]).correct.count,
-            }  # fmt: skip
-        return rows
+        return {
+            stage: _counts(summarise(suites["synthetic"])) | {"phrasing": summarise(suites["phrasing"]).correct.count}
+            for stage, suites in self.records.items()
+        }
+
+
+def _counts(total: "Summary") -> dict[str, int]:
+    return {"n": total.parsed.n, "parsed": total.parsed.count, "valid": total.valid.count,
+            "correct": total.correct.count}  # fmt: skip

@@ -46,14 +46,13 @@ def add_schema_options(parser: argparse.ArgumentParser) -> None:
 def add_decoding_options(parser: argparse.ArgumentParser) -> None:
     """Add --max-tokens, --constraint, --grounding and --cap."""
     default = Decoding()
+    meaning = {name: f"{field.description} (default {field.default})" for name, field in Decoding.model_fields.items()}
     parser.add_argument("--max-tokens", type=at_least(1), default=MAX_TOKENS, metavar="N",
                         help=f"longest reply (default {MAX_TOKENS})")  # fmt: skip
     parser.add_argument("--constraint", choices=("none", "scope"), default=default.constraint,
-                        help="scope (default): only traces that the solver can read, with names in scope")  # fmt: skip
-    parser.add_argument("--grounding", choices=("off", "hard"), default=default.grounding,
-                        help="hard (default): under scope, values only from the question and constants")  # fmt: skip
-    parser.add_argument("--cap", type=_cap, default=default.cap, metavar="auto|N",
-                        help="most tokens a row reads in one pass (default auto: a probe of the device)")  # fmt: skip
+                        help=meaning["constraint"])  # fmt: skip
+    parser.add_argument("--grounding", choices=("off", "hard"), default=default.grounding, help=meaning["grounding"])
+    parser.add_argument("--cap", type=_cap, default=default.cap, metavar="auto|N", help=meaning["cap"])
 
 
 def _cap(text: str) -> str | int:

@@ -13,7 +13,6 @@ from typing import Any, Final, NamedTuple
 
 from mlx_trace.decode.shortest import (
     COMPUTING,
-    FENCE,
     FIELDS,
     Cheapest,
     args_cost,
@@ -23,12 +22,13 @@ from mlx_trace.decode.shortest import (
     short_names,
     shortest_part,
 )
-from mlx_trace.decode.vocabulary import LONGEST_NAME, Mask, Vocabulary
+from mlx_trace.decode.vocabulary import Mask, Vocabulary
 from mlx_trace.errors import UserError
 from mlx_trace.language.experts import EFFECTS, EXPERTS, Fault, Scope
 from mlx_trace.language.solver import MAX_PARTS, MAX_STEPS
-from mlx_trace.language.steps import COMPUTE_OPS, OPS, read_step, render_step
+from mlx_trace.language.steps import COMPUTE_OPS, LONGEST_NAME, OPS, read_step, render_step
 from mlx_trace.language.syntax import MAX_BYTES
+from mlx_trace.model.prompts import FENCE
 
 MAX_ARGS: Final = 16  # of one compute
 _LONGEST_NUMERAL: Final = 16  # characters of a number that the model spells itself

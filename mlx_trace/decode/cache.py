@@ -45,12 +45,13 @@ class RaggedCache:
         """Copy rows of another cache over rows of this one."""
         length = int(source.lengths[list(source_rows)].max())
         is_new = list(rows) == list(range(len(self.lengths)))
+        places, chosen = mx.array(list(rows)), mx.array(list(source_rows))
         for layer, other in zip(self.layers, source.layers, strict=True) if length else ():
-            keys, values = (held[mx.array(list(source_rows)), :, :length] for held in (other.keys, other.values))
+            keys, values = other.keys[chosen, :, :length], other.values[chosen, :, :length]
             if is_new and layer.keys is None:
                 layer.keys, layer.values = keys, values
             else:
-                layer.put(mx.array(list(rows)), keys, values, len(self.lengths))
+                layer.put(places, keys, values, len(self.lengths))
         self.lengths[list(rows)] = source.lengths[list(source_rows)]
 
     def keep(self, rows: Sequence[int]) -> None:
@@ -72,19 +73,16 @@ class Window:
         self.reach = int(lengths.max(initial=0)) + width  # positions that the pass looks at
         self._masks: dict[int | None, mx.array] = {}
 
-    def mask(self, size: int | None, positions: mx.array | None = None) -> mx.array:
-        """Return which keys are seen from positions (B, 1, T, 1), by default the pass's: (B, 1, T, reach) booleans.
+    def mask(self, size: int | None) -> mx.array:
+        """Return which keys the pass's positions see, the same for all layers of a sliding window's size, or none."""
+        if size not in self._masks:
+            self._masks[size] = self.seen(self.positions, size)
+        return self._masks[size]
 
-        `size` is that of a sliding window.
-        """
-        if positions is None and size in self._masks:
-            return self._masks[size]
-        at, keys = self.positions if positions is None else positions, mx.arange(self.reach)
-        seen = keys <= at
-        seen = seen if size is None else seen & (keys > at - size)
-        if positions is None:
-            self._masks[size] = seen
-        return seen
+    def seen(self, positions: mx.array, size: int | None) -> mx.array:
+        """Return which keys are seen from positions (B, 1, T, 1): (B, 1, T, reach) booleans."""
+        keys = mx.arange(self.reach)
+        return keys <= positions if size is None else (keys <= positions) & (keys > positions - size)
 
 
 class Layer:

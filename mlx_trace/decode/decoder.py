@@ -9,7 +9,7 @@ from mlx_trace.config import Decoding
 from mlx_trace.decode.automaton import Automaton
 from mlx_trace.decode.engine import WIDTH, Engine
 from mlx_trace.decode.episode import Episode, Request
-from mlx_trace.decode.vocabulary import Vocabulary
+from mlx_trace.decode.vocabulary import vocabulary_of
 from mlx_trace.language.numbers import grounded_numbers
 from mlx_trace.model.base import Base
 from mlx_trace.model.prompts import Prompter
@@ -20,7 +20,7 @@ class Decoder:
 
     def __init__(self, base: Base, prompter: Prompter, decoding: Decoding, width: int = WIDTH) -> None:
         self.prompter, self.decoding = prompter, decoding
-        vocabulary = Vocabulary(base.tokenizer) if decoding.constraint == "scope" else None
+        vocabulary = vocabulary_of(base.tokenizer) if decoding.constraint == "scope" else None
         self.engine = Engine(base.network, prompter.stop_ids, vocabulary, prompter.prefix, decoding.cap, width)
 
     def check(self, max_tokens: int) -> None:

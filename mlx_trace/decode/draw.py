@@ -38,6 +38,12 @@ class Masks:
             allowed[rows, tokens] = True
         return allowed
 
+    def apply(self, logits: mx.array, choices: Sequence[Choice | None]) -> mx.array:
+        """Return logits (S, V) with -inf for what each choice does not offer."""
+        if all(choice is None for choice in choices):
+            return logits
+        return mx.where(self.allowed(choices, logits.shape[-1]), logits, -mx.inf)
+
     def _add(self, name: Mask | None, size: int) -> None:
         row = np.zeros(size, dtype=np.bool_)
         if name is None or self._vocabulary is None:
@@ -55,28 +61,37 @@ def draw(
     logits: mx.array, choices: Sequence[Choice | None], temperature: float, streams: Sequence[Stream], masks: Masks
 ) -> list[Draw]:
     """Return a draw for each row of the logits (S, V); greedily, with log-probability 0, at temperature 0."""
-    logits = logits.astype(mx.float32) / (temperature or 1.0)
-    lists = [at for at, choice in enumerate(choices) if choice is not None and choice.mask is None]
-    others = [at for at, choice in enumerate(choices) if choice is None or choice.mask is not None]
+    logits = logits.astype(mx.float32)
+    logits = logits / temperature if temperature else logits
+    lists, others = parted(choices)
     pending: list[mx.array] = []
     if lists:
         ids = padded([choices[at].ids for at in lists])  # type: ignore[union-attr]
         pending.append(mx.take_along_axis(logits[mx.array(lists)], mx.array(np.maximum(ids, 0)), axis=-1))
     if others:
         chosen = logits if not lists else logits[mx.array(others)]
-        if any(choices[at] is not None for at in others):
-            chosen = mx.where(masks.allowed([choices[at] for at in others], chosen.shape[-1]), chosen, -mx.inf)
-        pending += _draw_on_device(chosen, temperature, [streams[at] for at in others] if temperature else [])
+        offered = masks.apply(chosen, [choices[at] for at in others])
+        pending += _draw_on_device(offered, temperature, [streams[at] for at in others])
     mx.eval(*pending)
     drawn: dict[int, Draw] = {}
     if lists:
-        few = _draw_on_host(
-            np.array(pending[0]), ids, temperature, [streams[at] for at in lists] if temperature else []
-        )
+        few = _draw_on_host(np.array(pending[0]), ids, temperature, [streams[at] for at in lists])
         drawn |= zip(lists, few, strict=True)
     if others:
         drawn |= zip(others, zip(pending[-2].tolist(), pending[-1].tolist(), strict=True), strict=True)
     return [drawn[at] for at in range(len(choices))]
+
+
+def parted(choices: Sequence[Choice | None]) -> tuple[list[int], list[int]]:
+    """Return the places of the choices among listed tokens alone, and those of all others."""
+    lists = [at for at, choice in enumerate(choices) if choice is not None and choice.mask is None]
+    others = [at for at, choice in enumerate(choices) if choice is None or choice.mask is not None]
+    return lists, others
+
+
+def taken(logits: mx.array, tokens: mx.array) -> mx.array:
+    """Return each row's logit (S,) of its token, from (S, V)."""
+    return mx.take_along_axis(logits, tokens[:, None], axis=-1)[:, 0]
 
 
 def padded(lists: Sequence[Sequence[int]]) -> NDArray[np.int32]:
@@ -113,5 +128,4 @@ def _draw_on_device(scores: mx.array, temperature: float, streams: Sequence[Stre
     keys = np.stack([stream.integers(0, 2**32, size=2, dtype=np.uint32) for stream in streams])
     noise = mx.vmap(lambda key: mx.random.gumbel(scores.shape[-1:], key=key))(mx.array(keys))
     tokens = mx.argmax(scores + noise, axis=-1)
-    chosen = mx.take_along_axis(scores, tokens[:, None], axis=-1)[:, 0]
-    return [tokens, chosen - mx.logsumexp(scores, axis=-1)]
+    return [tokens, taken(scores, tokens) - mx.logsumexp(scores, axis=-1)]

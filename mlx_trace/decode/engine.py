@@ -8,7 +8,7 @@ nothing of text or rewards, and of the language only that an automaton says what
 import math
 import time
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Final, Literal
 
 import mlx.core as mx
@@ -212,17 +212,11 @@ class _Batch:
         for (_, row), (token, logprob) in zip(drawing, drawn, strict=True):
             row.take(token, logprob)
         engine.automaton_seconds += time.perf_counter() - began
-        return self._finish(at for at, row in drawing if row.episode.finished)
-
-    def _finish(self, places: Iterable[int]) -> list[Episode]:
-        done = []
-        for at in places:
-            row = self.rows[at]
-            if row is not None:
-                done.append(row.episode)
+        done = [(at, row.episode) for at, row in drawing if row.episode.finished]
+        for at, _ in done:
             self.rows[at] = None
             self.cache.lengths[at] = 0
-        return done
+        return [episode for _, episode in done]
 
     def _drop(self) -> None:
         """Leave out free places that nothing waits for, once they are many."""

@@ -14,6 +14,7 @@ import numpy as np
 from mlx_lm.models.activations import swiglu
 from mlx_lm.tuner.dora import DoRALinear
 from mlx_lm.tuner.lora import LoRALinear
+from numpy.typing import NDArray
 
 from mlx_trace.decode.cache import RaggedCache
 from mlx_trace.model.base import ARCHITECTURES, hidden_states
@@ -29,12 +30,13 @@ class Forward:
 
     def __call__(self, runs: Sequence[Sequence[int]], cache: RaggedCache, wanted: Sequence[int]) -> mx.array:
         """Read runs of ids, one a row (some may be empty); return the states (S, D) after the wanted rows' last ids."""
-        layout = _Layout(runs, cache, wanted)
+        layout = _Layout(runs, cache.lengths, wanted)
+        cache.open(layout.width)
         if not self.blocks:
-            hidden = hidden_states(self.network, layout.rectangle(runs), cache.layers)
-            states = hidden[mx.array(wanted, dtype=mx.int32), layout.used[mx.array(wanted, dtype=mx.int32)] - 1]
+            hidden = hidden_states(self.network, layout.rectangle(), cache.layers)
+            states = hidden[layout.wanted, layout.used[layout.wanted] - 1]
         else:
-            states = self.network.model.embed_tokens(mx.array([token for run in runs for token in run]))
+            states = self.network.model.embed_tokens(layout.ids)
             for at, block in enumerate(self.blocks):
                 states = block(states, layout, cache, at)
             states = self.network.model.norm(states) if wanted else states
@@ -45,13 +47,13 @@ class Forward:
 class _Layout:
     """Where the N tokens of a pass stand: packed, and in a rectangle (B, T) for attention."""
 
-    def __init__(self, runs: Sequence[Sequence[int]], cache: RaggedCache, wanted: Sequence[int]) -> None:
+    def __init__(self, runs: Sequence[Sequence[int]], lengths: NDArray[np.int64], wanted: Sequence[int]) -> None:
         used = np.array([len(run) for run in runs])
         self.batch_size, self.width = len(runs), int(used.max())
         starts = np.cumsum(used) - used
         columns = np.arange(self.width)
         inside = columns < used[:, None]
-        cache.open(self.width)
+        self.ids = mx.array([token for run in runs for token in run])  # (N,)
         self.used = mx.array(used.astype(np.int32))
         self.is_full = bool(inside.all())
         self.packed = mx.array(np.where(inside, starts[:, None] + columns, 0).reshape(-1).astype(np.int32))  # (B·T,)
@@ -59,11 +61,11 @@ class _Layout:
         self.wanted = mx.array(list(wanted), dtype=mx.int32)  # (S,) rows
         ends = starts + used - 1
         self.ends = mx.array(np.maximum(ends, 0).astype(np.int32))  # (B,) each row's last token, packed
-        self.last = mx.array((cache.lengths + used - 1).astype(np.int32))  # (B,) its position
+        self.last = mx.array((lengths + used - 1).astype(np.int32))  # (B,) its position
 
-    def rectangle(self, runs: Sequence[Sequence[int]]) -> mx.array:
+    def rectangle(self) -> mx.array:
         """Return the ids as (B, T), filled up with whatever."""
-        return mx.array([token for run in runs for token in run])[self.packed].reshape(self.batch_size, self.width)
+        return self.ids[self.packed].reshape(self.batch_size, self.width)
 
     def spread(self, packed: mx.array, num_heads: int) -> mx.array:
         """Turn (N, H·D) into (B, H, T, D)."""
@@ -102,7 +104,7 @@ class _Block:
             states, normed = states[layout.ends[layout.wanted]], normed[layout.ends]
             queries = self._normed(self.query(normed).reshape(layout.batch_size, 1, attention.n_heads, -1), "q_norm")
             queries = attention.rope(queries.transpose(0, 2, 1, 3), offset=layout.last)
-            mask = own.window.mask(self.window, layout.last[:, None, None, None])
+            mask = own.window.seen(layout.last[:, None, None, None], self.window)
         else:
             queries = self._heads(layout, self.query(normed), attention.n_heads, "q_norm")
             queries = attention.rope(queries, offset=own.offset)
@@ -114,9 +116,8 @@ class _Block:
         return states + self.down(swiglu(self.gate(normed), self.up(normed)))
 
     def _heads(self, layout: _Layout, packed: mx.array, num_heads: int, norm: str) -> mx.array:
-        if norm in self.attention:
-            packed = self._normed(packed.reshape(packed.shape[0], num_heads, -1), norm).reshape(packed.shape)
-        return layout.spread(packed, num_heads)
+        heads = self._normed(packed.reshape(packed.shape[0], num_heads, -1), norm)
+        return layout.spread(heads.reshape(packed.shape), num_heads)
 
     def _normed(self, heads: mx.array, norm: str) -> mx.array:
         return self.attention[norm](heads) if norm in self.attention else heads

@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 
 from mlx_trace.decode.vocabulary import Vocabulary
 from mlx_trace.language.experts import EXPERTS
+from mlx_trace.model.prompts import FENCE
 
-FENCE: Final = "```"
 _ENOUGH: Final = 100  # new names; a part has fewer steps
 
 # Each op's fields in canonical order, and what may stand in them.

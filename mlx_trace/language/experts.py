@@ -8,7 +8,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, Final, NamedTuple
 
-from mlx_trace.language.numbers import LIMIT, spell
+from mlx_trace.language.numbers import fits, spell
 from mlx_trace.language.steps import (
     AddEntity,
     Compute,
@@ -60,7 +60,7 @@ class Scope:
         if isinstance(operand, str):
             value = self.values.get(operand)
             return Fault("undefined_variable", f"{operand} is not defined") if value is None else value
-        return operand if _fits(operand) else _too_large(operand)
+        return operand if fits(operand) else _too_large(operand)
 
     def define(self, name: str, value: Fraction, derived: bool) -> Fault | None:
         """Give a new variable its value."""
@@ -70,15 +70,11 @@ class Scope:
 
     def put(self, name: str, value: Fraction, derived: bool) -> Fault | None:
         """Set a variable, new or not."""
-        if not _fits(value):
+        if not fits(value):
             return _too_large(value)
         self.values[name] = value
         (self.derived.add if derived else self.derived.discard)(name)
         return None
-
-
-def _fits(value: Fraction) -> bool:
-    return -LIMIT <= value.numerator <= LIMIT and value.denominator <= LIMIT
 
 
 def _too_large(value: Fraction) -> Fault:
@@ -124,7 +120,7 @@ def _compute(scope: Scope, step: Compute) -> Fault | None:
                     zero = "" if isinstance(operand, Fraction) else f": {operand} is 0"
                     return Fault("division_by_zero", f"division by zero{zero}")
                 total = total / number
-        if not _fits(total):
+        if not fits(total):
             return _too_large(total)
     return scope.define(step.var, total, _derives(step.args, _IDENTITY[step.compute_op]))
 

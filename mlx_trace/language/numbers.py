@@ -19,6 +19,11 @@ _AMOUNT = re.compile(
 )
 
 
+def fits(number: Fraction) -> bool:
+    """Tell whether a trace may hold a number."""
+    return -LIMIT <= number.numerator <= LIMIT and number.denominator <= LIMIT
+
+
 def read_numeral(text: str) -> Fraction | None:
     """Read a numeral of the trace language: an integer, a decimal or n/m, with an optional sign.
 
@@ -280,5 +285,4 @@ def _joined(question: str, tokens: list[re.Match[str]], at: int, allow_and: bool
 def grounded_numbers(question: str) -> tuple[str, ...]:
     """Return, spelled, all numbers a trace may take from a question: readings of those it states, and constants."""
     readings = (number for mention in find_numbers(question) for number in mention.readings)
-    fitting = (number for number in readings if number.numerator <= LIMIT and number.denominator <= LIMIT)
-    return tuple(dict.fromkeys(map(spell, (*fitting, *sorted(CONSTANTS)))))
+    return tuple(dict.fromkeys(map(spell, (*filter(fits, readings), *sorted(CONSTANTS)))))

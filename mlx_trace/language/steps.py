@@ -21,6 +21,7 @@ ComputeOp = Literal["add", "sub", "mul", "div"]
 
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*", re.ASCII)
 SOURCE: Final = re.compile(r"prev\.result|sub(0|[1-9][0-9]?)\.result", re.ASCII)
+LONGEST_NAME: Final = 32  # characters of the names that golds use and constrained models write; the solver takes any
 COMPUTE_OPS: Final[tuple[ComputeOp, ...]] = get_args(ComputeOp)
 
 

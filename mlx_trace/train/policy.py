@@ -11,7 +11,7 @@ import mlx.core as mx
 import numpy as np
 
 from mlx_trace.decode.automaton import Choice
-from mlx_trace.decode.draw import Masks, padded
+from mlx_trace.decode.draw import Masks, padded, parted, taken
 from mlx_trace.decode.episode import Episode
 from mlx_trace.model.base import head, hidden_states
 from mlx_trace.train.sft import Batch, Example, make_batch
@@ -36,8 +36,7 @@ def lay_out(episodes: Sequence[Episode]) -> Samples:
     rows = [Example(list(episode.prompt_ids), episode.ids) for episode in episodes]
     batch = make_batch(rows, [episode.sampled for episode in episodes])
     choices = [choice for episode in episodes for choice in episode.choices]
-    listed = [at for at, choice in enumerate(choices) if choice is not None and choice.mask is None]
-    others = [at for at, choice in enumerate(choices) if choice is None or choice.mask is not None]
+    listed, others = parted(choices)
     padding = range(len(choices), batch.targets.size)
     permutation = mx.array([*listed, *others, *padding])
     batch = Batch(batch.ids, batch.positions[permutation], batch.targets[permutation], batch.weights[permutation],
@@ -57,17 +56,11 @@ def sampled_logprobs(network: Any, samples: Samples, temperature: float, masks: 
     if count:
         scores = mx.take_along_axis(logits[:count], mx.maximum(samples.lists, 0), axis=-1)
         scores = mx.where(samples.lists >= 0, scores, -mx.inf)
-        found.append(_of(logits[:count], batch.targets[:count]) - mx.logsumexp(scores, axis=-1))
+        found.append(taken(logits[:count], batch.targets[:count]) - mx.logsumexp(scores, axis=-1))
     if samples.choices:
-        others = logits[count:]
-        if any(choice is not None for choice in samples.choices):
-            others = mx.where(masks.allowed(samples.choices, others.shape[-1]), others, -mx.inf)
-        found.append(_of(others, batch.targets[count:]) - mx.logsumexp(others, axis=-1))
+        others = masks.apply(logits[count:], samples.choices)
+        found.append(taken(others, batch.targets[count:]) - mx.logsumexp(others, axis=-1))
     return mx.concatenate(found)
-
-
-def _of(logits: mx.array, targets: mx.array) -> mx.array:
-    return mx.take_along_axis(logits, targets[:, None], axis=-1)[:, 0]
 
 
 def arrange(values: Sequence[float], samples: Samples) -> mx.array:

@@ -14,12 +14,12 @@ from llguidance import LLMatcher, LLTokenizer
 from llguidance.hf import from_tokenizer
 
 from mlx_trace.decode.automaton import MAX_ARGS, Automaton, Choice
-from mlx_trace.decode.vocabulary import LONGEST_NAME, Mask, Vocabulary
+from mlx_trace.decode.vocabulary import Mask, Vocabulary
 from mlx_trace.errors import UserError
 from mlx_trace.language.experts import EXPERTS
 from mlx_trace.language.numbers import grounded_numbers, spell
 from mlx_trace.language.solver import MAX_PARTS, MAX_STEPS, Failed, solve
-from mlx_trace.language.steps import AddEntity, Compute, Consume, Init, InitFrom, Percent, Query, Transfer
+from mlx_trace.language.steps import LONGEST_NAME, AddEntity, Compute, Consume, Init, InitFrom, Percent, Query, Transfer
 from mlx_trace.language.syntax import MAX_BYTES, Part, Trace, parse, render
 from mlx_trace.problems.generator import draw, generate_balanced
 from mlx_trace.problems.problem import Problem

@@ -136,4 +136,4 @@ def test_a_position_sees_itself_and_what_its_row_has_before_it(window: int | Non
     assert np.array_equal(np.array(written.cache.window.mask(window)), seen([5, 0, 9], 3, window))
     last = mx.array([6, 0, 11])[:, None, None, None]
     expected = np.stack([seen([5, 0, 9], 3, window)[row, :, at : at + 1] for row, at in ((0, 1), (1, 0), (2, 2))])
-    assert np.array_equal(np.array(written.cache.window.mask(window, last)), expected)
+    assert np.array_equal(np.array(written.cache.window.seen(last, window)), expected)

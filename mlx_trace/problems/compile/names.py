@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Final
 
 from mlx_trace.language.numbers import Mention
+from mlx_trace.language.steps import LONGEST_NAME
 from mlx_trace.problems.compile.context import Place
 from mlx_trace.problems.compile.grounding import UNITS, same_noun
 from mlx_trace.problems.compile.node import Node
@@ -16,7 +17,6 @@ from mlx_trace.problems.compile.nouns import Words, many
 from mlx_trace.problems.compile.words import STOPS, VERBS
 
 RESERVED: Final = re.compile(r"step[0-9]+|result")
-LONGEST: Final = 32  # characters of a name
 _NAMES_OF_NUMBERS: Final = (
     "0 zero, 1 one, 2 two, 3 three, 4 four, 5 five, 7 seven, 10 ten, 12 twelve, 14 fourteen, 16 sixteen, "
     "24 twenty_four, 28 twenty_eight, 30 thirty, 31 thirty_one, 50 fifty, 52 fifty_two, 60 sixty, 90 ninety, "
@@ -45,7 +45,7 @@ class Namer:
             if name and name not in self.given and not RESERVED.fullmatch(name):
                 break
         else:
-            base = "number" if RESERVED.fullmatch(base) else (base or "number")[: LONGEST - 3]
+            base = "number" if RESERVED.fullmatch(base) else (base or "number")[: LONGEST_NAME - 3]
             number = next(n for n in range(1, len(self.given) + 3) if _numbered(base, n) not in self.given)
             name = _numbered(base, number)
         self.given.add(name)
@@ -82,8 +82,8 @@ class Namer:
 
 def _clean(text: str) -> str:
     name = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
-    if len(name) > LONGEST:
-        name = name[: LONGEST + 1].rpartition("_")[0] or name[:LONGEST]
+    if len(name) > LONGEST_NAME:
+        name = name[: LONGEST_NAME + 1].rpartition("_")[0] or name[:LONGEST_NAME]
     return name if name[:1].isalpha() else ""
 
 

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlx_trace.language.numbers import CONSTANTS
-from mlx_trace.language.steps import NAME
+from mlx_trace.language.steps import LONGEST_NAME, NAME
 from mlx_trace.problems.compile.compiler import Compiled, compile_row
 from mlx_trace.problems.compile.grounding import Grounding
-from mlx_trace.problems.compile.names import LONGEST, RESERVED, Namer
+from mlx_trace.problems.compile.names import RESERVED, Namer
 
 
 def names(question: str) -> list[str]:
@@ -79,5 +79,5 @@ def test_every_number_has_a_legal_name_of_its_own(question: str, unit: str, rand
     found = [namer.name(leaf) for leaf in leaves]
     assert len(set(found)) == len(found)
     assert all(NAME.fullmatch(name) and name == name.lower() for name in found)
-    assert all(len(name) <= LONGEST + 4 for name in found)
+    assert all(len(name) <= LONGEST_NAME + 4 for name in found)
     assert not any(RESERVED.fullmatch(name) for name in found)
