@@ -74,6 +74,12 @@ def _auto_or_positive(value: object) -> object:
     raise ValueError("input should be auto or a whole number from 1")
 
 
+def _auto_or_size(value: object) -> object:
+    if value == "auto" or (isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e6):
+        return value
+    raise ValueError("input should be auto or a number of gigabytes")
+
+
 class Decoding(_Section):
     """What a reply may say, and how it is decoded; rollouts, evaluation and chat share it."""
 
@@ -136,30 +142,83 @@ class FileSource(_Sized):
 Source = Annotated[SyntheticSource | CompiledSource | FileSource, Field(discriminator="source")]
 
 
+Algorithm = Literal["reinforce", "rloo", "grpo", "expert_iteration"]
+PRESETS: Final[dict[str, dict[str, Any]]] = {  # what an algorithm means, where a key is not given
+    "reinforce": {"baseline": "ema"},
+    "rloo": {"baseline": "leave_one_out"},
+    "grpo": {"baseline": "group_mean", "scale_rewards": "group", "clip": 0.2, "updates_per_batch": 2},
+    "expert_iteration": {"baseline": "none", "kl": 0.0},
+}
+_COMPARING: Final = ("leave_one_out", "group_mean")  # baselines within a prompt's samples
+
+
 class Reinforce(_Section):
     """The reinforcement phase."""
 
-    iters: int = Field(0, ge=0, description="updates; 0 leaves the phase out")
-    batch_size: int = Field(8, ge=1, description="prompts of an update")
+    iters: int = Field(0, ge=0, description="rollouts that are learnt from; 0 leaves the phase out")
+    algorithm: Algorithm = Field(
+        "rloo",
+        description="reinforce (ema baseline), rloo (leave_one_out), grpo (group_mean, scaled, clipped, two updates a "
+        "rollout) or expert_iteration (SFT on solved samples); presets, whose keys may be given all the same",
+    )
+    batch_size: int = Field(8, ge=1, description="prompts of a rollout")
     group_size: int = Field(4, ge=1, description="samples of a prompt")
     learning_rate: float = Field(1e-5, gt=0, description="AdamW's rate in this phase")
     temperature: float = Field(1.0, gt=0, description="of sampling, and of training's log-probabilities")
     max_tokens: int = Field(MAX_TOKENS, ge=1, description="longest reply")
-    baseline: Literal["ema", "leave_one_out"] = Field(
+    baseline: Literal["ema", "leave_one_out", "group_mean", "none"] = Field(
         "leave_one_out",
-        description="what rewards are centred on: ema or leave_one_out (the prompt's other samples)",
+        description="what rewards are centred on: ema, leave_one_out (the prompt's other samples), group_mean or none",
     )
     ema_decay: float = Field(0.9, ge=0, lt=1, description="of the ema baseline")
     ema_start: float = Field(0.5, description="of the ema baseline")
+    scale_rewards: Literal["none", "group", "batch"] = Field(
+        "none", description="divide advantages by the rewards' standard deviation: none, group or batch"
+    )
+    loss_divisor: Literal["sampled", "max_tokens"] = Field(
+        "sampled", description="the loss is divided by all sampled tokens of a rollout, or by what there could be"
+    )
+    clip: float = Field(0.0, ge=0, lt=1, description="clip the ratio to the sampling policy at 1 ± this; 0 is none")
+    updates_per_batch: int = Field(1, ge=1, description="optimizer steps on one rollout")
+    kl: float = Field(0.01, ge=0, description="weight of the divergence from the adapter as RL found it")
+    entropy: float = Field(0.0, ge=0, description="weight of the entropy, as a bonus")
+    sft_weight: float = Field(0.0, ge=0, description="weight of the SFT loss on as many gold examples, mixed in")
+    resample_dead: int = Field(
+        0, ge=0, description="times that groups of equal rewards are replaced by other prompts' samples"
+    )
+    mask_truncated: bool = Field(False, description="do not learn from replies that were cut off")
     rewards: Rewards = Field(REWARDS, description="what each grade earns")
+    reward_function: str | None = Field(
+        None, description="FILE.py:NAME, called with (problem, reply, grade), returns a reward instead"
+    )
     data: list[Source] | None = Field(None, description="prompts of this phase; null: those of SFT")
     examples: int | None = Field(None, ge=1, description="as examples, of this phase's data")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, content: Any) -> Any:
+        """Fill in what the algorithm means; an algorithm that is none is left to be reported."""
+        if not isinstance(content, dict):
+            return content
+        algorithm = content.get("algorithm", "rloo")
+        return PRESETS.get(algorithm, {}) | content if isinstance(algorithm, str) else content
+
     @model_validator(mode="after")
     def _groups(self) -> "Reinforce":
-        if self.baseline == "leave_one_out" and self.group_size < 2:
-            raise ValueError("leave_one_out compares samples of one prompt: group_size must be 2 or more")
+        if self.baseline in _COMPARING and self.group_size < 2:
+            raise ValueError(f"{self.baseline} compares samples of one prompt: group_size must be 2 or more")
+        if self.scale_rewards == "group" and self.group_size < 2:
+            raise ValueError("scale_rewards: group compares samples of one prompt: group_size must be 2 or more")
+        if self.resample_dead and not self.skips_dead:
+            raise ValueError(f"resample_dead replaces groups that teach nothing; with baseline {self.baseline} all do")
+        if self.updates_per_batch > 1 and not self.clip and self.algorithm != "expert_iteration":
+            raise ValueError("updates_per_batch above 1 leaves the sampling policy behind: set clip, such as 0.2")
         return self
+
+    @property
+    def skips_dead(self) -> bool:
+        """Tell whether a group of equal rewards teaches nothing, so that it is left out."""
+        return self.baseline in _COMPARING
 
 
 class Config(_Section):
@@ -190,16 +249,35 @@ class Config(_Section):
     max_seq_length: int = Field(1024, ge=16, description="longest example; longer ones are an error, never cut")
     iters: int | None = Field(None, ge=0, description="SFT updates; null: as the epochs say")
     epochs: int = Field(1, ge=0, description="times that SFT sees every example; 0 leaves the phase out")
-    batch_size: int = Field(8, ge=1, description="examples of an SFT update")
+    batch_size: int = Field(8, ge=1, description="examples of an SFT batch")
+    batch_tokens: int | None = Field(
+        None, ge=16, description="tokens of an SFT batch, padding and all, instead of batch_size"
+    )
+    grad_accumulation_steps: int = Field(1, ge=1, description="SFT batches of one update; iters counts updates")
     learning_rate: float = Field(1e-5, gt=0, description="AdamW's peak rate in SFT")
     warmup: int = Field(0, ge=0, description="updates in which the rate rises to its peak")
     lr_decay: Literal["none", "cosine", "linear"] = Field("none", description="how it then falls, to a tenth")
     weight_decay: float = Field(0.0, ge=0, description="AdamW's, in SFT")
     grad_clip: float = Field(1.0, ge=0, description="largest gradient norm; 0 is none")
     grad_checkpoint: bool = Field(False, description="recompute activations: less memory, more time")
+    trunk_cache: Annotated[Literal["auto", "memory", "disk", "off"], BeforeValidator(_unquoted_off)] = Field(
+        "auto", description="where SFT keeps what the frozen layers make of each example: auto, memory, disk or off"
+    )
+    memory: Annotated[float | Literal["auto"], BeforeValidator(_auto_or_size)] = Field(
+        "auto", description="most memory to plan for, in GB; auto: three quarters of what the device recommends"
+    )
+    val_examples: int = Field(0, ge=0, description="SFT examples that are held out to measure the loss on")
+    steps_per_eval: int = Field(100, ge=1, description="SFT updates between two such measurements")
+    patience: int | None = Field(None, ge=1, description="stop SFT after so many measurements without a better one")
     save_every: int = Field(100, ge=1, description="updates between checkpoints")
     reinforce: Reinforce = Field(Reinforce(), description="the reinforcement phase")
     trust_remote_code: bool = Field(False, description="allow code that comes with the model")
+
+    @model_validator(mode="after")
+    def _patient(self) -> Self:
+        if self.patience is not None and not self.val_examples:
+            raise ValueError("patience waits for a better loss on held-out examples: set val_examples")
+        return self
 
 
 _SOURCES: Final[dict[str, type[_Sized]]] = {

@@ -84,16 +84,16 @@ def show_plan(console: Console, planned: "Plan") -> None:
     shown = Table("data", "phase", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in numbers:
         shown.add_column(name, justify="right")
-    for row in planned.lengths:
+    for row in planned.material.lengths:
         shown.add_row(row.source, row.phase, f"{row.problems:,}", f"{row.prompt:.0f}", f"{row.trace:.0f}",
                       f"{row.median:,}", f"{row.most:,}", f"{row.longest:,}")  # fmt: skip
     console.print(shown)
-    for row in planned.lengths:
+    for row in planned.material.lengths:
         if row.note:
             console.print(f"{row.source}: {row.note}", style="dim")
     limit = planned.config.max_seq_length
     console.print(f"tokens: mean prompt and trace, then both together; all fit max_seq_length ({limit:,})", style="dim")
-    for overlap in planned.overlaps:
+    for overlap in planned.material.overlaps:
         console.print(f"contamination, {overlap}", style="dim")
 
 

@@ -4,6 +4,7 @@ Takes a loaded base, its prompter and the decoding settings. Knows nothing of an
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from mlx_trace.config import Decoding
 from mlx_trace.decode.automaton import Automaton
@@ -18,10 +19,12 @@ from mlx_trace.model.prompts import Prompter
 class Decoder:
     """A model that replies to questions, `width` of them at once. `engine.refresh` once its weights have changed."""
 
-    def __init__(self, base: Base, prompter: Prompter, decoding: Decoding, width: int = WIDTH) -> None:
+    def __init__(
+        self, base: Base, prompter: Prompter, decoding: Decoding, width: int = WIDTH, keep: int | None = None
+    ) -> None:
         self.prompter, self.decoding = prompter, decoding
         vocabulary = vocabulary_of(base.tokenizer) if decoding.constraint == "scope" else None
-        self.engine = Engine(base.network, prompter.stop_ids, vocabulary, prompter.prefix, decoding.cap, width)
+        self.engine = Engine(base.network, prompter.stop_ids, vocabulary, prompter.prefix, decoding.cap, width, keep)
 
     def check(self, max_tokens: int) -> None:
         """Raise UserError if so few tokens hold no trace."""
@@ -29,10 +32,17 @@ class Decoder:
             Automaton(self.engine.vocabulary, None, max_tokens)
 
     def sample(
-        self, questions: Sequence[str], max_tokens: int, num_samples: int = 1, temperature: float = 0.0, seed: int = 0
-    ) -> list[Episode]:
-        """Sample `num_samples` replies to each question, beside one another; greedily at temperature 0."""
-        return self.engine.sample(self._requests(questions), max_tokens, num_samples, temperature, seed)
+        self, questions: Sequence[str], max_tokens: int, num_samples: int = 1, temperature: float = 0.0, seed: int = 0,
+        streams: Sequence[int] | None = None,
+    ) -> list[Episode]:  # fmt: skip
+        """Sample `num_samples` replies to each question, beside one another; greedily at temperature 0.
+
+        `streams`, a number a question, name the random streams; by default a question's is its number.
+        """
+        requests = self._requests(questions)
+        if streams is not None:
+            requests = [replace(one, stream=stream) for one, stream in zip(requests, streams, strict=True)]
+        return self.engine.sample(requests, max_tokens, num_samples, temperature, seed)
 
     def finished(self, questions: Sequence[str], max_tokens: int) -> Iterator[Episode]:
         """Reply to each question greedily, yielding episodes as they finish; `prompt` is the question's number."""

@@ -18,7 +18,7 @@ from mlx_trace.decode.automaton import Automaton
 from mlx_trace.decode.cache import RaggedCache
 from mlx_trace.decode.draw import Masks, draw
 from mlx_trace.decode.episode import Episode, Request, Row
-from mlx_trace.decode.forward import Forward
+from mlx_trace.decode.forward import Forward, Kept
 from mlx_trace.decode.vocabulary import Vocabulary
 from mlx_trace.model.base import head
 from mlx_trace.seeds import derive_seed
@@ -35,15 +35,16 @@ class Engine:
     """Decodes with one network. Call `refresh` when its weights have changed.
 
     `prefix` are the ids that every prompt begins with: they are read once. `cap` is the most tokens a row reads in one
-    pass; auto weighs what a pass costs by itself against what its tokens cost, as probed once on this device.
+    pass; auto weighs what a pass costs by itself against what its tokens cost, as probed once on this device. The states
+    that go into layer `keep` are kept from one `refresh` to the next, and episodes know the places of theirs.
     """
 
     def __init__(
         self, network: Any, stop_ids: Collection[int], vocabulary: Vocabulary | None = None,
-        prefix: Sequence[int] = (), cap: Cap = "auto", width: int = WIDTH,
+        prefix: Sequence[int] = (), cap: Cap = "auto", width: int = WIDTH, keep: int | None = None,
     ) -> None:  # fmt: skip
         self.network, self.stop_ids, self.vocabulary = network, frozenset(stop_ids), vocabulary
-        self.prefix, self.cap, self.width = list(prefix), cap, width
+        self.prefix, self.cap, self.width, self.keep = list(prefix), cap, width, keep
         self.headroom: int | None = None  # tokens that take as long as a pass takes by itself
         self.masks = Masks(vocabulary)
         self.passes = self.tokens_read = 0
@@ -52,7 +53,9 @@ class Engine:
 
     def refresh(self) -> None:
         """Forget what was computed with other weights."""
-        self.forward = Forward(self.network)
+        self.kept = None if self.keep is None else Kept(self.keep)
+        self.forward = Forward(self.network, self.kept)
+        self.prefix_places: list[int] = []
         self._prefix_cache: RaggedCache | None = None
 
     def sample(
@@ -89,25 +92,29 @@ class Engine:
 
     # --- reading -----------------------------------------------------------------------------------------------
 
-    def read(self, cache: RaggedCache, runs: Sequence[Sequence[int]]) -> None:
-        """Take runs of ids, one a row, into a cache."""
+    def read(self, cache: RaggedCache, runs: Sequence[Sequence[int]]) -> list[list[int]]:
+        """Take runs of ids, one a row, into a cache; return the places of their kept states."""
         longest = max(map(len, runs))
+        places: list[list[int]] = [[] for _ in runs]
         for start in range(0, longest, _READ):
             parts = [run[start : start + _READ] for run in runs]
             self.forward(parts, cache, [])
             cache.evaluate()
+            for own, more in zip(places, self.kept.places if self.kept else (), strict=False):
+                own.extend(more)
+        return places
 
-    def prompt_cache(self, prompts: Sequence[Sequence[int]]) -> RaggedCache:
-        """Return a cache that has read some prompts, the shared prefix only once."""
+    def prompt_cache(self, prompts: Sequence[Sequence[int]]) -> tuple[RaggedCache, list[list[int]]]:
+        """Return a cache that has read some prompts, the shared prefix only once, and their kept states' places."""
         shared = self.prefix if all(list(ids[: len(self.prefix)]) == self.prefix for ids in prompts) else []
         cache = RaggedCache(len(self.network.layers), len(prompts))
         if shared:
             if self._prefix_cache is None:
                 self._prefix_cache = RaggedCache(len(self.network.layers), 1)
-                self.read(self._prefix_cache, [shared])
+                (self.prefix_places,) = self.read(self._prefix_cache, [shared])
             cache.fill(range(len(prompts)), self._prefix_cache, [0] * len(prompts))
-        self.read(cache, [ids[len(shared) :] for ids in prompts])
-        return cache
+        own = self.read(cache, [ids[len(shared) :] for ids in prompts])
+        return cache, [[*self.prefix_places, *places] if shared else places for places in own]
 
     def pass_width(self, pending: Sequence[int], batch_size: int) -> int:
         """Return how many tokens a row may read in the next pass, given how many wait in each."""
@@ -177,14 +184,18 @@ class _Batch:
     def _read_ahead(self) -> None:
         count = max(1, -(-len(self.rows) // (2 * self.num_samples)))
         chosen = [self.unread.popleft() for _ in range(min(count, len(self.unread)))]
-        self.prompts = self.engine.prompt_cache([self.requests[at].ids[:-1] for at in chosen])
+        self.prompts, places = self.engine.prompt_cache([self.requests[at].ids[:-1] for at in chosen])
+        for at, kept in zip(chosen, places, strict=True):
+            for n in range(self.num_samples):
+                self.episodes[at * self.num_samples + n].prompt_places = kept
         self.ready.extend(
             (at * self.num_samples + n, row) for row, at in enumerate(chosen) for n in range(self.num_samples)
         )
 
     def _row(self, number: int) -> Row:
         episode = self.episodes[number]
-        key = derive_seed("sample", self.seed, episode.prompt, number % self.num_samples)
+        stream = self.requests[episode.prompt].stream
+        key = derive_seed("sample", self.seed, episode.prompt if stream is None else stream, number % self.num_samples)
         vocabulary = self.engine.vocabulary
         automaton = None
         if vocabulary is not None:
@@ -201,6 +212,9 @@ class _Batch:
         runs: list[list[int]] = [[] if row is None else row.read(width) for row in self.rows]
         drawing = [(at, row) for at, row in enumerate(self.rows) if row is not None and not row.pending]
         states = engine.forward(runs, self.cache, [at for at, _ in drawing])
+        for row, kept in zip(self.rows, engine.kept.places if engine.kept else (), strict=False):
+            if row is not None:
+                row.episode.places.extend(kept)
         engine.passes += 1
         engine.tokens_read += sum(map(len, runs))
         if not drawing:

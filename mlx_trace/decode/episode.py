@@ -14,10 +14,14 @@ from mlx_trace.decode.automaton import Automaton, Choice
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A prompt's ids, and the numbers that its trace may use, as text; None leaves them to the model."""
+    """A prompt's ids, and the numbers that its trace may use, as text; None leaves them to the model.
+
+    `stream` names the random streams of its samples; None: the request's number.
+    """
 
     ids: Sequence[int]
     numbers: Sequence[str] | None = None
+    stream: int | None = None
 
 
 @dataclass(slots=True)
@@ -26,7 +30,8 @@ class Episode:
 
     `sampled` says which of the ids were drawn; the others were forced. Of each drawn one, in order, `logprobs` holds
     the log-probability under the distribution it was drawn from (fp32; 0 when greedy), and `choices` what was offered
-    (None: every token).
+    (None: every token). Where the engine keeps states, `prompt_places` are those of all prompt ids but the last, and
+    `places` those of the last one and of the ids, as far as they were read.
     """
 
     prompt: int
@@ -37,6 +42,8 @@ class Episode:
     choices: list[Choice | None] = field(default_factory=list)
     truncated: bool = False
     finished: bool = False
+    prompt_places: Sequence[int] = ()
+    places: list[int] = field(default_factory=list)
 
 
 class Row:

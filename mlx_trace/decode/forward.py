@@ -20,11 +20,31 @@ from mlx_trace.decode.cache import RaggedCache
 from mlx_trace.model.base import ARCHITECTURES, hidden_states
 
 
+class Kept:
+    """The states (N, D) that go into one layer, of every token read since; what is below it need not run again."""
+
+    def __init__(self, layer: int) -> None:
+        self.layer, self.count = layer, 0
+        self.arrays: list[mx.array] = []
+        self.places: list[range] = []  # of each row's tokens in the last pass
+
+    def add(self, states: mx.array, runs: Sequence[Sequence[int]]) -> None:
+        """Keep a pass's states, packed as its runs are."""
+        ends = self.count + np.cumsum([len(run) for run in runs])
+        self.places = [range(end - len(run), end) for end, run in zip(ends.tolist(), runs, strict=True)]
+        self.arrays.append(states)
+        self.count = int(ends[-1])
+
+    def states(self) -> mx.array:
+        """Return all that was kept, (N, D)."""
+        return mx.concatenate(self.arrays)
+
+
 class Forward:
     """A network's passes with one version of its weights: adapters are folded into weights that are fp32."""
 
-    def __init__(self, network: Any) -> None:
-        self.network = network
+    def __init__(self, network: Any, kept: Kept | None = None) -> None:
+        self.network, self.kept = network, kept
         is_known = getattr(network, "model_type", None) in ARCHITECTURES
         self.blocks = [_Block(layer, network) for layer in network.layers] if is_known else []
 
@@ -38,6 +58,8 @@ class Forward:
         else:
             states = self.network.model.embed_tokens(layout.ids)
             for at, block in enumerate(self.blocks):
+                if self.kept is not None and self.kept.layer == at:
+                    self.kept.add(states, runs)
                 states = block(states, layout, cache, at)
             states = self.network.model.norm(states) if wanted else states
         cache.advance([len(run) for run in runs])

@@ -26,7 +26,7 @@ from mlx_trace.files import read_json
 from mlx_trace.resources import tiny_dir
 
 TINY: Final = "tiny"
-ARCHITECTURES: Final = ("llama", "mistral", "qwen2", "qwen3")  # those whose layers are Llama's shape
+ARCHITECTURES: Final = ("llama", "mistral", "qwen2", "qwen3", "smollm3")  # those whose layers are Llama's shape
 ADAPTER_WEIGHTS: Final = "adapters.safetensors"
 ADAPTER_CONFIG: Final = "adapter_config.json"
 _HUB_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
@@ -151,9 +151,27 @@ def head(network: Any, hidden: mx.array) -> mx.array:
     return network.lm_head(hidden)
 
 
-def next_logits(network: Any, ids: mx.array, caches: Any) -> mx.array:
-    """Return the logits (B, V) after the last of ids (B, T), extending the caches."""
-    return head(network, hidden_states(network, ids, caches)[:, -1])
+def head_module(network: Any) -> Any:
+    """Return the module whose rows are the head's outputs."""
+    return network.model.embed_tokens if network.args.tie_word_embeddings else network.lm_head
+
+
+def head_size(network: Any) -> int:
+    """Return V, the number of the head's outputs."""
+    return int(head_module(network).weight.shape[0])
+
+
+def listed_logits(network: Any, states: mx.array, ids: mx.array) -> mx.array:
+    """Return the head's logits (S, A) for states (S, D), of the tokens (S, A) alone."""
+    module = head_module(network)
+    if "scales" in module:
+        biases = module.biases[ids] if module.get("biases") is not None else None
+        rows = mx.dequantize(module.weight[ids], module.scales[ids], biases, group_size=module.group_size,
+                             bits=module.bits, mode=module.mode)  # fmt: skip
+    else:
+        rows = module.weight[ids]
+    logits = (rows.astype(states.dtype) @ states[:, :, None])[:, :, 0]
+    return logits + module.bias[ids] if "bias" in module else logits
 
 
 # --- adapters --------------------------------------------------------------------------------------------------
@@ -176,29 +194,6 @@ def attach_adapter(base: Base, config: Config) -> None:
         raise UserError(f"lora_parameters: {_one_line(error)}") from None
     if not any(True for _ in adapter_weights(base.network)):
         raise UserError(f"lora_parameters.keys: {config.lora_parameters.keys} name no layers of {base.name}")
-
-
-def recompute_layers(network: Any) -> None:
-    """Keep no activations inside the blocks while training: the backward pass computes them again.
-
-    Only these blocks change, not their class, so that no other model of the process is touched.
-    """
-    for block in network.layers:
-        block.__class__ = _recomputing(type(block))
-
-
-def _recomputing(cls: type) -> type:
-    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if not self.training:
-            return cls.__call__(self, *args, **kwargs)
-
-        def inner(parameters: Any, *args: Any, **kwargs: Any) -> Any:
-            self.update(parameters)
-            return cls.__call__(self, *args, **kwargs)
-
-        return mx.checkpoint(inner)(self.trainable_parameters(), *args, **kwargs)
-
-    return type(cls.__name__, (cls,), {"__call__": call})
 
 
 def start_from(base: Base, file: Path) -> None:

@@ -2,9 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
 
 Rewards = Sequence[Sequence[float]]  # one inner sequence a prompt: its samples' rewards
 Advantages = list[list[float]]
+
+_LEAST: Final = 1e-4  # added to a standard deviation
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,12 +19,13 @@ class Ema:
     value: float
     decay: float
 
-    def centre(self, rewards: Rewards) -> tuple[Advantages, "Ema"]:
-        """Return the advantages, and the average as it stands after this batch."""
-        flat = [reward for group in rewards for reward in group]
-        mean = sum(flat) / len(flat)
-        after = Ema(self.decay * self.value + (1 - self.decay) * mean, self.decay)
-        return [[reward - self.value for reward in group] for group in rewards], after
+    def centre(self, rewards: Rewards) -> Advantages:
+        """Return the rewards less the average, as it stood before this batch."""
+        return [[reward - self.value for reward in group] for group in rewards]
+
+    def after(self, mean: float) -> "Ema":
+        """Return the average after a batch of that mean reward."""
+        return Ema(self.decay * self.value + (1 - self.decay) * mean, self.decay)
 
 
 def leave_one_out(rewards: Rewards) -> Advantages:
@@ -27,10 +33,27 @@ def leave_one_out(rewards: Rewards) -> Advantages:
     centred = []
     for group in rewards:
         total, others = sum(group), len(group) - 1
-        centred.append([reward - (total - reward) / others for reward in group])
+        centred.append([0.0] * len(group) if is_dead(group) else [one - (total - one) / others for one in group])
     return centred
 
 
-def dead_groups(rewards: Rewards) -> int:
-    """Return how many groups have equal rewards throughout: under a group's own baseline they teach nothing."""
-    return sum(len(set(group)) == 1 for group in rewards)
+def group_mean(rewards: Rewards) -> Advantages:
+    """Centre each reward on its group's mean (GRPO; Shao et al. 2024): leave-one-out times (G − 1) / G."""
+    return [[0.0] * len(group) if is_dead(group) else [one - sum(group) / len(group) for one in group]
+            for group in rewards]  # fmt: skip
+
+
+def scaled_by_group(advantages: Advantages, rewards: Rewards) -> Advantages:
+    """Divide each group's advantages by the standard deviation of its rewards (with Bessel's correction)."""
+    return [[value / (float(np.std(group, ddof=1)) + _LEAST) for value in values]
+            for values, group in zip(advantages, rewards, strict=True)]  # fmt: skip
+
+
+def scaled(advantages: Advantages, deviation: float) -> Advantages:
+    """Divide all advantages by one standard deviation."""
+    return [[value / (deviation + _LEAST) for value in values] for values in advantages]
+
+
+def is_dead(group: Sequence[float]) -> bool:
+    """Tell whether a group's rewards are equal throughout: under its own baseline it teaches nothing."""
+    return len(set(group)) <= 1

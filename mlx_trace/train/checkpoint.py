@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,18 +22,20 @@ from mlx_trace.errors import UserError
 STATE: Final = "state"
 _LOCK: Final = "lock"
 _KEPT: Final = 2  # the newest checkpoint and the one before it
-_FILES: Final = ("adapter.safetensors", "optimizer.safetensors", "state.json")
+_ARRAYS: Final = ("adapter.safetensors", "optimizer.safetensors", "extra.safetensors")
+_FILES: Final = (*_ARRAYS, "state.json")
 
 Arrays = dict[str, mx.array]
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The trained arrays, the optimizer's, and everything else as JSON."""
+    """The trained arrays, the optimizer's, everything else as JSON, and the arrays that a phase carries besides."""
 
     adapter: Arrays
     optimizer: Arrays
     progress: dict[str, Any]
+    extra: Arrays = field(default_factory=dict)
 
 
 def save(run: Path, number: int, checkpoint: Checkpoint) -> None:
@@ -44,9 +46,9 @@ def save(run: Path, number: int, checkpoint: Checkpoint) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     with _written_whole(final, temporary):
-        mx.save_safetensors(str(temporary / _FILES[0]), checkpoint.adapter)
-        mx.save_safetensors(str(temporary / _FILES[1]), checkpoint.optimizer)
-        (temporary / _FILES[2]).write_text(json.dumps(checkpoint.progress), encoding="utf-8")
+        for name, arrays in zip(_ARRAYS, (checkpoint.adapter, checkpoint.optimizer, checkpoint.extra), strict=True):
+            mx.save_safetensors(str(temporary / name), arrays)
+        (temporary / _FILES[-1]).write_text(json.dumps(checkpoint.progress), encoding="utf-8")
         for name in _FILES:
             _sync(temporary / name)
         shutil.rmtree(final, ignore_errors=True)
@@ -69,8 +71,9 @@ def load(run: Path) -> Checkpoint | None:
     for number in reversed(_numbers(folder)):
         path = folder / f"{number:07d}"
         if all((path / name).is_file() for name in _FILES):
-            adapter, optimizer = (_read_arrays(path / name) for name in _FILES[:2])
-            return Checkpoint(adapter, optimizer, json.loads((path / _FILES[2]).read_text(encoding="utf-8")))
+            adapter, optimizer, extra = (_read_arrays(path / name) for name in _ARRAYS)
+            progress = json.loads((path / _FILES[-1]).read_text(encoding="utf-8"))
+            return Checkpoint(adapter, optimizer, progress, extra)
     return None
 
 

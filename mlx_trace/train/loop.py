@@ -27,7 +27,7 @@ from mlx_trace.files import read_text, read_yaml, write_atomically
 from mlx_trace.model.base import ADAPTER_CONFIG, ADAPTER_WEIGHTS, Base, adapter_config, adapter_weights
 from mlx_trace.seeds import derive_seed
 from mlx_trace.train import checkpoint
-from mlx_trace.train.checkpoint import Checkpoint
+from mlx_trace.train.checkpoint import Arrays, Checkpoint
 
 CONFIG_FILE: Final = "config.yaml"
 METRICS_FILE: Final = "metrics.jsonl"
@@ -50,10 +50,13 @@ class Phase(Protocol):
         """Do update `index`, counted from 0."""
 
     def state(self) -> dict[str, Any]:
-        """Return what besides adapter and optimizer the phase carries from update to update."""
+        """Return what besides adapter, optimizer and `arrays` the phase carries from update to update."""
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up a state that was returned before."""
+    def arrays(self) -> Arrays:
+        """Return the arrays it carries."""
+
+    def restore(self, state: Mapping[str, Any], arrays: Arrays) -> None:
+        """Take up what was returned before."""
 
 
 Report = Callable[[str, int, int, Metrics], None]  # (phase, updates done, updates in all, what was measured)
@@ -115,7 +118,7 @@ class Run:
         phase = phases[at["phase"]]
         self.base.network.load_weights(list(resumed.adapter.items()), strict=False)
         phase.optimizer.state = tree_unflatten(list(resumed.optimizer.items()))
-        phase.restore(at["state"])
+        phase.restore(at["state"], resumed.extra)
         self.done = at["done"]
         metrics = self.path / METRICS_FILE
         with metrics.open("ab") as file:
@@ -129,8 +132,9 @@ class Run:
             "metrics_bytes": metrics.stat().st_size if metrics.exists() else 0, "versions": versions(),
         }  # fmt: skip
         arrays = dict(tree_flatten(phase.optimizer.state))
-        checkpoint.save(self.path, self.done, Checkpoint(dict(adapter_weights(self.base.network)), arrays, progress))
-        checkpoint.write_arrays(self.path / ADAPTER_WEIGHTS, dict(adapter_weights(self.base.network)))
+        weights = dict(adapter_weights(self.base.network))
+        checkpoint.save(self.path, self.done, Checkpoint(weights, arrays, progress, phase.arrays()))
+        checkpoint.write_arrays(self.path / ADAPTER_WEIGHTS, weights)
 
     def _log(self, metrics: Metrics) -> None:
         with (self.path / METRICS_FILE).open("a", encoding="utf-8") as file:

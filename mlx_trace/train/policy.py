@@ -1,11 +1,12 @@
-"""Log-probabilities of sampled tokens, under the very distribution they were drawn from: temperature and masks.
+"""What reinforcement makes of sampled tokens: log-probabilities under the distribution they were drawn from, and a loss.
 
-Takes episodes; forced tokens have no part in it. The head runs at sampled positions only. Knows nothing of rewards.
+Takes episodes, with the states that the rollout left of them; forced tokens have no part in the loss, and nothing
+behind the last sampled one is computed. Knows nothing of rewards but their advantages.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import mlx.core as mx
 import numpy as np
@@ -13,58 +14,169 @@ import numpy as np
 from mlx_trace.decode.automaton import Choice
 from mlx_trace.decode.draw import Masks, padded, parted, taken
 from mlx_trace.decode.episode import Episode
-from mlx_trace.model.base import head, hidden_states
-from mlx_trace.train.sft import Batch, Example, make_batch
+from mlx_trace.model.base import head, head_size, listed_logits
+from mlx_trace.model.trunk import Level, Tree, Wanted, gather, rectangle
+from mlx_trace.train.learner import Found, Loss, MicroBatch, Part, in_parts
+
+_ROWS: Final = 1 << 23  # numbers of the head's weights that are gathered at once for short lists
 
 
 @dataclass(frozen=True, slots=True)
-class Samples:
-    """Episodes laid out for learning: K sampled tokens, those drawn from a list first.
+class Objective:
+    """What a token's loss is made of, besides its advantage."""
 
-    `order` (K,) is each one's place among the episodes' sampled tokens; `lists` (G, A) are the ids that the first G
-    were offered, filled up with -1; `choices` are those of the others.
-    """
+    temperature: float
+    clip: float = 0.0  # of the ratio to the sampling policy; 0 is none
+    kl: float = 0.0  # weight of the divergence from the reference
+    entropy: float = 0.0  # weight of the entropy, as a bonus
 
-    batch: Batch
-    order: list[int]
-    lists: mx.array
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """Sampled tokens and what is known of them, (K,) each, in the order of the episodes."""
+
+    tokens: list[int]
     choices: list[Choice | None]
+    advantages: np.ndarray
+    before: np.ndarray  # log-probabilities when they were drawn
+    reference: np.ndarray  # log-probabilities under the reference
+
+    def take(self, order: Sequence[int]) -> "Sampled":
+        """Return some of them."""
+        arrays = (array[list(order)] for array in (self.advantages, self.before, self.reference))
+        return Sampled([self.tokens[at] for at in order], [self.choices[at] for at in order], *arrays)
+
+    def against(self, reference: np.ndarray) -> "Sampled":
+        """Return them with the reference's log-probabilities."""
+        return Sampled(self.tokens, self.choices, self.advantages, self.before, reference)
 
 
-def lay_out(episodes: Sequence[Episode]) -> Samples:
-    """Lay out episodes side by side; the batch's arrays are in the order of `order`, padding last."""
-    rows = [Example(list(episode.prompt_ids), episode.ids) for episode in episodes]
-    batch = make_batch(rows, [episode.sampled for episode in episodes])
-    choices = [choice for episode in episodes for choice in episode.choices]
-    listed, others = parted(choices)
-    padding = range(len(choices), batch.targets.size)
-    permutation = mx.array([*listed, *others, *padding])
-    batch = Batch(batch.ids, batch.positions[permutation], batch.targets[permutation], batch.weights[permutation],
-                  batch.num_targets)  # fmt: skip
-    ids = padded([choice.ids for at in listed if (choice := choices[at]) is not None])
-    return Samples(
-        batch, [*listed, *others], mx.array(ids), [*(choices[at] for at in others), *(None for _ in padding)]
-    )
+def sampled_of(episodes: Sequence[Episode], advantages: Sequence[float]) -> Sampled:
+    """Return the sampled tokens of episodes, each with its episode's advantage."""
+    tokens = [token for one in episodes for token, drawn in zip(one.ids, one.sampled, strict=True) if drawn]
+    weights = np.repeat(np.asarray(advantages, dtype=np.float32), [len(one.logprobs) for one in episodes])
+    before = np.array([logprob for one in episodes for logprob in one.logprobs], dtype=np.float32)
+    return Sampled(tokens, [choice for one in episodes for choice in one.choices], weights, before, before)
 
 
-def sampled_logprobs(network: Any, samples: Samples, temperature: float, masks: Masks) -> mx.array:
-    """Return the log-probabilities (K,) of the sampled tokens, in fp32, padding included."""
-    batch, count = samples.batch, samples.lists.shape[0]
-    hidden = hidden_states(network, batch.ids)
-    logits = head(network, hidden.reshape(-1, hidden.shape[-1])[batch.positions]).astype(mx.float32) / temperature
-    found = []
-    if count:
-        scores = mx.take_along_axis(logits[:count], mx.maximum(samples.lists, 0), axis=-1)
-        scores = mx.where(samples.lists >= 0, scores, -mx.inf)
-        found.append(taken(logits[:count], batch.targets[:count]) - mx.logsumexp(scores, axis=-1))
-    if samples.choices:
-        others = masks.apply(logits[count:], samples.choices)
-        found.append(taken(others, batch.targets[count:]) - mx.logsumexp(others, axis=-1))
-    return mx.concatenate(found)
+def tree_of(episodes: Sequence[Episode], prefix: Sequence[int], kept: mx.array) -> tuple[list[mx.array], Tree]:
+    """Return each level's states (R, T, D), and the tree: the prefix, the prompts, the episodes.
+
+    `kept` (N, D) are the states the rollout left, `prefix` the places of what all prompts begin with.
+    """
+    prompts = list(dict.fromkeys(one.prompt for one in episodes))
+    starts = {one.prompt: list(one.prompt_places) for one in episodes}
+    common = list(prefix) if all(starts[at][: len(prefix)] == list(prefix) for at in prompts) else []
+    own = [one.places[: read_length(one)] for one in episodes]
+    rows = [[common], [starts[at][len(common) :] for at in prompts], own]
+    parents = [[0], [0] * len(prompts), [prompts.index(one.prompt) for one in episodes]]
+    if not common:
+        rows, parents = rows[1:], parents[1:]
+    levels = [Level(np.array([len(row) for row in places]), np.array(above))
+              for places, above in zip(rows, parents, strict=True)]  # fmt: skip
+    return [gather(kept, rectangle(places)) for places in rows], Tree(levels)
 
 
-def arrange(values: Sequence[float], samples: Samples) -> mx.array:
-    """Return one number for each sampled token (K,), in the order of the samples, padding 0."""
-    arranged = np.zeros(samples.batch.targets.size, dtype=np.float32)
-    arranged[: len(samples.order)] = np.asarray(values, dtype=np.float32)[samples.order]
-    return mx.array(arranged)
+def read_length(episode: Episode) -> int:
+    """Return how many tokens, from the prompt's last on, must be read to see every sampled one come."""
+    return max(at + 1 for at, drawn in enumerate(episode.sampled) if drawn)
+
+
+def lay_out(
+    network: Any, states: Sequence[mx.array], tree: Tree, episodes: Sequence[Episode], sampled: Sampled,
+    objective: Objective, divisor: float, masks: Masks,
+) -> tuple[MicroBatch, list[int]]:  # fmt: skip
+    """Return episodes as a micro-batch, and the place of each of its measurements among the sampled tokens."""
+    width = tree.levels[-1].width
+    places = [row * width + at for row, one in enumerate(episodes) for at, drawn in enumerate(one.sampled) if drawn]
+    listed, others = parted(sampled.choices)
+    listed.sort(key=lambda at: len(sampled.choices[at].ids))  # type: ignore[union-attr]
+    order = [*listed, *others]
+    parts = _listed_parts(network, sampled.take(listed), objective, divisor, int(states[-1].shape[-1]))
+    free = sampled.take(others)
+    parts += in_parts(len(others), head_size(network),
+                      lambda start, stop: _free(network, free.take(range(start, stop)), objective, divisor, masks))  # fmt: skip
+    wanted = Wanted(np.array(places), len(episodes), width)
+    return MicroBatch(states, tree, wanted, parts, mx.array(order)), order
+
+
+def _listed_parts(network: Any, sampled: Sampled, objective: Objective, divisor: float, width: int) -> list[Part]:
+    """Return the losses of tokens drawn from lists, short lists first, for which the head is run at those alone."""
+    lengths = [len(choice.ids) for choice in sampled.choices if choice is not None]
+    parts: list[Part] = []
+    start = 0
+    while start < len(lengths):
+        stop = start + 1
+        while stop < len(lengths) and (stop + 1 - start) * lengths[stop] * width <= _ROWS:
+            stop += 1
+        parts.append(Part(stop - start, _listed(network, sampled.take(range(start, stop)), objective, divisor)))
+        start = stop
+    return parts
+
+
+def _listed(network: Any, sampled: Sampled, objective: Objective, divisor: float) -> Loss:
+    ids = padded([choice.ids for choice in sampled.choices if choice is not None])  # (S, A), filled up with -1
+    chosen = mx.array([choice.ids.index(token) for choice, token in zip(sampled.choices, sampled.tokens, strict=True)
+                       if choice is not None])  # fmt: skip
+    offered = mx.array(ids)
+
+    def logits(states: mx.array) -> mx.array:
+        found = listed_logits(network, states, mx.maximum(offered, 0)).astype(mx.float32) / objective.temperature
+        return mx.where(offered >= 0, found, -mx.inf)
+
+    return _loss(logits, chosen, sampled, objective, divisor)
+
+
+def _free(network: Any, sampled: Sampled, objective: Objective, divisor: float, masks: Masks) -> Loss:
+    def logits(states: mx.array) -> mx.array:
+        return masks.apply(head(network, states).astype(mx.float32) / objective.temperature, sampled.choices)
+
+    return _loss(logits, mx.array(sampled.tokens), sampled, objective, divisor)
+
+
+def _loss(logits: Any, chosen: mx.array, sampled: Sampled, objective: Objective, divisor: float) -> Loss:
+    """Return the loss of tokens: (clipped ratio · advantage, KL, entropy), summed and divided."""
+    advantages, before, reference = (
+        mx.array(one) for one in (sampled.advantages, sampled.before, sampled.reference)
+    )  # fmt: skip
+
+    def loss(states: mx.array) -> tuple[mx.array, Found]:
+        logprobs, entropies = _distribution(logits(states), chosen)
+        return token_losses(logprobs, entropies, advantages, before, reference, objective, divisor)
+
+    return loss
+
+
+def _distribution(logits: mx.array, chosen: mx.array) -> tuple[mx.array, mx.array]:
+    """Return log p(chosen) and the entropy, (S,) each, of logits (S, A); -inf is what cannot be drawn."""
+    top = mx.stop_gradient(logits.max(axis=-1, keepdims=True))
+    weights = mx.exp(logits - top)
+    total = weights.sum(axis=-1)
+    log_total = mx.log(total) + top[:, 0]
+    mean = (weights * mx.where(weights > 0, logits, 0.0)).sum(axis=-1) / total
+    return taken(logits, chosen) - log_total, log_total - mean
+
+
+def token_losses(
+    logprobs: mx.array, entropies: mx.array, advantages: mx.array, before: mx.array, reference: mx.array,
+    objective: Objective, divisor: float,
+) -> tuple[mx.array, Found]:  # fmt: skip
+    """Return Σ loss / divisor, and each token's log-probability, entropy and divergence, (K,) each.
+
+    The divergence is the k3 estimator (Schulman 2020); clipping is PPO's (Schulman et al. 2017), against the policy
+    that drew the samples.
+    """
+    apart = reference - logprobs
+    divergence = mx.exp(apart) - apart - 1
+    if objective.clip:
+        ratio = mx.exp(logprobs - before)
+        bounded = mx.clip(ratio, 1 - objective.clip, 1 + objective.clip)
+        gain = mx.minimum(ratio * advantages, bounded * advantages)
+    else:
+        gain = logprobs * advantages
+    losses = -gain
+    if objective.kl:
+        losses = losses + objective.kl * divergence
+    if objective.entropy:
+        losses = losses - objective.entropy * entropies
+    return losses.sum() / divisor, {"logprob": logprobs, "entropy": entropies, "kl": divergence}

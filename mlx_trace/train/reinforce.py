@@ -1,174 +1,272 @@
-"""REINFORCE: sample, solve, score, centre, update.
+"""Reinforcement: sample, solve, score, centre, update.
 
 Takes problems with answers (gold traces are not needed). The loss is −Σ advantage · log-probability over all sampled
-tokens of a batch, divided by their number, with the temperature and the masks they were drawn with.
+tokens of a batch, divided by one number for all, with the temperature and the masks they were drawn with. Expert
+iteration learns the solved samples by SFT instead.
 """
 
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import mlx.core as mx
-import mlx.nn as nn
 import mlx.optimizers as optim
 import numpy as np
-from mlx.utils import tree_map
+from mlx.utils import tree_unflatten
 
 from mlx_trace.config import Config
 from mlx_trace.decode.decoder import Decoder
-from mlx_trace.decode.draw import Masks
 from mlx_trace.decode.episode import Episode
-from mlx_trace.language.grade import GRADE_KINDS, Grade, grade
-from mlx_trace.model.base import Base
+from mlx_trace.model.base import Base, adapter_weights
+from mlx_trace.model.memory import MemoryPlan
 from mlx_trace.model.prompts import Prompter
+from mlx_trace.model.trunk import Split
 from mlx_trace.problems.problem import Problem
 from mlx_trace.seeds import derive_seed
-from mlx_trace.train.advantages import Advantages, Ema, dead_groups, leave_one_out
+from mlx_trace.train.advantages import Advantages, Ema, group_mean, is_dead, leave_one_out, scaled, scaled_by_group
+from mlx_trace.train.checkpoint import Arrays
+from mlx_trace.train.examples import Example, by_budget
+from mlx_trace.train.learner import Learner, MicroBatch
 from mlx_trace.train.loop import Metrics
-from mlx_trace.train.policy import Samples, arrange, lay_out, sampled_logprobs
-from mlx_trace.train.sft import step
+from mlx_trace.train.policy import Objective, Sampled, lay_out, read_length, sampled_of, tree_of
+from mlx_trace.train.ranks import Ranks
+from mlx_trace.train.rollout import Rollout, Scorer, measured
+from mlx_trace.train.sft import Examples
+from mlx_trace.train.states import TrunkStates
 
-_MICRO_TOKENS: Final = 8192  # sequence tokens that are learnt from at once
+_GAP: Final = 0.02  # largest gap between the rollout's log-probabilities and training's that fp32 explains
+
+
+@dataclass(frozen=True, slots=True)
+class _Lesson:
+    """A micro-batch's episodes and advantages, and which of the rollout's tokens they are."""
+
+    episodes: list[Episode]
+    sampled: Sampled
 
 
 class Reinforce:
-    """The reinforcement phase. An update's prompts and samples follow from the seed and its index."""
+    """The reinforcement phase. An update's prompts and samples follow from the seed and the state."""
 
     name = "rl"
 
-    def __init__(self, base: Base, prompter: Prompter, config: Config, problems: Sequence[Problem]) -> None:
-        self.base, self.prompter, self.config, self.problems = base, prompter, config, problems
-        self.rl = config.reinforce
+    def __init__(
+        self, base: Base, split: Split, prompter: Prompter, config: Config, problems: Sequence[Problem],
+        gold: Sequence[Example], plan: MemoryPlan, ranks: Ranks, scorer: Scorer,
+    ) -> None:  # fmt: skip
+        self.base, self.split, self.prompter, self.config, self.problems = base, split, prompter, config, problems
+        self.plan, self.ranks, self.scorer, self.rl = plan, ranks, scorer, config.reinforce
         self.updates = self.rl.iters
         self.optimizer = optim.AdamW(self.rl.learning_rate, betas=[0.9, 0.95], weight_decay=0.0)
+        self.learner = Learner(base.network, split, self.optimizer, config.grad_clip, ranks)
         self.ema = Ema(self.rl.ema_start, self.rl.ema_decay)
-        self.decoder = Decoder(base, prompter, config.decoding)
+        self.position = 0  # problems that were taken so far, by all ranks
+        self.reference: Arrays = {}  # the adapter as this phase found it
+        self.decoder = Decoder(base, prompter, config.decoding, plan.width, split.first)
         self.decoder.check(self.rl.max_tokens)
-        self._loss_and_grad = nn.value_and_grad(base.network, _loss)
+        self.gold = gold
+        self.objective = Objective(self.rl.temperature, self.rl.clip, self.rl.kl, self.rl.entropy)
 
     def update(self, index: int) -> Metrics:
-        """Sample the update's prompts in groups, reward the samples, and take one optimizer step."""
-        chosen = self._problems(index)
+        """Sample prompts in groups, reward the samples, and learn from them."""
+        if self.rl.kl and not self.reference:
+            self.reference = {name: mx.array(value) for name, value in adapter_weights(self.base.network)}
         began = time.perf_counter()
-        episodes = self._sample(chosen, index)
+        rollout = self._sample(index)
+        advantages = self._centre(rollout)
         sampled = time.perf_counter()
-        grades = self._grade(chosen, episodes)
-        rewards = self._groups([float(one.reward or 0.0) for one in grades])
-        advantages = self._centre(rewards)
-        learnt = self._learn(episodes, [value for group in advantages for value in group])
-        tokens = sum(len(episode.ids) for episode in episodes)
-        drawn = sum(len(episode.logprobs) for episode in episodes)
-        return {
-            "reward": float(np.mean(rewards)),
-            **_shares(grades),
-            "dead_groups": dead_groups(rewards),
-            "length": tokens / len(episodes),
-            "sampled": drawn / len(episodes),
-            "truncated": sum(episode.truncated for episode in episodes),
-            **learnt,
-            "rollout_tokens_per_second": tokens / (sampled - began),
-            "learn_tokens_per_second": tokens / (time.perf_counter() - sampled),
-        }
+        learnt = self._learn(rollout, advantages, index)
+        found = measured(rollout, self.ranks, self.rl.group_size)
+        tokens = float(found["length"]) * float(found["episodes"])
+        seconds = {"rollout": sampled - began, "learn": time.perf_counter() - sampled}
+        speeds = {f"{name}_tokens_per_second": tokens / spent for name, spent in seconds.items()}
+        timed = {f"{name}_seconds": round(spent, 4) for name, spent in seconds.items()}
+        return {**found, **learnt, **speeds, **timed}
 
-    def _problems(self, index: int) -> list[Problem]:
-        """Return the update's problems: successive slices of a new permutation each time all were seen."""
-        first = index * self.rl.batch_size
-        return [self.problems[self._nth(n)] for n in range(first, first + self.rl.batch_size)]
+    # --- sampling ----------------------------------------------------------------------------------------------
 
-    def _nth(self, n: int) -> int:
-        epoch, place = divmod(n, len(self.problems))
-        order = np.random.default_rng(derive_seed("rl epoch", self.config.seed, epoch)).permutation(len(self.problems))
-        return int(order[place])
-
-    def _sample(self, problems: Sequence[Problem], index: int) -> list[Episode]:
+    def _sample(self, index: int) -> Rollout:
+        """Sample and grade this rank's prompts; replace groups of equal rewards, as often as the configuration says."""
         self.base.network.eval()
         self.decoder.engine.refresh()
-        return self.decoder.sample(
-            [problem.question for problem in problems], self.rl.max_tokens, self.rl.group_size, self.rl.temperature,
-            derive_seed("rl", self.config.seed, index),
+        slots = list(self.ranks.share(self.rl.batch_size))
+        rollout = self._groups(slots, index, 0)
+        for attempt in range(1, self.rl.resample_dead + 1):
+            dead = [at for at, rewards in enumerate(rollout.rewards) if is_dead(rewards)]
+            if self.ranks.any(bool(dead)):
+                rollout.replace(dead, self._groups([slots[at] for at in dead], index, attempt))
+        return rollout
+
+    def _groups(self, slots: Sequence[int], index: int, attempt: int) -> Rollout:
+        """Sample the prompts of some slots of the batch that begins at the position, and go on to the next batch."""
+        chosen = [self._problem(self.position + slot) for slot in slots]
+        self.position += self.rl.batch_size
+        if not chosen:
+            return Rollout([], [], [])
+        streams = [self.rl.batch_size * attempt + slot for slot in slots]
+        episodes = self.decoder.sample(
+            [problem.question for problem in chosen], self.rl.max_tokens, self.rl.group_size, self.rl.temperature,
+            derive_seed("rl", self.config.seed, index), streams,
         )  # fmt: skip
-
-    def _grade(self, problems: Sequence[Problem], episodes: Sequence[Episode]) -> list[Grade]:
-        """Solve every sample and grade it against its problem."""
-        return [
-            grade(self.prompter.decode(episode.ids), problem.expected, problem.expert, self.rl.rewards)
-            for episode, problem in zip(episodes, (problems[episode.prompt] for episode in episodes), strict=True)
-        ]
-
-    def _groups(self, rewards: list[float]) -> list[list[float]]:
         size = self.rl.group_size
-        return [rewards[at : at + size] for at in range(0, len(rewards), size)]
+        groups = [episodes[at : at + size] for at in range(0, len(episodes), size)]
+        return Rollout(chosen, groups, [[self.scorer(problem, self.prompter.decode(one.ids)) for one in group]
+                                        for problem, group in zip(chosen, groups, strict=True)])  # fmt: skip
 
-    def _centre(self, rewards: list[list[float]]) -> Advantages:
-        if self.rl.baseline == "leave_one_out":
-            return leave_one_out(rewards)
-        advantages, self.ema = self.ema.centre(rewards)
-        return advantages
+    def _problem(self, n: int) -> Problem:
+        """Return the n-th problem: of a new permutation each time all were seen."""
+        epoch, place = divmod(n, len(self.problems))
+        order = np.random.default_rng(derive_seed("rl epoch", self.config.seed, epoch)).permutation(len(self.problems))
+        return self.problems[int(order[place])]
 
-    def _learn(self, episodes: Sequence[Episode], advantages: Sequence[float]) -> Metrics:
-        """Take one step on all samples with a signal, in micro-batches whose gradients add up to the batch's."""
-        divisor = sum(len(episode.logprobs) for episode in episodes)
-        signal = [(episode, advantage) for episode, advantage in zip(episodes, advantages, strict=True) if advantage]
-        signal.sort(key=lambda pair: len(pair[0].prompt_ids) + len(pair[0].ids))
-        gradients, loss, gap, masks = None, 0.0, 0.0, self.decoder.engine.masks
-        for pairs in _micro_batches(signal):
-            (part, apart), grads = self._loss_and_grad(
-                self.base.network, *_arrays(pairs), divisor, self.rl.temperature, masks
-            )
-            gradients = grads if gradients is None else tree_map(mx.add, gradients, grads)
-            mx.eval(part, apart, gradients)
-            loss, gap = loss + part.item(), max(gap, apart.item())
-        norm = mx.array(0.0)
-        if gradients is not None:
-            norm = step(self.base, self.optimizer, gradients, self.config.grad_clip)
-            mx.eval(norm, self.base.network.trainable_parameters(), self.optimizer.state)
-        return {"loss": loss, "learning_rate": self.rl.learning_rate, "grad_norm": norm.item(), "logprob_gap": gap}
+    def _centre(self, rollout: Rollout) -> Advantages:
+        """Return each sample's advantage."""
+        rewards = rollout.rewards
+        flat = [reward for group in rewards for reward in group]
+        count, total, squares = self.ranks.total(len(flat), sum(flat), sum(reward**2 for reward in flat))
+        match self.rl.baseline:
+            case "leave_one_out":
+                centred = leave_one_out(rewards)
+            case "group_mean":
+                centred = group_mean(rewards)
+            case "ema":
+                centred = self.ema.centre(rewards)
+                self.ema = self.ema.after(total / count)
+            case "none":
+                centred = [list(group) for group in rewards]
+        if self.rl.scale_rewards == "group":
+            return scaled_by_group(centred, rewards)
+        if self.rl.scale_rewards == "batch":
+            return scaled(centred, max(0.0, squares / count - (total / count) ** 2) ** 0.5)
+        return centred
+
+    # --- learning ----------------------------------------------------------------------------------------------
+
+    def _learn(self, rollout: Rollout, advantages: Advantages, index: int) -> Metrics:
+        """Take the update's optimizer steps; return what they measured."""
+        if self.rl.algorithm == "expert_iteration":
+            return self._imitate(rollout)
+        lessons = self._lessons(rollout, advantages)
+        divisor = self._divisor(rollout)
+        kept = self.decoder.engine.kept.states() if self.decoder.engine.kept and lessons else mx.zeros((0, 0))
+        first: dict[str, np.ndarray] = {}
+        loss = norm = 0.0
+        if self.rl.kl:
+            lessons = self._with_reference(lessons, kept)
+        for number in range(self.rl.updates_per_batch):
+            measured_tokens = []
+            loss = 0.0
+            for lesson in lessons:
+                batch, order = self._lay_out(lesson, kept, divisor)
+                one, found = self.learner.add(batch)
+                loss += one
+                measured_tokens.append(found | {"gap": np.abs(found["logprob"] - lesson.sampled.before[order])})
+            first = first or _joined(measured_tokens)
+            loss += self._add_gold(index, number)
+            norm = self.learner.step()
+        return self._describe(loss, norm, first)
+
+    def _lessons(self, rollout: Rollout, advantages: Advantages) -> list[_Lesson]:
+        """Return what carries a signal, in micro-batches of like length that no padding makes too large."""
+        pulls = bool(self.rl.kl or self.rl.entropy)
+        pairs = [(one, advantage)
+                 for group, rewards, values in zip(rollout.groups, rollout.rewards, advantages, strict=True)
+                 if not (self.rl.skips_dead and is_dead(rewards))
+                 for one, advantage in zip(group, values, strict=True)
+                 if one.logprobs and (advantage or pulls) and not (self.rl.mask_truncated and one.truncated)]  # fmt: skip
+        pairs.sort(key=lambda pair: (read_length(pair[0]), pair[0].prompt))
+        lengths = [len(one.prompt_places) + read_length(one) for one, _ in pairs]
+        cut = by_budget(range(len(pairs)), lengths, self.plan.micro_tokens)
+        return [_Lesson([pairs[at][0] for at in chosen], sampled_of(*zip(*(pairs[at] for at in chosen), strict=True)))
+                for chosen in cut]  # fmt: skip
+
+    def _lay_out(self, lesson: _Lesson, kept: mx.array, divisor: float) -> tuple[MicroBatch, list[int]]:
+        engine = self.decoder.engine
+        states, tree = tree_of(lesson.episodes, engine.prefix_places, kept)
+        return lay_out(self.base.network, states, tree, lesson.episodes, lesson.sampled, self.objective, divisor,
+                       engine.masks)  # fmt: skip
+
+    def _divisor(self, rollout: Rollout) -> float:
+        """Return what all tokens' losses are divided by: the same for every micro-batch and rank."""
+        if self.rl.loss_divisor == "max_tokens":
+            return float(self.rl.batch_size * self.rl.group_size * self.rl.max_tokens)
+        return max(1.0, self.ranks.total(sum(len(one.logprobs) for one in rollout.episodes))[0])
+
+    def _with_reference(self, lessons: list[_Lesson], kept: mx.array) -> list[_Lesson]:
+        """Return the lessons with the reference's log-probabilities: the same top, with the weights RL began with."""
+        network = self.base.network
+        trained = dict(adapter_weights(network))
+        network.update(tree_unflatten(list(self.reference.items())))
+        found = []
+        for lesson in lessons:
+            batch, order = self._lay_out(lesson, kept, 1.0)
+            reference = np.empty_like(lesson.sampled.before)
+            reference[order] = self.learner.measure(batch)[1]["logprob"]
+            found.append(_Lesson(lesson.episodes, lesson.sampled.against(reference)))
+        network.update(tree_unflatten(list(trained.items())))
+        return found
+
+    def _add_gold(self, index: int, number: int) -> float:
+        """Add the SFT loss on as many gold examples as there are prompts, by its weight; return it."""
+        if not self.rl.sft_weight:
+            return 0.0
+        first = (index * self.rl.updates_per_batch + number) * self.rl.batch_size
+        chosen = [self.gold[(first + at) % len(self.gold)] for at in range(self.rl.batch_size)]
+        return self._add_examples(chosen, self.rl.sft_weight)
+
+    def _add_examples(self, rows: Sequence[Example], weight: float) -> float:
+        """Add the gradient of the mean loss on some examples, which all ranks share out; return that loss."""
+        if not rows:
+            return 0.0
+        examples = Examples(self.base, self.split, rows)
+        states = TrunkStates(self.split, rows, examples.shared, "off", self.config.adapter_path, lambda at: [at])
+        divisor = examples.num_targets(range(len(rows))) / weight
+        return sum(self.learner.add(examples.lay_out(chosen, states, divisor))[0]
+                   for chosen in examples.micro_batches(range(len(rows)), self.plan.micro_tokens, self.ranks))  # fmt: skip
+
+    def _imitate(self, rollout: Rollout) -> Metrics:
+        """Learn the distinct solved samples of all ranks by SFT."""
+        solved = {(tuple(one.prompt_ids), tuple(one.ids)): None
+                  for group, grades in zip(rollout.groups, rollout.grades, strict=True)
+                  for one, grade in zip(group, grades, strict=True) if grade.kind == "correct"}  # fmt: skip
+        rows = [Example(list(prompt), list(ids)) for prompt, ids in self.ranks.gathered(list(solved))]
+        loss = norm = 0.0
+        for _ in range(self.rl.updates_per_batch):
+            loss = self._add_examples(rows, 1.0)
+            norm = self.learner.step()
+        return {"loss": self.ranks.total(loss)[0], "learning_rate": self.rl.learning_rate, "grad_norm": norm,
+                "imitated": len(rows), "trained_tokens": sum(len(row.target) for row in rows)}  # fmt: skip
+
+    def _describe(self, loss: float, norm: float, tokens: dict[str, np.ndarray]) -> Metrics:
+        """Return the update's measurements; RuntimeError if training does not see what sampling saw."""
+        count = len(tokens.get("logprob", ()))
+        names = ["entropy", *(["kl"] if self.rl.kl else [])]
+        sums = [float(tokens[name].sum()) if count else 0.0 for name in names]
+        loss, total, *sums = self.ranks.total(loss, count, *sums)
+        gap = float(tokens["gap"].max()) if count else 0.0
+        if gap > _GAP and self.base.network.model.norm.weight.dtype == mx.float32:
+            raise RuntimeError(f"training's log-probabilities differ from the rollout's by {gap:.3f}: this is a bug")
+        means = {name: value / max(1.0, total) for name, value in zip(names, sums, strict=True)}
+        return {"loss": loss, "learning_rate": self.rl.learning_rate, "grad_norm": norm, "logprob_gap": gap,
+                "trained_tokens": int(total), **means}  # fmt: skip
+
+    # --- state -------------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        """Return what updates leave behind besides adapter and optimizer: the baseline, and the device's probe."""
-        return {"ema": self.ema.value, "headroom": self.decoder.engine.headroom}
+        """Return what updates leave behind: the baseline, the position in the data, and the device's probe."""
+        return {"ema": self.ema.value, "position": self.position, "headroom": self.decoder.engine.headroom}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up the moving baseline, and the probe, so that passes are as wide as before."""
+    def arrays(self) -> Arrays:
+        """Return the adapter as this phase found it."""
+        return self.reference
+
+    def restore(self, state: Mapping[str, Any], arrays: Arrays) -> None:
+        """Take up what was left behind, so that passes are as wide as before, too."""
         self.ema = Ema(state["ema"], self.rl.ema_decay)
+        self.position, self.reference = state["position"], dict(arrays)
         self.decoder.engine.headroom = state["headroom"]
 
 
-_Pair = tuple[Episode, float]
-
-
-def _micro_batches(pairs: Sequence[_Pair]) -> list[list[_Pair]]:
-    """Split samples, sorted by length, so that no padded batch holds more than `_MICRO_TOKENS`."""
-    batches: list[list[_Pair]] = []
-    for pair in pairs:
-        length = len(pair[0].prompt_ids) + len(pair[0].ids)
-        if not batches or (len(batches[-1]) + 1) * length > _MICRO_TOKENS:
-            batches.append([])
-        batches[-1].append(pair)
-    return batches
-
-
-def _arrays(pairs: Sequence[_Pair]) -> tuple[Samples, mx.array, mx.array]:
-    """Return the samples of a micro-batch, with the advantage and rollout log-probability of each token, (K,) both."""
-    samples = lay_out([episode for episode, _ in pairs])
-    advantages = [advantage for episode, advantage in pairs for _ in episode.logprobs]
-    before = [logprob for episode, _ in pairs for logprob in episode.logprobs]
-    return samples, arrange(advantages, samples), arrange(before, samples)
-
-
-def _loss(
-    network: Any, samples: Samples, advantages: mx.array, before: mx.array, divisor: int, temperature: float,
-    masks: Masks,
-) -> tuple[mx.array, mx.array]:  # fmt: skip
-    """Return −Σ advantage · logp / divisor, and the largest gap between training's and sampling's logp."""
-    logprobs = sampled_logprobs(network, samples, temperature, masks)
-    counted = samples.batch.weights > 0
-    gap = mx.abs(mx.where(counted, logprobs - before, 0.0)).max()
-    return -(mx.where(counted, logprobs * advantages, 0.0)).sum() / divisor, mx.stop_gradient(gap)
-
-
-def _shares(grades: Sequence[Grade]) -> Metrics:
-    """Return the share of each grade among the samples."""
-    counts = Counter(one.kind for one in grades)
-    return {kind: counts[kind] / len(grades) for kind in GRADE_KINDS if kind != "solved"}
+def _joined(found: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate([one[name] for one in found]) for name in found[0]} if found else {}

@@ -1,11 +1,12 @@
-"""Supervised fine-tuning: masked cross-entropy on gold traces, every example whole, none dropped.
+"""Supervised fine-tuning: cross-entropy on gold traces, every example whole, none dropped.
 
-Takes token ids of prompts and targets; the loss counts target tokens only, and the head runs at those alone.
+The loss counts target tokens only, and the head runs at those alone; what lies below the trained layers is computed
+once an example.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from pathlib import Path
+from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -13,115 +14,74 @@ import mlx.optimizers as optim
 import numpy as np
 
 from mlx_trace.config import Config
-from mlx_trace.errors import UserError
-from mlx_trace.model.base import Base, head, hidden_states
-from mlx_trace.model.prompts import Prompter
-from mlx_trace.problems.problem import Problem
-from mlx_trace.seeds import derive_seed
+from mlx_trace.model.base import Base, head, head_size
+from mlx_trace.model.memory import MemoryPlan
+from mlx_trace.model.trunk import Split, Wanted, shared_length
+from mlx_trace.train.checkpoint import Arrays
+from mlx_trace.train.examples import Batches, Example, by_budget
+from mlx_trace.train.learner import Learner, Loss, MicroBatch, in_parts
 from mlx_trace.train.loop import Metrics, learning_rate
-
-_PAD_TO: Final = 16  # sequence lengths and target counts are padded to multiples of these, so that few shapes occur
-_TARGETS_TO: Final = 128
-_POOL: Final = 16  # batches that are sorted by length together
+from mlx_trace.train.ranks import Ranks
+from mlx_trace.train.states import TrunkStates
 
 
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A prompt and its target, as ids; the target ends in the end of sequence. `steps` are those of the trace."""
+class Examples:
+    """Gold examples, laid out for learning."""
 
-    prompt: list[int]
-    target: list[int]
-    steps: int = 0
+    def __init__(self, base: Base, split: Split, rows: Sequence[Example]) -> None:
+        self.base, self.split, self.rows = base, split, rows
+        self.lengths = [len(row) - 1 for row in rows]
+        self.vocabulary_size = head_size(base.network)
+        self.shared = rows[0].prompt[: shared_length([row.prompt for row in rows])]
 
-    def __len__(self) -> int:
-        return len(self.prompt) + len(self.target)
+    def states(self, plan: MemoryPlan, batches: Batches, ranks: Ranks, folder: Path) -> TrunkStates:
+        """Return their states below the trained layers, kept as the plan says."""
+        groups: dict[int, list[int]] = {}
 
+        def group_of(at: int) -> list[int]:
+            if not groups:
+                for batch in batches.first_epoch():
+                    for micro in self.micro_batches(batch, plan.micro_tokens, ranks):
+                        groups.update(dict.fromkeys(micro, micro))
+            return groups.get(at) or [at]
 
-def examples(problems: Sequence[Problem], prompter: Prompter, max_length: int) -> list[Example]:
-    """Encode the problems that have a gold trace; UserError lists the longest if any does not fit `max_length`."""
-    made = [Example(*prompter.example(p.question, p.trace), p.trace.count("{op:"))
-            for p in problems if p.trace is not None]  # fmt: skip
-    if not made:
-        raise UserError("data: none of the problems has a gold trace; SFT needs them (or set epochs: 0 to skip it)")
-    if long := sorted((-len(example), at) for at, example in enumerate(made) if len(example) > max_length):
-        with_traces = [problem for problem in problems if problem.trace is not None]
-        raise UserError(
-            f"{len(long)} of {len(made)} examples are longer than max_seq_length ({max_length} tokens); "
-            "none is cut or left out, so raise it or change the data. The longest:",
-            *(f"  {-length} tokens: {with_traces[at].id}" for length, at in long),
-        )
-    return made
+        return TrunkStates(self.split, self.rows, self.shared, plan.trunk_cache, folder, group_of)
 
+    def micro_batches(self, batch: Sequence[int], tokens: int, ranks: Ranks) -> list[list[int]]:
+        """Return this rank's share of a batch, in parts that hold at most so many tokens once padded."""
+        order = sorted(batch, key=lambda at: (self.lengths[at], at))
+        return list(by_budget([order[n] for n in ranks.share(len(order))], self.lengths, tokens))
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """ids (B, T), right-padded; the flat positions (K,) whose next token is a target, those tokens, their weights."""
+    def lay_out(self, chosen: Sequence[int], states: TrunkStates, divisor: float) -> MicroBatch:
+        """Return some examples as a micro-batch; its loss is the sum over target tokens, divided."""
+        below, tree = states(chosen)
+        width = tree.levels[-1].width
+        places: list[int] = []
+        targets: list[int] = []
+        for row, at in enumerate(chosen):
+            example = self.rows[at]
+            first = row * width + len(example.prompt) - len(self.shared) - 1
+            places += range(first, first + len(example.target))
+            targets += example.target
+        wanted = Wanted(np.array(places), len(chosen), width)
+        gold = mx.array(targets)
+        parts = in_parts(len(targets), self.vocabulary_size,
+                         lambda start, stop: cross_entropy(self.base.network, gold[start:stop], divisor))  # fmt: skip
+        return MicroBatch(below, tree, wanted, parts)
 
-    ids: mx.array
-    positions: mx.array
-    targets: mx.array
-    weights: mx.array
-    num_targets: int
-
-
-def make_batch(rows: Sequence[Example], counted: Sequence[Sequence[bool]] | None = None) -> Batch:
-    """Lay out examples side by side; `counted` says which target tokens are targets, by default all."""
-    length = round_up(max(len(row) for row in rows) - 1, _PAD_TO)
-    ids = np.zeros((len(rows), length), dtype=np.int32)
-    positions: list[int] = []
-    targets: list[int] = []
-    for at, row in enumerate(rows):
-        whole = row.prompt + row.target
-        ids[at, : len(whole) - 1] = whole[:-1]
-        first = at * length + len(row.prompt) - 1
-        chosen = [n for n in range(len(row.target)) if counted is None or counted[at][n]]
-        positions += [first + n for n in chosen]
-        targets += [row.target[n] for n in chosen]
-    padding = round_up(len(targets), _TARGETS_TO) - len(targets)
-    weights = [1.0] * len(targets) + [0.0] * padding
-    return Batch(
-        mx.array(ids), mx.array(positions + [0] * padding), mx.array(targets + [0] * padding),
-        mx.array(weights), len(targets),
-    )  # fmt: skip
+    def num_targets(self, chosen: Sequence[int]) -> int:
+        """Return how many target tokens some examples have."""
+        return sum(len(self.rows[at].target) for at in chosen)
 
 
-def round_up(number: int, multiple: int) -> int:
-    """Return the next multiple from `number` on."""
-    return -(-number // multiple) * multiple
+def cross_entropy(network: Any, targets: mx.array, divisor: float) -> Loss:
+    """Return the loss −Σ log p(target) / divisor, in fp32."""
 
+    def loss(states: mx.array) -> tuple[mx.array, dict[str, mx.array]]:
+        losses = nn.losses.cross_entropy(head(network, states).astype(mx.float32), targets)
+        return losses.sum() / divisor, {"loss": losses}
 
-def batch_order(
-    lengths: Sequence[int], batch_size: int, seed: int, epoch: int, steps: Sequence[int] | None = None
-) -> list[list[int]]:
-    """Return an epoch's batches as indexes: shuffled, sorted by length within pools of batches, shuffled again.
-
-    With `steps`, a number an example, the epoch goes from few steps to many, and is shuffled among equals only.
-    """
-    rng = np.random.default_rng(derive_seed("epoch", seed, epoch))
-    order = rng.permutation(len(lengths)).tolist()
-    if steps is not None:
-        order.sort(key=steps.__getitem__)
-        return [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
-    pool = batch_size * _POOL
-    batches = []
-    for start in range(0, len(order), pool):
-        near = sorted(order[start : start + pool], key=lambda at: lengths[at])
-        batches += [near[at : at + batch_size] for at in range(0, len(near), batch_size)]
-    rng.shuffle(batches)
-    return batches
-
-
-def target_logprobs(network: Any, batch: Batch, temperature: float = 1.0) -> mx.array:
-    """Return the log-probabilities (K,) of a batch's target tokens, in fp32."""
-    hidden = hidden_states(network, batch.ids)
-    chosen = hidden.reshape(-1, hidden.shape[-1])[batch.positions]  # (K, D)
-    logits = head(network, chosen).astype(mx.float32) / temperature
-    return -nn.losses.cross_entropy(logits, batch.targets)
-
-
-def sft_loss(network: Any, batch: Batch) -> mx.array:
-    """Return the mean cross-entropy over the batch's target tokens."""
-    return -(target_logprobs(network, batch) * batch.weights).sum() / batch.num_targets
+    return loss
 
 
 class Sft:
@@ -129,48 +89,44 @@ class Sft:
 
     name = "sft"
 
-    def __init__(self, base: Base, config: Config, rows: Sequence[Example]) -> None:
-        self.base, self.config, self.rows = base, config, rows
-        self.lengths = [len(row) for row in rows]
-        self.steps = [row.steps for row in rows] if config.curriculum == "steps" else None
-        self.per_epoch = -(-len(rows) // config.batch_size)
-        self.updates = self.per_epoch * config.epochs if config.iters is None else config.iters
+    def __init__(
+        self, base: Base, split: Split, config: Config, rows: Sequence[Example], held_out: Sequence[Example],
+        plan: MemoryPlan, ranks: Ranks,
+    ) -> None:  # fmt: skip
+        self.base, self.config, self.plan, self.ranks = base, config, plan, ranks
+        self.examples = Examples(base, split, rows)
+        steps = [row.steps for row in rows] if config.curriculum == "steps" else None
+        size = config.batch_size * config.grad_accumulation_steps
+        self.batches = Batches(self.examples.lengths, size, config.batch_tokens, config.seed, steps)
+        self.updates = self.batches.updates(config.epochs) if config.iters is None else config.iters
         self.optimizer = optim.AdamW(config.learning_rate, betas=[0.9, 0.95], weight_decay=config.weight_decay)
-        self._order: tuple[int, list[list[int]]] = (-1, [])
-        self._loss_and_grad = nn.value_and_grad(base.network, sft_loss)
-
-    def batch(self, index: int) -> Batch:
-        """Return the batch of an update: a function of the seed and the index alone."""
-        epoch = index // self.per_epoch
-        if self._order[0] != epoch:
-            self._order = epoch, batch_order(self.lengths, self.config.batch_size, self.config.seed, epoch,
-                                              self.steps if epoch == 0 else None)  # fmt: skip
-        return make_batch([self.rows[at] for at in self._order[1][index % self.per_epoch]])
+        self.learner = Learner(base.network, split, self.optimizer, config.grad_clip, ranks)
+        self.states = self.examples.states(plan, self.batches, ranks, config.adapter_path)
 
     def update(self, index: int) -> Metrics:
         """Take one optimizer step on one batch."""
-        batch = self.batch(index)
+        batch = self.batches[index]
         rate = learning_rate(index, self.updates, self.config.learning_rate, self.config.warmup, self.config.lr_decay)
         self.optimizer.learning_rate = rate
         self.base.network.train()
-        loss, gradients = self._loss_and_grad(self.base.network, batch)
-        norm = step(self.base, self.optimizer, gradients, self.config.grad_clip)
-        mx.eval(loss, norm, self.base.network.trainable_parameters(), self.optimizer.state)
-        return {
-            "loss": loss.item(), "learning_rate": rate, "grad_norm": norm.item(),
-            "tokens": int(batch.ids.size), "target_tokens": batch.num_targets,
-        }  # fmt: skip
+        targets = self.examples.num_targets(batch)
+        loss, tokens = 0.0, 0
+        for chosen in self.examples.micro_batches(batch, self.plan.micro_tokens, self.ranks):
+            micro = self.examples.lay_out(chosen, self.states, targets)
+            loss += self.learner.add(micro)[0]
+            tokens += sum(self.examples.lengths[at] for at in chosen)
+        loss, count = self.ranks.total(loss, tokens)
+        norm = self.learner.step()
+        return {"loss": loss, "learning_rate": rate, "grad_norm": norm, "tokens": int(count),
+                "target_tokens": targets, "epoch": self.batches.locate(index)[0]}  # fmt: skip
 
     def state(self) -> dict[str, Any]:
         """Nothing but adapter and optimizer is carried over: batches follow from the index."""
         return {}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def arrays(self) -> Arrays:
+        """There are none besides adapter and optimizer."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any], arrays: Arrays) -> None:
         """There is nothing to take up."""
-
-
-def step(base: Base, optimizer: optim.Optimizer, gradients: Any, clip: float) -> mx.array:
-    """Clip the gradients to a norm (0 = not) and take one optimizer step; return the norm before clipping."""
-    gradients, norm = optim.clip_grad_norm(gradients, clip or float("inf"))
-    optimizer.update(base.network, gradients)
-    return norm

@@ -26,7 +26,6 @@ from mlx_trace.model.base import head, hidden_states
 from mlx_trace.problems.schema import load_schemas
 from mlx_trace.seeds import derive_seed
 from mlx_trace.train.loop import learning_rate
-from mlx_trace.train.sft import Batch, round_up
 from mlx_trace.train.tiny_init import initial_weights
 from mlx_trace.train.tiny_text import Document, TinyText
 from mlx_trace.train.tiny_tokenizer import ASSISTANT, END, PAD, SPECIAL, SYSTEM, USER, build_tokenizer, write_tokenizer
@@ -54,6 +53,22 @@ class Recipe:
     prompt_weight: float = 0.15  # of a prompt's tokens in the loss; a reply's count 1
     prompt_share: float = 0.3  # of a prompt's tokens that are learnt from at all
     system_share: float = 0.5  # of documents with the system prompt before them
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """ids (B, T), right-padded; the flat positions (K,) whose next token is a target, those tokens, their weights."""
+
+    ids: mx.array
+    positions: mx.array
+    targets: mx.array
+    weights: mx.array
+    num_targets: int
+
+
+def round_up(number: int, multiple: int) -> int:
+    """Return the next multiple from `number` on."""
+    return -(-number // multiple) * multiple
 
 
 # --- batches ---------------------------------------------------------------------------------------------------

@@ -1,0 +1,248 @@
+"""The network in two: frozen lower layers, run once a token, and the trained top, run as often as needed.
+
+Takes sequences that share beginnings, as a `Tree`: what they share is computed once, in both halves and in the backward
+pass. Gives the gradients that the whole network gives. Knows nothing of what tokens mean, or of losses.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+import mlx.core as mx
+import numpy as np
+from mlx_lm.models.activations import swiglu
+from numpy.typing import NDArray
+
+from mlx_trace.errors import UserError
+from mlx_trace.model.base import hidden_states
+
+_PARTS: Final = {
+    "self_attn": ("q_proj", "k_proj", "v_proj", "o_proj", "rope", "n_heads", "n_kv_heads", "scale"),
+    "mlp": ("gate_proj", "up_proj", "down_proj"),
+    "input_layernorm": (),
+    "post_attention_layernorm": (),
+}
+_PROBED: Final = 12  # tokens on which both ways are compared
+_CLOSE: Final = {mx.float32: 1e-3}  # largest difference of states, to the largest state; others 5%
+
+Indexes = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """Rows of a tree that go on from rows of the level above: the length of each (R,), and its parent (R,)."""
+
+    lengths: Indexes
+    parents: Indexes
+
+    @property
+    def width(self) -> int:
+        """Return T, the longest row's length."""
+        return int(self.lengths.max(initial=0))
+
+
+class Tree:
+    """Sequences with shared beginnings: each row of the last level is one, after its ancestors.
+
+    A level's tokens are an array (R, T, …) of its rows side by side, short ones filled up with whatever.
+    """
+
+    def __init__(self, levels: Sequence[Level]) -> None:
+        self.levels = list(levels)
+        starts: list[Indexes] = []
+        self.ancestors: list[list[Indexes]] = []  # of each level's rows, one array (R,) a level above
+        for at, level in enumerate(self.levels):
+            above = self.ancestors[-1] if at else []
+            own = [rows[level.parents] for rows in above] + ([level.parents] if at else [])
+            self.ancestors.append(own)
+            before = starts[-1][level.parents] + self.levels[at - 1].lengths[level.parents] if at else None
+            starts.append(np.zeros(len(level.lengths), dtype=np.int64) if before is None else before)
+        self.starts = [mx.array(start.astype(np.int32)) for start in starts]  # each row's first position
+        self._masks: dict[tuple[int, int | None], mx.array] = {}
+
+    def mask(self, at: int, window: int | None) -> mx.array:
+        """Return which keys the tokens of a level see, its ancestors' before its own: (R, 1, T, keys) booleans."""
+        if (at, window) not in self._masks:
+            queries = (self.starts[at][:, None] + mx.arange(self.levels[at].width))[:, None, :, None]
+            seen = []
+            for above, rows in enumerate(self.ancestors[at]):
+                level, chosen = self.levels[above], mx.array(rows)
+                places = mx.arange(level.width)
+                keys = (self.starts[above][chosen][:, None] + places)[:, None, None, :]
+                is_there = places < mx.array(level.lengths)[chosen][:, None]
+                seen.append(self._see(keys, queries, window) & is_there[:, None, None, :])
+            seen.append(self._see(queries.transpose(0, 1, 3, 2), queries, window))
+            self._masks[at, window] = mx.concatenate(seen, axis=-1)
+        return self._masks[at, window]
+
+    @staticmethod
+    def _see(keys: mx.array, queries: mx.array, window: int | None) -> mx.array:
+        return keys <= queries if window is None else (keys <= queries) & (keys > queries - window)
+
+    def with_ancestors(self, at: int, values: Sequence[mx.array]) -> mx.array:
+        """Return a level's keys or values (R, H, T, d) behind those of its rows' ancestors."""
+        found = []
+        for above, rows in enumerate(self.ancestors[at]):
+            one = values[above]
+            shape = (len(rows), *one.shape[1:])
+            found.append(mx.broadcast_to(one, shape) if one.shape[0] == 1 else one[mx.array(rows)])
+        return mx.concatenate([*found, values[at]], axis=2) if found else values[at]
+
+
+class Wanted:
+    """The tokens of the last level whose states are asked for: `places` (K,) in R · T, in rising order."""
+
+    def __init__(self, places: Indexes, num_rows: int, width: int) -> None:
+        rows, columns = np.divmod(places, width)
+        counts = np.bincount(rows, minlength=num_rows)
+        within = np.arange(len(places)) - (np.cumsum(counts) - counts)[rows]
+        size = max(1, int(counts.max(initial=0)))
+        chosen = np.zeros((num_rows, size), dtype=np.int32)
+        chosen[rows, within] = columns
+        self.places = mx.array(places.astype(np.int32))
+        self.columns = mx.array(chosen)  # (R, W) of each row, filled up with 0
+        self.packed = mx.array((rows * size + within).astype(np.int32))  # (K,) in R · W
+
+
+class Split:
+    """A network's frozen lower layers and its trained top `num_layers` (-1 for all)."""
+
+    def __init__(self, network: Any, num_layers: int, recompute: bool = False) -> None:
+        layers = list(network.layers)
+        self.network, self.recompute = network, recompute
+        self.first = 0 if num_layers < 0 else len(layers) - num_layers  # the lowest trained layer
+        self.lower, self.upper = layers[: self.first], layers[self.first :]
+
+    def trunk(self, ids: Sequence[mx.array], tree: Tree) -> list[mx.array]:
+        """Return each level's states (R, T, D) below the trained layers, from its ids (R, T); no gradient."""
+        states = [self.network.model.embed_tokens(one) for one in ids]
+        for layer in self.lower:
+            states = _run(layer, self._window(layer), states, tree)
+        return states
+
+    def top(self, states: Sequence[mx.array], tree: Tree, wanted: Wanted) -> mx.array:
+        """Return the last layer's normed states (K, D) of the wanted tokens, from each level's (R, T, D)."""
+        found = list(states)
+        for at, layer in enumerate(self.upper):
+            chosen = wanted if at + 1 == len(self.upper) else None
+            found = self._layer(layer)(found, tree, chosen)
+        return self.network.model.norm(found[-1])
+
+    def _layer(self, layer: Any) -> Callable[..., list[mx.array]]:
+        """Return a layer's pass; where activations are recomputed, one that keeps only what goes into it."""
+        window = self._window(layer)
+        if not self.recompute:
+            return lambda states, tree, wanted: _run(layer, window, states, tree, wanted)
+
+        def inner(parameters: Any, states: list[mx.array], tree: Tree, wanted: Wanted | None) -> list[mx.array]:
+            layer.update(parameters)
+            return _run(layer, window, states, tree, wanted)
+
+        def outer(states: list[mx.array], tree: Tree, wanted: Wanted | None) -> list[mx.array]:
+            trained = layer.trainable_parameters()
+            again = mx.checkpoint(lambda parameters, states: inner(parameters, states, tree, wanted))
+            try:
+                return list(again(trained, states))
+            finally:
+                layer.update(trained)
+
+        return outer
+
+    def _window(self, layer: Any) -> int | None:
+        """Return how many positions back a layer sees; None is all."""
+        return self.network.model.sliding_window if getattr(layer, "use_sliding", False) else None
+
+    @cached_property
+    def width(self) -> int:
+        """Return D, the width of states."""
+        return int(self.network.model.norm.weight.shape[0])
+
+
+def _run(
+    layer: Any, window: int | None, states: Sequence[mx.array], tree: Tree, wanted: Wanted | None = None
+) -> list[mx.array]:
+    """Return a Llama-shaped layer's states of every level; with `wanted`, of those tokens (K, D) alone."""
+    attention, last = layer.self_attn, len(states) - 1
+    normed = [layer.input_layernorm(one) for one in states]
+    keys = [attention.rope(_heads(attention, "k", one, attention.n_kv_heads), offset=tree.starts[at])
+            for at, one in enumerate(normed)]  # fmt: skip
+    values = [_heads(attention, "v", one, attention.n_kv_heads) for one in normed]
+    found = []
+    for at in [last] if wanted else range(last + 1):
+        queries = _heads(attention, "q", normed[at], attention.n_heads)
+        queries = attention.rope(queries, offset=tree.starts[at])
+        mask, before = tree.mask(at, window), states[at]
+        if wanted:
+            chosen = wanted.columns[:, None, :, None]
+            queries = mx.take_along_axis(queries, chosen, axis=2)
+            mask = mx.take_along_axis(mask, chosen, axis=2)
+            before = before.reshape(-1, before.shape[-1])[wanted.places]
+        seen = mx.fast.scaled_dot_product_attention(
+            queries, tree.with_ancestors(at, keys), tree.with_ancestors(at, values), scale=attention.scale, mask=mask
+        )
+        seen = seen.transpose(0, 2, 1, 3).reshape(*seen.shape[::2], -1)  # (R, T, H·d)
+        if wanted:
+            seen = seen.reshape(-1, seen.shape[-1])[wanted.packed]
+        after = before + attention.o_proj(seen)
+        inner = layer.post_attention_layernorm(after)
+        mlp = layer.mlp
+        found.append(after + mlp.down_proj(swiglu(mlp.gate_proj(inner), mlp.up_proj(inner))))
+    return found
+
+
+def _heads(attention: Any, kind: str, states: mx.array, num_heads: int) -> mx.array:
+    """Return a projection of states (R, T, D) as (R, H, T, d), normed where the layer norms it."""
+    heads = attention[f"{kind}_proj"](states).reshape(*states.shape[:2], num_heads, -1)
+    heads = attention[f"{kind}_norm"](heads) if f"{kind}_norm" in attention else heads
+    return heads.transpose(0, 2, 1, 3)
+
+
+def gather(states: mx.array, index: Indexes) -> mx.array:
+    """Return packed states (N, D) as a level's (R, T, D), by each token's place."""
+    rows, width = index.shape
+    return states[mx.array(index.reshape(-1).astype(np.int32))].reshape(rows, width, -1)
+
+
+def rectangle(rows: Sequence[Sequence[int]]) -> Indexes:
+    """Return rows of whole numbers side by side (R, T), short ones filled up with 0."""
+    found = np.zeros((len(rows), max(map(len, rows), default=0)), dtype=np.int64)
+    for at, row in enumerate(rows):
+        found[at, : len(row)] = row
+    return found
+
+
+def shared_length(rows: Sequence[Sequence[int]]) -> int:
+    """Return how many tokens all rows begin with, leaving each at least one of its own."""
+    first, last = min(map(list, rows)), max(map(list, rows))
+    most = min(map(len, rows)) - 1
+    return next((at for at in range(most) if first[at] != last[at]), max(0, most))
+
+
+def check_split(network: Any, name: str) -> None:
+    """Raise UserError unless the two halves give what the whole network gives, on a probe."""
+    lacking = sorted({f"{part}.{leaf}" if leaf else part for layer in network.layers for part, leaf in _lacking(layer)})
+    if lacking:
+        raise UserError(
+            f"{name}: its layers are not Llama-shaped, so it cannot be trained here: no {', '.join(lacking)}"
+        )
+    ids = mx.array([[at % 7 + 3 for at in range(_PROBED)]])
+    whole = hidden_states(network, ids).astype(mx.float32)[0]
+    split = Split(network, 1)
+    tree = Tree([Level(np.array([4]), np.array([0])), Level(np.array([_PROBED - 4]), np.array([0]))])
+    states = split.trunk([ids[:, :4], ids[:, 4:]], tree)
+    found = split.top(states, tree, Wanted(np.arange(_PROBED - 4), 1, _PROBED - 4)).astype(mx.float32)
+    apart = (mx.abs(found - whole[4:]).max() / mx.maximum(mx.abs(whole).max(), 1e-6)).item()
+    if not apart <= _CLOSE.get(states[0].dtype, 0.05):
+        raise UserError(f"{name}: its layers compute something that is not known here (states differ by {apart:.1%}), "
+                        "so it cannot be trained here")  # fmt: skip
+
+
+def _lacking(layer: Any) -> list[tuple[str, str]]:
+    found = []
+    for part, leaves in _PARTS.items():
+        if not hasattr(layer, part):
+            found.append((part, ""))
+        else:
+            found += [(part, leaf) for leaf in leaves if not hasattr(getattr(layer, part), leaf)]
+    return found

@@ -1,0 +1,127 @@
+"""What SFT learns from: examples as token ids, every one whole, none dropped, and the order they come in.
+
+Takes problems with gold traces. Knows nothing of networks.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from mlx_trace.errors import UserError
+from mlx_trace.model.prompts import Prompter
+from mlx_trace.problems.problem import Problem
+from mlx_trace.seeds import derive_seed
+
+_POOL: Final = 16  # batches that are sorted by length together
+_SHOWN: Final = 10  # of the examples that are too long
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A prompt and its target, as ids; the target ends in the end of sequence. `steps` are those of the trace."""
+
+    prompt: list[int]
+    target: list[int]
+    steps: int = 0
+
+    def __len__(self) -> int:
+        return len(self.prompt) + len(self.target)
+
+
+def examples(problems: Sequence[Problem], prompter: Prompter, max_length: int) -> list[Example]:
+    """Encode the problems that have a gold trace; UserError lists the longest if any does not fit `max_length`."""
+    made = [Example(*prompter.example(p.question, p.trace), p.trace.count("{op:"))
+            for p in problems if p.trace is not None]  # fmt: skip
+    if not made:
+        raise UserError("data: none of the problems has a gold trace; SFT needs them (or set epochs: 0 to skip it)")
+    if long := sorted((-len(example), at) for at, example in enumerate(made) if len(example) > max_length):
+        with_traces = [problem for problem in problems if problem.trace is not None]
+        raise UserError(
+            f"{len(long)} of {len(made)} examples are longer than max_seq_length ({max_length} tokens); "
+            "none is cut or left out, so raise it or change the data. The longest:",
+            *(f"  {-length} tokens: {with_traces[at].id}" for length, at in long[:_SHOWN]),
+        )
+    return made
+
+
+class Batches:
+    """The batches of a run, each a list of indexes: a function of the seed and the update's number alone.
+
+    An epoch is shuffled, sorted by length within pools of batches, and its batches shuffled; every example comes once.
+    A batch has `size` examples, or as many as fit `tokens` once padded. With `steps`, a number an example, the first
+    epoch goes from few steps to many, and is shuffled among equals only.
+    """
+
+    def __init__(
+        self, lengths: Sequence[int], size: int, tokens: int | None, seed: int, steps: Sequence[int] | None = None
+    ) -> None:
+        self.lengths, self.size, self.tokens, self.seed, self.steps = lengths, size, tokens, seed, steps
+        self._order: tuple[int, list[list[int]]] = (-1, [])
+        self._starts = [0]  # the update that each epoch begins with, as far as they were counted
+
+    def __getitem__(self, update: int) -> list[int]:
+        epoch, place = self.locate(update)
+        return self.epoch(epoch)[place]
+
+    def locate(self, update: int) -> tuple[int, int]:
+        """Return an update's epoch, and its place there."""
+        while self._starts[-1] <= update:
+            self.updates(len(self._starts))
+        epoch = int(np.searchsorted(self._starts, update, side="right")) - 1
+        return epoch, update - self._starts[epoch]
+
+    def updates(self, epochs: int) -> int:
+        """Return how many updates so many epochs take."""
+        while len(self._starts) <= epochs:
+            epoch = len(self._starts) - 1
+            count = -(-len(self.lengths) // self.size) if self.tokens is None else len(self.epoch(epoch))
+            self._starts.append(self._starts[-1] + count)
+        return self._starts[epochs]
+
+    def first_epoch(self) -> list[list[int]]:
+        """Return the first epoch's batches."""
+        return self._make(0)
+
+    def epoch(self, epoch: int) -> list[list[int]]:
+        """Return an epoch's batches."""
+        if self._order[0] != epoch:
+            self._order = epoch, self._make(epoch)
+        return self._order[1]
+
+    def _make(self, epoch: int) -> list[list[int]]:
+        rng = np.random.default_rng(derive_seed("epoch", self.seed, epoch))
+        order = rng.permutation(len(self.lengths)).tolist()
+        if self.steps is not None and epoch == 0:
+            return list(self._cut(sorted(order, key=self.steps.__getitem__)))
+        pool = self._pool()
+        pools = [sorted(order[at : at + pool], key=self.lengths.__getitem__) for at in range(0, len(order), pool)]
+        batches = [batch for near in pools for batch in self._cut(near)]
+        rng.shuffle(batches)
+        return batches
+
+    def _pool(self) -> int:
+        if self.tokens is None:
+            return self.size * _POOL
+        return max(1, int(self.tokens * len(self.lengths) / sum(self.lengths))) * _POOL
+
+    def _cut(self, order: list[int]) -> Iterator[list[int]]:
+        if self.tokens is None:
+            yield from (order[at : at + self.size] for at in range(0, len(order), self.size))
+        else:
+            yield from by_budget(order, self.lengths, self.tokens)
+
+
+def by_budget(order: Sequence[int], lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
+    """Cut an order into batches that hold at most so many tokens once padded; one that exceeds them stands alone."""
+    batch: list[int] = []
+    longest = 0
+    for at in order:
+        longest = max(longest, lengths[at])
+        if batch and (len(batch) + 1) * longest > tokens:
+            yield batch
+            batch, longest = [], lengths[at]
+        batch.append(at)
+    if batch:
+        yield batch

@@ -1,0 +1,121 @@
+"""What a run trains on: its mixture of problems, encoded, measured and checked before anything starts.
+
+Takes a configuration and a prompter. Knows nothing of networks.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from mlx_trace.config import Config
+from mlx_trace.errors import UserError
+from mlx_trace.evaluate.suites import suite
+from mlx_trace.model.prompts import Prompter
+from mlx_trace.problems.contamination import Overlap, overlaps
+from mlx_trace.problems.mixture import Mixture, Part, mix
+from mlx_trace.problems.problem import Problem
+from mlx_trace.seeds import stream
+from mlx_trace.train.examples import Example, examples
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """What a source gives, and how long it is in tokens: prompts, traces (0 without any), and both together."""
+
+    source: str
+    phase: str
+    problems: int
+    prompt: float  # mean
+    trace: float  # mean
+    median: int
+    most: int  # of 95%
+    longest: int
+    note: str
+
+
+@dataclass(frozen=True)
+class Material:
+    """The examples of SFT and those held out from them, the problems of reinforcement, and what is known of them."""
+
+    rows: list[Example] = field(default_factory=list)
+    held_out: list[Example] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    lengths: list[Lengths] = field(default_factory=list)
+    overlaps: list[Overlap] = field(default_factory=list)
+
+
+def gather(config: Config, prompter: Prompter) -> Material:
+    """Return what a run trains on; UserError if there is nothing, or if something does not fit."""
+    wants_sft = config.epochs > 0 if config.iters is None else config.iters > 0
+    wants_rl = config.reinforce.iters > 0
+    if not (wants_sft or wants_rl):
+        raise UserError("there is nothing to train: epochs (or iters) and reinforce.iters are all 0")
+    needs_gold = wants_sft or (wants_rl and config.reinforce.sft_weight > 0)
+    mixture = prompts = Mixture([])
+    if needs_gold or config.reinforce.data is None:
+        mixture = prompts = mix(config.data, config.seed, config.examples)
+    if wants_rl and config.reinforce.data is not None:
+        prompts = mix(config.reinforce.data, config.seed, config.reinforce.examples)
+    rows, lengths, answered = [], [], []
+    if needs_gold:
+        rows = examples(mixture.problems, prompter, config.max_seq_length)
+        lengths += _example_lengths(mixture.parts, rows)
+    if wants_rl:
+        answered = _answered(prompts.problems, prompter, config)
+        if prompts is not mixture or not needs_gold:
+            lengths += _prompt_lengths(prompts.parts, prompter)
+    sets = {name: suite(name) for name in config.contamination}
+    training = [*mixture.problems, *(prompts.problems if prompts is not mixture else [])]
+    found = overlaps(sets, training) if sets else []
+    kept, held_out = _hold_out(rows, config)
+    return Material(kept, held_out, answered, lengths, found)
+
+
+def _hold_out(rows: list[Example], config: Config) -> tuple[list[Example], list[Example]]:
+    """Set `val_examples` aside, whatever they are."""
+    if config.val_examples == 0:
+        return rows, []
+    if config.val_examples >= len(rows):
+        raise UserError(f"val_examples is {config.val_examples}, and there are {len(rows)} examples in all")
+    chosen = set(stream("held out", config.seed).sample(range(len(rows)), config.val_examples))
+    return [row for at, row in enumerate(rows) if at not in chosen], [rows[at] for at in sorted(chosen)]
+
+
+def _example_lengths(parts: Sequence[Part], rows: Sequence[Example]) -> list[Lengths]:
+    """Describe each source's examples; `rows` are those of all problems with a trace, in order."""
+    found = []
+    start = 0
+    for part in parts:
+        count = sum(problem.trace is not None for problem in part.problems)
+        mine = rows[start : start + count]
+        start += count
+        note = part.note if count == len(part.problems) else f"{len(part.problems) - count:,} without a trace"
+        found.append(
+            _lengths(part.name, "sft", [len(row.prompt) for row in mine], [len(row.target) for row in mine], note)
+        )
+    return found
+
+
+def _prompt_lengths(parts: Sequence[Part], prompter: Prompter) -> list[Lengths]:
+    return [_lengths(part.name, "rl", prompts := [len(prompter.ids(problem.question)) for problem in part.problems],
+                     [0] * len(prompts), part.note) for part in parts]  # fmt: skip
+
+
+def _lengths(source: str, phase: str, prompts: list[int], traces: list[int], note: str) -> Lengths:
+    whole = sorted(prompt + trace for prompt, trace in zip(prompts, traces, strict=True)) or [0]
+    count = len(prompts)
+    return Lengths(source, phase, count, sum(prompts) / max(1, count), sum(traces) / max(1, count),
+                   whole[len(whole) // 2], whole[int(0.95 * (len(whole) - 1))], whole[-1], note)  # fmt: skip
+
+
+def _answered(problems: list[Problem], prompter: Prompter, config: Config) -> list[Problem]:
+    """Check that every prompt of the RL phase fits with its reply; none is cut or left out."""
+    room = config.max_seq_length - config.reinforce.max_tokens
+    lengths = {problem.id: len(prompter.ids(problem.question)) for problem in problems}
+    long = [problem.id for problem in problems if lengths[problem.id] > room]
+    if long:
+        raise UserError(
+            f"{len(long)} of {len(problems)} prompts leave no room for reinforce.max_tokens "
+            f"({config.reinforce.max_tokens}) within max_seq_length ({config.max_seq_length}):",
+            *(f"  {lengths[name]} tokens: {name}" for name in long),
+        )
+    return problems

@@ -1,0 +1,83 @@
+"""The processes that train together, started by mlx.launch: each takes its share of the work, and all do the same step.
+
+One process alone is rank 0 of 1. Knows nothing of models.
+"""
+
+import json
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+from mlx.nn.utils import average_gradients
+from mlx.utils import tree_map
+
+
+class Ranks:
+    """This process among all: `rank` of `size`. Every rank must call the same methods in the same order."""
+
+    def __init__(self, group: Any = None) -> None:
+        self.group = group
+        self.rank: int = 0 if group is None else group.rank()
+        self.size: int = 1 if group is None else group.size()
+
+    @classmethod
+    def found(cls) -> "Ranks":
+        """Return the processes that mlx.launch started, or this one alone."""
+        group = mx.distributed.init()
+        return cls(group if group.size() > 1 else None)
+
+    @property
+    def is_first(self) -> bool:
+        """Tell whether this is the rank that writes."""
+        return self.rank == 0
+
+    def sum(self, gradients: Any) -> Any:
+        """Return the sum over all ranks of a tree of arrays."""
+        if self.group is None:
+            return gradients
+        return tree_map(lambda one: one * self.size, average_gradients(gradients, self.group))
+
+    def total(self, *numbers: float) -> list[float]:
+        """Return the sum over all ranks of each number, in fp32."""
+        if self.group is None:
+            return list(numbers)
+        found = mx.distributed.all_sum(mx.array(numbers, dtype=mx.float32), group=self.group)
+        return [float(one) for one in found.tolist()]
+
+    def any(self, flag: bool) -> bool:
+        """Tell whether any rank says so."""
+        return self.total(float(flag))[0] > 0
+
+    def share(self, count: int) -> range:
+        """Return which of `count` things are this rank's: every size-th, from its own number on."""
+        return range(self.rank, count, self.size)
+
+    def from_first(self, value: Any) -> Any:
+        """Return what the first rank has, a value that JSON can say; the others' are ignored."""
+        return self._from(value, 0)
+
+    def gathered(self, values: list[Any]) -> list[Any]:
+        """Return the lists of all ranks, one after the other; values that JSON can say."""
+        return [value for rank in range(self.size) for value in self._from(values, rank)]
+
+    def arrays_from_first(self, arrays: dict[str, mx.array]) -> dict[str, mx.array]:
+        """Return the first rank's arrays; the others' are ignored."""
+        if self.group is None:
+            return arrays
+        shapes = self.from_first([[name, list(one.shape), str(one.dtype).removeprefix("mlx.core.")]
+                                  for name, one in arrays.items()])  # fmt: skip
+        found = {}
+        for name, shape, dtype in shapes:
+            mine = arrays[name] if self.is_first else mx.zeros(shape, dtype=getattr(mx, dtype))
+            found[name] = mx.distributed.all_sum(mine, group=self.group)
+            mx.eval(found[name])
+        return found
+
+    def _from(self, value: Any, rank: int) -> Any:
+        if self.group is None:
+            return value
+        raw = json.dumps(value).encode() if self.rank == rank else b""
+        length = int(self.total(len(raw))[0])
+        mine = np.frombuffer(raw, dtype=np.uint8) if raw else np.zeros(length, dtype=np.uint8)
+        whole = mx.distributed.all_sum(mx.array(mine.astype(np.int32)), group=self.group)
+        return json.loads(np.array(whole).astype(np.uint8).tobytes())

@@ -1,0 +1,136 @@
+"""What the frozen trunk makes of each example, computed once and kept: in memory, on disk, or not at all.
+
+Examples are read in fixed groups, those of the first epoch's micro-batches, so that their states are the same to the
+last bit whenever they are computed. Knows nothing of losses.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import mlx.core as mx
+import numpy as np
+
+from mlx_trace.errors import UserError
+from mlx_trace.model.trunk import Level, Split, Tree, gather, rectangle
+from mlx_trace.train.examples import Example
+
+Keep = Literal["memory", "disk", "off"]
+_RAW: Final = {2: mx.uint16, 4: mx.uint32}  # arrays of a dtype's size that numpy knows, to write and read bits
+
+
+class TrunkStates:
+    """The states of all examples below the trained layers. `shared` are the ids that every example begins with."""
+
+    def __init__(
+        self, split: Split, rows: Sequence[Example], shared: Sequence[int], keep: Keep, folder: Path,
+        group_of: Callable[[int], Sequence[int]],
+    ) -> None:  # fmt: skip
+        self.split, self.rows, self.shared, self.keep = split, rows, list(shared), keep
+        self.group_of = group_of  # an example's group: what is computed together
+        self.store: _Memory | _Disk = _Disk(folder) if keep == "disk" else _Memory()
+        self.tokens_read = 0  # by the trunk
+
+    def own(self, at: int) -> list[int]:
+        """Return the ids of an example that are read after the shared ones: all but the last, which is not read."""
+        row = self.rows[at]
+        return [*row.prompt[len(self.shared) :], *row.target[:-1]]
+
+    def tree(self, chosen: Sequence[int]) -> Tree:
+        """Return the shape of some examples, which go on from the shared beginning."""
+        lengths = np.array([len(self.rows[at]) - 1 - len(self.shared) for at in chosen])
+        own = Level(lengths, np.zeros(len(chosen), dtype=np.int64))
+        if not self.shared:
+            return Tree([own])
+        return Tree([Level(np.array([len(self.shared)]), np.zeros(1, dtype=np.int64)), own])
+
+    def __call__(self, chosen: Sequence[int]) -> tuple[list[mx.array], Tree]:
+        """Return each level's states (R, T, D) of some examples, and their tree."""
+        tree = self.tree(chosen)
+        if self.keep == "off":
+            return self._read(chosen, tree), tree
+        for at in chosen:
+            if at not in self.store:
+                self._fill(self.group_of(at))
+        packed = mx.concatenate([self.store[at] for at in chosen])
+        lengths = tree.levels[-1].lengths
+        starts = np.cumsum(lengths) - lengths
+        index = rectangle([range(start, start + length) for start, length in zip(starts, lengths, strict=True)])
+        own = gather(packed, index)
+        return ([self.store[-1][None], own] if self.shared else [own]), tree
+
+    def _fill(self, group: Sequence[int]) -> None:
+        """Read a group, and keep the states of each of its examples; those of the shared beginning are number -1."""
+        tree = self.tree(group)
+        states = self._read(group, tree)
+        lengths = tree.levels[-1].lengths.tolist()
+        found = {at: states[-1][row, : lengths[row]] for row, at in enumerate(group) if at not in self.store}
+        if self.shared and -1 not in self.store:
+            found[-1] = states[0][0]
+        self.store.put(found)
+
+    def _read(self, chosen: Sequence[int], tree: Tree) -> list[mx.array]:
+        ids = [mx.array(rectangle([self.own(at) for at in chosen]))]
+        if self.shared:
+            ids.insert(0, mx.array([self.shared]))
+        self.tokens_read += int(tree.levels[-1].lengths.sum()) + len(self.shared)
+        return self.split.trunk(ids, tree)
+
+
+class _Memory:
+    """Arrays by number, held."""
+
+    def __init__(self) -> None:
+        self.held: dict[int, mx.array] = {}
+
+    def __contains__(self, at: int) -> bool:
+        return at in self.held
+
+    def __getitem__(self, at: int) -> mx.array:
+        return self.held[at]
+
+    def put(self, arrays: dict[int, mx.array]) -> None:
+        whole = {at: mx.contiguous(one) for at, one in arrays.items()}
+        mx.eval(whole)
+        self.held |= whole
+
+
+class _Disk:
+    """Arrays by number, in a file without a name: it is gone with the process, however that ends."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.places: dict[int, tuple[int, tuple[int, ...], mx.Dtype]] = {}
+        self.end = 0
+
+    @cached_property
+    def file(self) -> Any:
+        """Return the file, open as long as this process lives."""
+        return tempfile.TemporaryFile(dir=self.folder)
+
+    def __contains__(self, at: int) -> bool:
+        return at in self.places
+
+    def __getitem__(self, at: int) -> mx.array:
+        start, shape, dtype = self.places[at]
+        raw = os.pread(self.file.fileno(), int(np.prod(shape)) * dtype.size, start)
+        return mx.array(np.frombuffer(raw, dtype=f"u{dtype.size}").reshape(shape)).view(dtype)
+
+    def put(self, arrays: dict[int, mx.array]) -> None:
+        for at, one in arrays.items():
+            raw = np.array(mx.contiguous(one).view(_RAW[one.dtype.size])).tobytes()
+            try:
+                os.pwrite(self.file.fileno(), raw, self.end)
+            except OSError as error:
+                raise UserError(f"trunk_cache: disk: {(error.strerror or str(error)).lower()}; free some space and go "
+                                "on with --resume, or start with trunk_cache: off") from None  # fmt: skip
+            self.places[at] = self.end, tuple(one.shape), one.dtype
+            self.end += len(raw)
+
+
+def size_of(rows: Sequence[Example], shared: int, width: int, item: int) -> int:
+    """Return how many bytes the states of all examples take, with `item` bytes a number."""
+    return sum(len(row) - 1 - shared for row in rows) * width * item
