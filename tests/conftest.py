@@ -17,8 +17,9 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 import mlx_trace.model  # before MLX: it loads OpenBLAS where that is wanted
 
 import mlx.core as mx  # isort: skip
+import mlx.nn as nn
 from mlx.utils import tree_flatten
-from mlx_lm.models.llama import Model, ModelArgs
+from mlx_lm.utils import _get_classes
 
 from mlx_trace.config import Prompt
 from mlx_trace.model.base import Base, load_base
@@ -86,7 +87,7 @@ def sentencepiece_tokenizer() -> Any:
 
 
 def write_model(folder: Path, tokenizer: Any, seed: int = 0, **changes: Any) -> Path:
-    """Write a Llama directory with random weights: two layers, width 32, unless changed."""
+    """Write a model directory with random weights: a Llama of two layers and width 32, unless changed."""
     config = {
         "model_type": "llama", "hidden_size": 32, "num_hidden_layers": 2, "intermediate_size": 64,
         "num_attention_heads": 2, "num_key_value_heads": 1, "rms_norm_eps": 1e-5, "vocab_size": len(tokenizer),
@@ -95,7 +96,10 @@ def write_model(folder: Path, tokenizer: Any, seed: int = 0, **changes: Any) -> 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     mx.random.seed(seed)
-    network = Model(ModelArgs.from_dict(config))
+    model_class, arguments = _get_classes(config)
+    network = model_class(arguments.from_dict(config))
+    if quantization := config.get("quantization"):
+        nn.quantize(network, **quantization)
     mx.save_safetensors(str(folder / "model.safetensors"), dict(tree_flatten(network.parameters())))
     tokenizer.save_pretrained(folder)
     return folder

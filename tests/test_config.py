@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from mlx_trace.cli.train import config_keys, find_config
-from mlx_trace.config import Config, FileSource, SyntheticSource, dump_config, load_config, validate_config
+from mlx_trace.config import Config, FileSource, SyntheticSource
+from mlx_trace.config_file import dump_config, load_config, validate_config
 from mlx_trace.errors import UserError
 from mlx_trace.files import read_yaml
 from mlx_trace.resources import configs_dir

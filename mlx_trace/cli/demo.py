@@ -16,7 +16,8 @@ from mlx_trace.cli.evaluate import describe
 from mlx_trace.cli.ledger import print_ledger
 from mlx_trace.cli.options import at_least
 from mlx_trace.cli.train import INTERRUPTED, find_config, progress, show_plan
-from mlx_trace.config import Decoding, load_config
+from mlx_trace.config import Decoding
+from mlx_trace.config_file import load_config
 from mlx_trace.language.syntax import NoTrace, parse
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 from rich.console import Console
 
-from mlx_trace.config import Config, load_config
+from mlx_trace.config import Config
+from mlx_trace.config_file import load_config
 from mlx_trace.errors import UserError
 from mlx_trace.files import read_yaml
 

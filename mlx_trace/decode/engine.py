@@ -35,8 +35,8 @@ class Engine:
     """Decodes with one network. Call `refresh` when its weights have changed.
 
     `prefix` are the ids that every prompt begins with: they are read once. `cap` is the most tokens a row reads in one
-    pass; auto weighs what a pass costs by itself against what its tokens cost, as probed once on this device. The states
-    that go into layer `keep` are kept from one `refresh` to the next, and episodes know the places of theirs.
+    pass; auto weighs what a pass costs by itself against what its tokens cost, as probed once on this device. With
+    `keep`, the states that go into that layer are kept until `refresh`, and episodes know the places of theirs.
     """
 
     def __init__(

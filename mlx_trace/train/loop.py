@@ -21,7 +21,8 @@ import mlx.core as mx
 import mlx.optimizers as optim
 from mlx.utils import tree_flatten, tree_unflatten
 
-from mlx_trace.config import Config, dump_config, validate_config
+from mlx_trace.config import Config
+from mlx_trace.config_file import dump_config, validate_config
 from mlx_trace.errors import UserError
 from mlx_trace.files import read_text, read_yaml, write_atomically
 from mlx_trace.model.base import ADAPTER_CONFIG, ADAPTER_WEIGHTS, Base, adapter_config, adapter_weights

@@ -1,4 +1,4 @@
-"""What reinforcement makes of sampled tokens: log-probabilities under the distribution they were drawn from, and a loss.
+"""What reinforcement makes of sampled tokens: log-probabilities as they were drawn with, and a loss.
 
 Takes episodes, with the states that the rollout left of them; forced tokens have no part in the loss, and nothing
 behind the last sampled one is computed. Knows nothing of rewards but their advantages.
@@ -94,8 +94,10 @@ def lay_out(
     order = [*listed, *others]
     parts = _listed_parts(network, sampled.take(listed), objective, divisor, int(states[-1].shape[-1]))
     free = sampled.take(others)
-    parts += in_parts(len(others), head_size(network),
-                      lambda start, stop: _free(network, free.take(range(start, stop)), objective, divisor, masks))  # fmt: skip
+    parts += in_parts(
+        len(others), head_size(network),
+        lambda start, stop: _free(network, free.take(range(start, stop)), objective, divisor, masks),
+    )  # fmt: skip
     wanted = Wanted(np.array(places), len(episodes), width)
     return MicroBatch(states, tree, wanted, parts, mx.array(order)), order
 

@@ -174,7 +174,8 @@ class Reinforce:
                  for group, rewards, values in zip(rollout.groups, rollout.rewards, advantages, strict=True)
                  if not (self.rl.skips_dead and is_dead(rewards))
                  for one, advantage in zip(group, values, strict=True)
-                 if one.logprobs and (advantage or pulls) and not (self.rl.mask_truncated and one.truncated)]  # fmt: skip
+                 if one.logprobs and (advantage or pulls)
+                 if not (self.rl.mask_truncated and one.truncated)]  # fmt: skip
         pairs.sort(key=lambda pair: (read_length(pair[0]), pair[0].prompt))
         lengths = [len(one.prompt_places) + read_length(one) for one, _ in pairs]
         cut = by_budget(range(len(pairs)), lengths, self.plan.micro_tokens)
@@ -222,8 +223,8 @@ class Reinforce:
         examples = Examples(self.base, self.split, rows)
         states = TrunkStates(self.split, rows, examples.shared, "off", self.config.adapter_path, lambda at: [at])
         divisor = examples.num_targets(range(len(rows))) / weight
-        return sum(self.learner.add(examples.lay_out(chosen, states, divisor))[0]
-                   for chosen in examples.micro_batches(range(len(rows)), self.plan.micro_tokens, self.ranks))  # fmt: skip
+        cut = examples.micro_batches(range(len(rows)), self.plan.micro_tokens, self.ranks)
+        return sum(self.learner.add(examples.lay_out(chosen, states, divisor))[0] for chosen in cut)
 
     def _imitate(self, rollout: Rollout) -> Metrics:
         """Learn the distinct solved samples of all ranks by SFT."""

@@ -83,22 +83,22 @@ def measured(rollout: Rollout, ranks: Ranks, group_size: int) -> Metrics:
     """Return rewards, grades, dead groups and lengths of all ranks' samples."""
     grades = [one for group in rollout.grades for one in group]
     kinds = Counter(one.kind for one in grades)
-    of_expert = [
+    experts = [
         problem.gold_expert for problem, group in zip(rollout.problems, rollout.grades, strict=True) for _ in group
     ]
-    asked = Counter(of_expert)
-    solved = Counter(expert for expert, one in zip(of_expert, grades, strict=True) if one.kind == "correct")
+    asked = Counter(experts)
+    solved = Counter(expert for expert, one in zip(experts, grades, strict=True) if one.kind == "correct")
     sums = [
         len(grades), sum(map(sum, rollout.rewards)), sum(map(is_dead, rollout.rewards)),
         sum(len(one.ids) for one in rollout.episodes), sum(len(one.logprobs) for one in rollout.episodes),
         sum(one.truncated for one in rollout.episodes), *(kinds[kind] for kind in _KINDS),
-        *(asked[expert] for expert in EXPECTABLE), *(solved[expert] for expert in EXPECTABLE),
+        *(count[expert] for count in (asked, solved) for expert in EXPECTABLE),
     ]  # fmt: skip
     count, reward, dead, length, sampled, truncated, *others = ranks.total(*sums)
     shares: Metrics = {kind: number / count for kind, number in zip(_KINDS, others, strict=False)}
-    asked_all, solved_all = others[len(_KINDS) : len(_KINDS) + len(EXPECTABLE)], others[len(_KINDS) + len(EXPECTABLE) :]
-    by_expert = {f"correct_{expert}": right / number
-                 for expert, number, right in zip(EXPECTABLE, asked_all, solved_all, strict=True) if number}  # fmt: skip
+    of_expert = others[len(_KINDS) :]
+    counts = zip(EXPECTABLE, of_expert[: len(EXPECTABLE)], of_expert[len(EXPECTABLE) :], strict=True)
+    by_expert = {f"correct_{expert}": right / number for expert, number, right in counts if number}
     return {"episodes": int(count), "reward": reward / count, **shares, **by_expert, "dead_groups": int(dead),
             "groups": int(count) // group_size, "length": length / count, "sampled": sampled / count,
             "truncated": int(truncated)}  # fmt: skip

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from mlx_trace.config import Config, validate_config
+from mlx_trace.config import Config
+from mlx_trace.config_file import validate_config
 from mlx_trace.errors import UserError
 from mlx_trace.problems.compile.compiler import Compiled, compile_row
 from mlx_trace.problems.contamination import overlaps

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlx_trace.train.advantages import Ema, dead_groups, leave_one_out
+from mlx_trace.train.advantages import Ema, is_dead, leave_one_out
 
 GROUPS = st.lists(st.lists(st.sampled_from([0.0, 0.3, 0.5, 0.7, 1.0]), min_size=4, max_size=4), min_size=1, max_size=5)
 
@@ -20,12 +20,13 @@ def test_leave_one_out_is_the_distance_from_the_others(rewards: list[list[float]
 
 @given(GROUPS)
 def test_dead_groups_teach_nothing_under_their_own_baseline(rewards: list[list[float]]) -> None:
-    silent = sum(max(map(abs, group)) < 1e-12 for group in leave_one_out(rewards))
-    assert dead_groups(rewards) == silent
+    silent = [max(map(abs, group)) == 0 for group in leave_one_out(rewards)]
+    assert silent == [is_dead(group) for group in rewards]
 
 
 def test_the_moving_average_is_updated_after_use() -> None:
-    advantages, after = Ema(0.5, 0.9).centre([[1.0, 0.0], [1.0, 1.0]])
-    assert advantages == [[0.5, -0.5], [0.5, 0.5]]
+    before = Ema(0.5, 0.9)
+    assert before.centre([[1.0, 0.0], [1.0, 1.0]]) == [[0.5, -0.5], [0.5, 0.5]]
+    after = before.after(0.75)
     assert after.value == pytest.approx(0.9 * 0.5 + 0.1 * 0.75)
     assert after.decay == 0.9

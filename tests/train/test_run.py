@@ -51,7 +51,8 @@ def adapter(path: Path) -> bytes:
 
 def metrics(path: Path) -> list[dict[str, Any]]:
     rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    timed = {"seconds", "peak_memory", "rollout_tokens_per_second", "learn_tokens_per_second"}
+    timed = {"seconds", "peak_memory"} | {f"{part}_{unit}" for part in ("rollout", "learn") for unit in
+                                          ("seconds", "tokens_per_second")}  # fmt: skip
     return [{key: value for key, value in row.items() if key not in timed} for row in rows]
 
 

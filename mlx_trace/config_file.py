@@ -1,0 +1,94 @@
+"""A run's configuration read from YAML and overridden by flags, checked, and written again.
+
+Keys given twice are errors, as unknown ones are; all faults are reported at once.
+"""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from mlx_trace.config import CompiledSource, Config, FileSource, SyntheticSource
+from mlx_trace.errors import UserError
+from mlx_trace.files import read_text, read_yaml
+
+_SOURCES: Final[dict[str, type[BaseModel]]] = {
+    "synthetic": SyntheticSource,
+    "compiled": CompiledSource,
+    "file": FileSource,
+}
+_SOURCE_KEYS: Final = sorted({key for model in _SOURCES.values() for key in model.model_fields})
+
+
+def load_config(path: Path | None, overrides: Mapping[str, Any]) -> Config:
+    """Read a configuration and lay the overrides over it; a dotted key reaches into a section.
+
+    Raises UserError with every fault, each with the file (or the flag) and the key.
+    """
+    content: Any = {}
+    where = "the configuration"
+    if path is not None:
+        where = str(path)
+        content = read_yaml(read_text(path), where)
+        if content is None:
+            raise UserError(f"{path}: is empty; a configuration has keys such as model and data")
+        if not isinstance(content, dict):
+            raise UserError(f"{path}: is a {type(content).__name__}, not keys with values")
+    for key, value in sorted(overrides.items(), key=lambda item: item[0].count(".")):  # a section before its keys
+        _put(content, key.split("."), value)
+    return validate_config(content, where, overrides)
+
+
+def _put(content: dict[str, Any], keys: list[str], value: Any) -> None:
+    *sections, last = keys
+    for section in sections:
+        inner = content.get(section)
+        content[section] = content = dict(inner) if isinstance(inner, dict) else {}
+    content[last] = value
+
+
+def validate_config(content: Mapping[str, Any], where: str, overrides: Mapping[str, Any] = {}) -> Config:
+    """Check a configuration's content; UserError with every fault."""
+    try:
+        return Config.model_validate(content)
+    except ValidationError as error:
+        faults = []
+        for fault in error.errors(include_url=False):
+            keys = [str(part) for part in fault["loc"] if part not in _SOURCES]
+            key = ".".join(keys)
+            origin = f"--{key.replace('_', '-')}" if key in overrides else f"{where}: {key}"
+            faults.append(f"{origin}: {_explain(fault, keys)}")
+        raise UserError(*faults) from None
+
+
+def _explain(fault: Any, keys: list[str]) -> str:
+    if fault["type"] == "extra_forbidden":
+        known = _known_keys(keys[:-1])
+        close = get_close_matches(keys[-1].replace("-", "_"), known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"those here are {', '.join(known)}"
+        return f"there is no such key; {hint}"
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    got = fault.get("input")
+    shown = "" if isinstance(got, dict | list | BaseModel) or fault["type"] == "missing" else f", got {str(got)[:60]!r}"
+    return message[0].lower() + message[1:] + shown
+
+
+def _known_keys(sections: list[str]) -> list[str]:
+    """Return the keys of a section, to name them where an unknown one was given."""
+    model: Any = Config
+    for section in sections:
+        if section.isdigit():
+            return _SOURCE_KEYS
+        annotation = model.model_fields[section].annotation if section in model.model_fields else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return _SOURCE_KEYS
+        model = annotation
+    return list(model.model_fields)
+
+
+def dump_config(config: Config) -> str:
+    """Return the resolved configuration as YAML."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
