@@ -7,6 +7,7 @@ import json
 import math
 import os
 import platform
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -29,9 +30,11 @@ from mlx_trace.model.base import ADAPTER_CONFIG, ADAPTER_WEIGHTS, Base, adapter_
 from mlx_trace.seeds import derive_seed
 from mlx_trace.train import checkpoint
 from mlx_trace.train.checkpoint import Arrays, Checkpoint
+from mlx_trace.train.ranks import Ranks
 
 CONFIG_FILE: Final = "config.yaml"
 METRICS_FILE: Final = "metrics.jsonl"
+BEST: Final = "best"  # the adapter with the lowest loss on held-out examples
 
 Metrics = dict[str, float | int | str]
 
@@ -46,6 +49,14 @@ class Phase(Protocol):
     name: str
     updates: int
     optimizer: optim.Optimizer
+
+    @property
+    def is_done(self) -> bool:
+        """Tell whether the phase wants no more updates, though there are some left."""
+
+    @property
+    def has_improved(self) -> bool:
+        """Tell whether the last update measured a better adapter than any before it."""
 
     def update(self, index: int) -> Metrics:
         """Do update `index`, counted from 0."""
@@ -70,6 +81,7 @@ class Run:
     config: Config
     base: Base
     report: Report
+    ranks: Ranks
     after_phase: Callable[[str], None] = lambda _: None  # called with a phase's name once it is done and saved
     done: int = 0  # updates of all phases so far
 
@@ -87,11 +99,13 @@ class Run:
                     continue
                 start = at["index"] if at is not None and index == at["phase"] else 0
                 self._run_phase(phase, index, start, stop)
-                if stop() and phase is not phases[-1]:
+                if self.ranks.any(stop()) and phase is not phases[-1]:
                     raise Interrupted
 
     def _run_phase(self, phase: Phase, number: int, start: int, stop: Callable[[], bool]) -> None:
         for index in range(start, phase.updates):
+            if phase.is_done:
+                break
             mx.random.seed(derive_seed("update", self.config.seed, phase.name, index))
             began = time.perf_counter()
             metrics = phase.update(index)
@@ -100,11 +114,15 @@ class Run:
                 "phase": phase.name, "update": index + 1, **metrics,
                 "seconds": round(time.perf_counter() - began, 4), "peak_memory": mx.get_peak_memory(),
             }  # fmt: skip
-            self._log(measured)
-            self.report(phase.name, index + 1, phase.updates, measured)
-            last, stopped = index + 1 == phase.updates, stop()
-            if stopped or last or (index + 1) % self.config.save_every == 0:
+            last = index + 1 == phase.updates or phase.is_done
+            if self.ranks.is_first:
+                self._log(measured)
+                self.report(phase.name, index + 1, phase.updates, measured)
+            stopped = self.ranks.any(stop())
+            if self.ranks.is_first and (stopped or last or (index + 1) % self.config.save_every == 0):
                 self._save(phase, number, index + 1)
+            if self.ranks.is_first and phase.has_improved:
+                self._save_best()
             if stopped and not last:
                 raise Interrupted
         self.after_phase(phase.name)
@@ -121,9 +139,9 @@ class Run:
         phase.optimizer.state = tree_unflatten(list(resumed.optimizer.items()))
         phase.restore(at["state"], resumed.extra)
         self.done = at["done"]
-        metrics = self.path / METRICS_FILE
-        with metrics.open("ab") as file:
-            file.truncate(at["metrics_bytes"])
+        if self.ranks.is_first:
+            with (self.path / METRICS_FILE).open("ab") as file:
+                file.truncate(at["metrics_bytes"])
         return at
 
     def _save(self, phase: Phase, number: int, index: int) -> None:
@@ -136,6 +154,14 @@ class Run:
         weights = dict(adapter_weights(self.base.network))
         checkpoint.save(self.path, self.done, Checkpoint(weights, arrays, progress, phase.arrays()))
         checkpoint.write_arrays(self.path / ADAPTER_WEIGHTS, weights)
+
+    def _save_best(self) -> None:
+        """Keep the adapter as it is now in a directory of its own, which serves wherever an adapter does."""
+        folder = self.path / BEST
+        folder.mkdir(exist_ok=True)
+        content = json.dumps(adapter_config(self.base, self.config), indent=2)
+        write_atomically(folder / ADAPTER_CONFIG, [content + "\n"])
+        checkpoint.write_arrays(folder / ADAPTER_WEIGHTS, dict(adapter_weights(self.base.network)))
 
     def _log(self, metrics: Metrics) -> None:
         with (self.path / METRICS_FILE).open("a", encoding="utf-8") as file:
@@ -170,6 +196,7 @@ def check_new(path: Path, overwrite: bool) -> None:
 def open_run(base: Base, config: Config) -> None:
     """Start a run in a locked directory: remove an earlier one, write what makes this an adapter of its base."""
     checkpoint.clear(config.adapter_path)
+    shutil.rmtree(config.adapter_path / BEST, ignore_errors=True)
     for name in (METRICS_FILE, ADAPTER_WEIGHTS):
         (config.adapter_path / name).unlink(missing_ok=True)
     write_atomically(config.adapter_path / CONFIG_FILE, [dump_config(config)])

@@ -66,12 +66,14 @@ def tree_of(episodes: Sequence[Episode], prefix: Sequence[int], kept: mx.array) 
     """
     prompts = list(dict.fromkeys(one.prompt for one in episodes))
     starts = {one.prompt: list(one.prompt_places) for one in episodes}
-    common = list(prefix) if all(starts[at][: len(prefix)] == list(prefix) for at in prompts) else []
+    is_common = all(starts[at][: len(prefix)] == list(prefix) and len(starts[at]) > len(prefix) for at in prompts)
+    common = list(prefix) if is_common else []
     own = [one.places[: read_length(one)] for one in episodes]
     rows = [[common], [starts[at][len(common) :] for at in prompts], own]
     parents = [[0], [0] * len(prompts), [prompts.index(one.prompt) for one in episodes]]
-    if not common:
-        rows, parents = rows[1:], parents[1:]
+    empty = 0 if common else 1 if any(starts.values()) else 2  # a prompt of one token has nothing before its reply
+    rows, parents = rows[empty:], parents[empty:]
+    parents[0] = [0] * len(rows[0])
     levels = [Level(np.array([len(row) for row in places]), np.array(above))
               for places, above in zip(rows, parents, strict=True)]  # fmt: skip
     return [gather(kept, rectangle(places)) for places in rows], Tree(levels)

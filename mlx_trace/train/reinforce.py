@@ -50,6 +50,7 @@ class Reinforce:
     """The reinforcement phase. An update's prompts and samples follow from the seed and the state."""
 
     name = "rl"
+    is_done = has_improved = False
 
     def __init__(
         self, base: Base, split: Split, prompter: Prompter, config: Config, problems: Sequence[Problem],

@@ -10,6 +10,7 @@ from mlx_trace.model.memory import MemoryPlan
 from mlx_trace.model.prompts import Prompter
 from mlx_trace.model.trunk import Split, check_split
 from mlx_trace.train import checkpoint
+from mlx_trace.train.checkpoint import Checkpoint
 from mlx_trace.train.gather import Material, gather
 from mlx_trace.train.loop import Phase, Report, Run, check_new, open_run
 from mlx_trace.train.ranks import Ranks
@@ -67,11 +68,25 @@ def train(
     after_phase: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Run what was planned in its directory. Raises `Interrupted` after Ctrl-C, once everything is saved."""
-    path = planned.config.adapter_path
+    path, ranks = planned.config.adapter_path, planned.ranks
+    run = Run(planned.config, planned.base, report, ranks, after_phase)
+    if not ranks.is_first:
+        run.train(planned.phases, _shared(None, ranks))
+        return
     if not resume:
         check_new(path, overwrite)
     with checkpoint.locked(path):
         saved = checkpoint.load(path) if resume else None
         if saved is None:
             open_run(planned.base, planned.config)
-        Run(planned.config, planned.base, report, after_phase).train(planned.phases, saved)
+        run.train(planned.phases, _shared(saved, ranks))
+
+
+def _shared(saved: Checkpoint | None, ranks: Ranks) -> Checkpoint | None:
+    """Return the first rank's checkpoint, on every rank."""
+    progress = ranks.from_first(None if saved is None else saved.progress)
+    if progress is None:
+        return None
+    mine = saved or Checkpoint({}, {}, {})
+    adapter, optimizer, extra = (ranks.arrays_from_first(one) for one in (mine.adapter, mine.optimizer, mine.extra))
+    return Checkpoint(adapter, optimizer, progress, extra)

@@ -88,6 +88,7 @@ class Sft:
     """The SFT phase: `updates` batches over the epochs asked for."""
 
     name = "sft"
+    has_improved = False
 
     def __init__(
         self, base: Base, split: Split, config: Config, rows: Sequence[Example], held_out: Sequence[Example],
@@ -102,6 +103,9 @@ class Sft:
         self.optimizer = optim.AdamW(config.learning_rate, betas=[0.9, 0.95], weight_decay=config.weight_decay)
         self.learner = Learner(base.network, split, self.optimizer, config.grad_clip, ranks)
         self.states = self.examples.states(plan, self.batches, ranks, config.adapter_path)
+        self.held_out = HeldOut(base, split, held_out, plan, ranks, config.adapter_path) if held_out else None
+        self.best: float | None = None  # loss on the held-out examples
+        self.worse = 0  # measurements since then
 
     def update(self, index: int) -> Metrics:
         """Take one optimizer step on one batch."""
@@ -118,15 +122,51 @@ class Sft:
         loss, count = self.ranks.total(loss, tokens)
         norm = self.learner.step()
         return {"loss": loss, "learning_rate": rate, "grad_norm": norm, "tokens": int(count),
-                "target_tokens": targets, "epoch": self.batches.locate(index)[0]}  # fmt: skip
+                "target_tokens": targets, "epoch": self.batches.locate(index)[0], **self._check(index)}  # fmt: skip
+
+    def _check(self, index: int) -> Metrics:
+        """Measure the loss on the held-out examples, where it is time."""
+        self.has_improved = False
+        if self.held_out is None or ((index + 1) % self.config.steps_per_eval and index + 1 < self.updates):
+            return {}
+        loss = self.held_out.loss(self.learner)
+        self.has_improved = self.best is None or loss < self.best
+        self.best, self.worse = (loss, 0) if self.has_improved else (self.best, self.worse + 1)
+        return {"val_loss": loss}
+
+    @property
+    def is_done(self) -> bool:
+        """Tell whether the held-out loss has not fallen for as long as the configuration is patient."""
+        return self.config.patience is not None and self.worse >= self.config.patience
 
     def state(self) -> dict[str, Any]:
-        """Nothing but adapter and optimizer is carried over: batches follow from the index."""
-        return {}
+        """Return the best loss on the held-out examples; batches follow from the index."""
+        return {"best": self.best, "worse": self.worse}
 
     def arrays(self) -> Arrays:
         """There are none besides adapter and optimizer."""
         return {}
 
     def restore(self, state: Mapping[str, Any], arrays: Arrays) -> None:
-        """There is nothing to take up."""
+        """Take up what was measured before."""
+        self.best, self.worse = state["best"], state["worse"]
+
+
+class HeldOut:
+    """Examples that nothing is learnt from, to measure the loss on."""
+
+    def __init__(
+        self, base: Base, split: Split, rows: Sequence[Example], plan: MemoryPlan, ranks: Ranks, folder: Path
+    ) -> None:
+        self.base, self.ranks = base, ranks
+        self.examples = Examples(base, split, rows)
+        self.batches = self.examples.micro_batches(range(len(rows)), plan.micro_tokens, ranks)
+        whole = {at: batch for batch in self.batches for at in batch}
+        self.states = TrunkStates(split, rows, self.examples.shared, plan.trunk_cache, folder, whole.__getitem__)
+
+    def loss(self, learner: Learner) -> float:
+        """Return the mean cross-entropy over all target tokens."""
+        self.base.network.eval()
+        targets = self.examples.num_targets(range(len(self.examples.rows)))
+        losses = (learner.measure(self.examples.lay_out(batch, self.states, targets))[0] for batch in self.batches)
+        return self.ranks.total(sum(losses))[0]

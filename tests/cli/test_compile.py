@@ -161,6 +161,6 @@ def test_a_plan_shows_sources_lengths_and_contamination_and_trains_nothing(run: 
     code, out, _ = run("train", "-c", "c.yaml", "--plan")
     assert code == 0
     for said in ("synthetic", "compiled rows.jsonl", "longest", "all fit max_seq_length", "contamination, synthetic: of 500",
-                 f"contamination, {rows}: of {len(ROWS)}", "sft:", "rl: 1 updates"):  # fmt: skip
+                 f"contamination, {rows}: of {len(ROWS)}", "sft:", "rl (rloo): 1 updates"):  # fmt: skip
         assert said in out
     assert not (tmp_path / "adapters").exists()

@@ -24,6 +24,7 @@ def config(model: Path, run: Path, **changes: Any) -> Config:
     content: dict[str, Any] = {
         "model": str(model), "adapter_path": str(run), "num_layers": 2, "lora_parameters": {"rank": 4, "scale": 2.0},
         "data": [{"source": "synthetic", "n": 24, "schemas": ["rate_equation"]}], "batch_size": 4, "learning_rate": 1e-3,
+        "decoding": {"cap": 8},  # auto would time passes, and no two runs need find the same
         "max_seq_length": 2048, "save_every": 2, "warmup": 2, "lr_decay": "cosine",
         "reinforce": {"iters": 3, "batch_size": 2, "group_size": 2, "max_tokens": 120, "baseline": "ema"},
     }  # fmt: skip
@@ -216,7 +217,7 @@ def test_examples_that_do_not_fit_are_listed_and_none_is_cut(random_model: Path,
         plan(config(random_model, tmp_path / "run", max_seq_length=300))
     assert "24 of 24 examples are longer than max_seq_length (300 tokens)" in error.value.faults[0]
     lengths = [int(fault.split()[0]) for fault in error.value.faults[1:]]
-    assert len(lengths) == 24
+    assert len(lengths) == 10, "the worst offenders"
     assert lengths == sorted(lengths, reverse=True)
 
 
