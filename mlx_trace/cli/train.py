@@ -62,6 +62,7 @@ def run_train(options: argparse.Namespace) -> int:
     console = Console(highlight=False, soft_wrap=True)
     with Console(stderr=True, highlight=False).status("loading the model, gathering and checking the data"):
         planned = plan(config)
+    console.quiet = not planned.ranks.is_first  # one voice for all processes
     layers = f"{config.fine_tune_type} on {config.num_layers} of {planned.base.num_layers} layers"
     console.print(f"{config.model}: {layers}; {'; '.join(planned.notes)}")
     show_plan(console, planned)

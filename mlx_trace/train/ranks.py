@@ -4,12 +4,16 @@ One process alone is rank 0 of 1. Knows nothing of models.
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import mlx.core as mx
 import numpy as np
 from mlx.nn.utils import average_gradients
 from mlx.utils import tree_map
+
+from mlx_trace.errors import UserError
 
 
 class Ranks:
@@ -35,14 +39,16 @@ class Ranks:
         """Return the sum over all ranks of a tree of arrays."""
         if self.group is None:
             return gradients
-        return tree_map(lambda one: one * self.size, average_gradients(gradients, self.group))
+        with _together():
+            found = tree_map(lambda one: one * self.size, average_gradients(gradients, self.group))
+            mx.eval(found)
+        return found
 
     def total(self, *numbers: float) -> list[float]:
         """Return the sum over all ranks of each number, in fp32."""
         if self.group is None:
             return list(numbers)
-        found = mx.distributed.all_sum(mx.array(numbers, dtype=mx.float32), group=self.group)
-        return [float(one) for one in found.tolist()]
+        return [float(one) for one in self._all_sum(mx.array(numbers, dtype=mx.float32)).tolist()]
 
     def any(self, flag: bool) -> bool:
         """Tell whether any rank says so."""
@@ -69,8 +75,13 @@ class Ranks:
         found = {}
         for name, shape, dtype in shapes:
             mine = arrays[name] if self.is_first else mx.zeros(shape, dtype=getattr(mx, dtype))
-            found[name] = mx.distributed.all_sum(mine, group=self.group)
-            mx.eval(found[name])
+            found[name] = self._all_sum(mine)
+        return found
+
+    def _all_sum(self, mine: mx.array) -> mx.array:
+        with _together():
+            found = mx.distributed.all_sum(mine, group=self.group)
+            mx.eval(found)
         return found
 
     def _from(self, value: Any, rank: int) -> Any:
@@ -79,5 +90,14 @@ class Ranks:
         raw = json.dumps(value).encode() if self.rank == rank else b""
         length = int(self.total(len(raw))[0])
         mine = np.frombuffer(raw, dtype=np.uint8) if raw else np.zeros(length, dtype=np.uint8)
-        whole = mx.distributed.all_sum(mx.array(mine.astype(np.int32)), group=self.group)
+        whole = self._all_sum(mx.array(mine.astype(np.int32)))
         return json.loads(np.array(whole).astype(np.uint8).tobytes())
+
+
+@contextmanager
+def _together() -> Iterator[None]:
+    """Say in a line that another process is gone, which MLX reports as a RuntimeError."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise UserError(f"another process of this run was lost ({error}); go on with --resume") from error

@@ -1,10 +1,12 @@
 """Assemble a run from its configuration: model, data, adapter, memory, phases; then train, or go on training."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
 from mlx_trace.config import Config
+from mlx_trace.errors import UserError
 from mlx_trace.model.base import Base, attach_adapter, load_base, start_from
 from mlx_trace.model.memory import MemoryPlan
 from mlx_trace.model.prompts import Prompter
@@ -68,18 +70,33 @@ def train(
     after_phase: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Run what was planned in its directory. Raises `Interrupted` after Ctrl-C, once everything is saved."""
-    path, ranks = planned.config.adapter_path, planned.ranks
+    ranks = planned.ranks
     run = Run(planned.config, planned.base, report, ranks, after_phase)
     if not ranks.is_first:
+        if not ranks.from_first(True):
+            raise UserError("the first process could not start; it says why")
         run.train(planned.phases, _shared(None, ranks))
         return
-    if not resume:
-        check_new(path, overwrite)
-    with checkpoint.locked(path):
-        saved = checkpoint.load(path) if resume else None
-        if saved is None:
-            open_run(planned.base, planned.config)
+    with _opened(planned, resume, overwrite) as saved:
         run.train(planned.phases, _shared(saved, ranks))
+
+
+@contextmanager
+def _opened(planned: Plan, resume: bool, overwrite: bool) -> Iterator[Checkpoint | None]:
+    """Hold the run's directory, new or as it was left, and yield its last checkpoint; tell the others it is there."""
+    path, is_ready = planned.config.adapter_path, False
+    try:
+        if not resume:
+            check_new(path, overwrite)
+        with checkpoint.locked(path):
+            saved = checkpoint.load(path) if resume else None
+            if saved is None:
+                open_run(planned.base, planned.config)
+            is_ready = planned.ranks.from_first(True)
+            yield saved
+    finally:
+        if not is_ready:
+            planned.ranks.from_first(False)
 
 
 def _shared(saved: Checkpoint | None, ranks: Ranks) -> Checkpoint | None:
