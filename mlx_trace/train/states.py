@@ -6,6 +6,7 @@ last bit whenever they are computed. Knows nothing of losses.
 
 import os
 import tempfile
+import weakref
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -109,7 +110,9 @@ class _Disk:
     @cached_property
     def file(self) -> Any:
         """Return the file, open as long as this process lives."""
-        return tempfile.TemporaryFile(dir=self.folder)
+        file = tempfile.TemporaryFile(dir=self.folder)  # noqa: SIM115
+        weakref.finalize(self, file.close)
+        return file
 
     def __contains__(self, at: int) -> bool:
         return at in self.places

@@ -1,0 +1,228 @@
+"""One update of reinforcement beside mlx-lm-lora's GRPO: one process, the same prompts, groups, LoRA and rewards.
+
+    python eval/bench/rl.py [--model tiny | scaled] [--prompts 4] [--group 8] [--num-layers N] [--runs 5] [--json]
+
+Ratios above 1 mean that mlx-trace is faster: of medians over updates that take turns, after one of each to warm up.
+`tiny`, with the bundled adapter fused, samples freely; `scaled`, 22 layers of random weights, replays gold traces.
+Learning is all that follows sampling: grading, gradients, the optimizer's step. How mlx-lm-lora runs: bench/grpo.py.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from mlx_trace.train.reinforce import Reinforce  # before MLX, whose BLAS our packages choose
+
+# isort: split
+import mlx.core as mx
+from decode import machine
+from grpo import Grpo, Update
+from replay import Ids, drawn_tokens, replayed_draws
+from rich.console import Console
+from rich.table import Table
+from scaled import write_scaled
+
+from mlx_trace.config import Config, Decoding, Prompt
+from mlx_trace.decode.episode import Request
+from mlx_trace.decode.vocabulary import vocabulary_of
+from mlx_trace.errors import UserError
+from mlx_trace.evaluate.suites import suite
+from mlx_trace.fuse import fuse
+from mlx_trace.language.numbers import grounded_numbers
+from mlx_trace.model.base import TINY, Base, attach_adapter, load_adapter, load_base
+from mlx_trace.model.prompts import CLOSING, Prompter
+from mlx_trace.problems.problem import Problem
+from mlx_trace.resources import adapters_dir
+
+SCALED = "scaled"
+NUM_LAYERS = {TINY: 2, SCALED: 4}  # that are trained, of 4 and 22
+WORDS = 4608  # of tiny's tokenizer, which the scaled model uses here: a head an eighth wider than TinyLlama's
+LEARNING_RATE = 1e-6  # so small that both sides go on sampling alike
+LEAST = 4.0  # times as fast as theirs
+APART = 0.05  # mean lengths that differ by more than this share are not compared update by update
+PARTS = ("update", "rollout", "learn")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What the sides are given; `scripts` hold the ids of each problem's reply, and of those the drawn ones."""
+
+    model: Path
+    config: Config
+    problems: list[Problem]
+    scripts: dict[str, tuple[Ids, Ids]] | None  # by problem; None where replies are sampled
+
+    def load(self) -> tuple[Base, Prompter]:
+        """Return the model, loaded afresh, with a new adapter: the same each time."""
+        base = load_base(str(self.model))
+        attach_adapter(base, self.config)
+        mx.eval(base.network.parameters())
+        return base, Prompter(base.tokenizer, self.config.prompt)
+
+    def replies(self, problems: Sequence[Problem], is_constrained: bool) -> list[Ids]:
+        """Return what is to be drawn for each problem; nothing where replies are sampled."""
+        return [self.scripts[problem.id][is_constrained] for problem in problems] if self.scripts else []
+
+
+Updates = dict[str, list[Update]]  # by side
+
+
+# --- the sides -------------------------------------------------------------------------------------------------
+
+
+class Ours:
+    """Our phase, with the constraint or without."""
+
+    def __init__(self, bench: Bench, constraint: str) -> None:
+        self.bench, self.is_constrained = bench, constraint != "none"
+        config = bench.config.model_copy(update={"decoding": Decoding(constraint=constraint)})
+        self.phase = Reinforce(*bench.load(), config, bench.problems)
+
+    def problems(self, index: int) -> list[Problem]:
+        """Return the problems of an update, the same for every side."""
+        return self.phase._problems(index)
+
+    def update(self, index: int) -> Update:
+        """Take one update."""
+        scripts = self.bench.replies(self.problems(index), self.is_constrained)
+        began = time.perf_counter()
+        with replayed_draws(scripts) if scripts else nullcontext():
+            metrics = self.phase.update(index)
+        seconds = time.perf_counter() - began
+        tokens = metrics["length"] * self.phase.rl.batch_size * self.phase.rl.group_size
+        rollout = metrics.get("rollout_seconds") or tokens / metrics["rollout_tokens_per_second"]
+        return Update(seconds, rollout, tokens)
+
+
+def compare(bench: Bench, num_runs: int) -> Updates:
+    """Return the updates of the three sides, which take turns, without the first of each."""
+    ours, free, theirs = Ours(bench, "scope"), Ours(bench, "none"), Grpo(*bench.load(), bench.config, bench.model)
+    found: Updates = {"constrained": [], "unconstrained": [], "theirs": []}
+    for index in range(num_runs + 1):
+        found["constrained"].append(ours.update(index))
+        found["unconstrained"].append(free.update(index))
+        problems = ours.problems(index)
+        found["theirs"].append(theirs.update(problems, bench.replies(problems, False)))
+    return {name: updates[1:] for name, updates in found.items()}
+
+
+# --- what is reported ------------------------------------------------------------------------------------------
+
+
+def tokens(found: Updates, side: str) -> float:
+    """Return the tokens of all updates' replies."""
+    return sum(one.tokens for one in found[side])
+
+
+def is_apart(found: Updates, side: str) -> bool:
+    """Tell whether our replies are so much longer or shorter than theirs that only time per token compares."""
+    return abs(tokens(found, side) / tokens(found, "theirs") - 1) > APART
+
+
+def ratio(found: Updates, side: str, part: str) -> float:
+    """Return how many times faster we are; per token where the mean lengths are apart."""
+
+    def cost(name: str) -> float:
+        return statistics.median(
+            getattr(one, part) / (one.tokens if is_apart(found, side) else 1) for one in found[name]
+        )
+
+    return round(cost("theirs") / cost(side), 3)
+
+
+def print_report(found: Updates, bench: Bench) -> None:
+    """Print the figures beside what an update has to beat."""
+    rl = bench.config.reinforce
+    samples = rl.batch_size * rl.group_size
+    title = f"One RL update beside mlx-lm-lora: {rl.batch_size} prompts × {rl.group_size}, {rl.baseline} baseline"
+    table = Table("measured", "ours", "none", "theirs", "ratio", "ratio, none", "target", "met", title=title)
+    for part in PARTS:
+        times = [f"{statistics.median(getattr(one, part) for one in found[side]):.3f} s" for side in found]
+        both = [ratio(found, side, part) for side in ("constrained", "unconstrained")]
+        target = (f"≥ {LEAST}×", "yes" if both[0] >= LEAST else "NO") if part == "update" else ("", "")
+        table.add_row(part, *times, *(f"{one:.2f}×" for one in both), *target)
+    table.add_row("mean length", *(f"{tokens(found, side) / len(found[side]) / samples:.1f}" for side in found))
+    table.add_row("tokens", *(f"{tokens(found, side):,.0f}" for side in found))
+    console = Console()
+    console.print(table)
+    for side in ("constrained", "unconstrained"):
+        if is_apart(found, side):
+            console.print(f"{side}: mean lengths are over {APART:.0%} apart, so the ratios are of seconds per token")
+    console.print("ours: with the constraint; none: without. Tokens are those of all updates, forced ones too.")
+    console.print(f"machine: {machine() | {'mlx-lm-lora': version('mlx-lm-lora')}}", highlight=False)
+
+
+# --- from the command line -------------------------------------------------------------------------------------
+
+
+def fused_tiny(folder: Path) -> Path:
+    """Write the tiny base with the bundled adapter merged into it."""
+    base = load_base(TINY)
+    load_adapter(base, adapters_dir() / TINY)
+    fuse(base, Prompter(base.tokenizer, Prompt()), folder)
+    return folder
+
+
+def gold_replies(model: Path, problems: Sequence[Problem], max_tokens: int) -> dict[str, tuple[Ids, Ids]]:
+    """Return the gold traces that fit and that the automaton accepts, by problem: all ids, and those drawn."""
+    base = load_base(str(model))
+    vocabulary, prompter = vocabulary_of(base.tokenizer), Prompter(base.tokenizer, Prompt())
+    found = {}
+    for problem in problems:
+        request = Request(prompter.ids(problem.question), grounded_numbers(problem.question))
+        wanted = list(vocabulary.word(f"{problem.trace}{CLOSING}"))
+        drawn = drawn_tokens(vocabulary, request, wanted, max_tokens) if len(wanted) <= max_tokens else None
+        if drawn is not None:
+            found[problem.id] = (wanted, drawn)
+    return found
+
+
+def prepare(options: argparse.Namespace, folder: Path) -> Bench:
+    """Write the model directory, and settle what the sides are to do."""
+    model = fused_tiny(folder / "model") if options.model == TINY else write_scaled(folder / "model", vocab_size=WORDS)
+    reinforce = {
+        "iters": options.runs + 1, "batch_size": options.prompts, "group_size": options.group,
+        "learning_rate": LEARNING_RATE, "max_tokens": options.max_tokens, "baseline": options.baseline,
+    }  # fmt: skip
+    layers = options.num_layers or NUM_LAYERS[options.model]
+    config = Config(adapter_path=folder / "run", num_layers=layers, reinforce=reinforce)
+    problems = suite("synthetic", options.prompts * (options.runs + 1))
+    scripts = gold_replies(model, problems, options.max_tokens) if options.model == SCALED else None
+    if scripts is not None:
+        problems = [problem for problem in problems if problem.id in scripts]
+    return Bench(model, config, problems, scripts)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=(TINY, SCALED), default=TINY, help="what is trained (default tiny)")
+    parser.add_argument("--prompts", type=int, default=4, help="of an update (default 4)")
+    parser.add_argument("--group", type=int, default=8, help="samples of each prompt (default 8)")
+    parser.add_argument("--num-layers", type=int, help="top layers that are trained (default 2 of tiny, 4 of scaled)")
+    parser.add_argument("--max-tokens", type=int, default=220, help="of a reply (default 220)")
+    skips = "ours (default ema); leave_one_out does not learn from groups of equal rewards, as all of a replay's are"
+    parser.add_argument("--baseline", choices=("ema", "leave_one_out"), default="ema", help=skips)
+    parser.add_argument("--runs", type=int, default=5, help="updates of each side to take the median of (default 5)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    options = parser.parse_args()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            bench = prepare(options, Path(folder))
+            found = compare(bench, options.runs)
+    except UserError as error:
+        raise SystemExit("\n".join(error.lines())) from None
+    if options.json:
+        print(json.dumps({part: ratio(found, "constrained", part) for part in PARTS}))
+    else:
+        print_report(found, bench)
+
+
+if __name__ == "__main__":
+    main()
