@@ -9,14 +9,16 @@ Learning is all that follows sampling: grading, gradients, the optimizer's step.
 
 import argparse
 import json
+import math
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from unittest.mock import patch
 
 from mlx_trace.train.reinforce import Reinforce  # before MLX, whose BLAS our packages choose
 
@@ -37,9 +39,14 @@ from mlx_trace.evaluate.suites import suite
 from mlx_trace.fuse import fuse
 from mlx_trace.language.numbers import grounded_numbers
 from mlx_trace.model.base import TINY, Base, attach_adapter, load_adapter, load_base
+from mlx_trace.model.memory import MemoryPlan
 from mlx_trace.model.prompts import CLOSING, Prompter
+from mlx_trace.model.trunk import Split
 from mlx_trace.problems.problem import Problem
 from mlx_trace.resources import adapters_dir
+from mlx_trace.train import reinforce
+from mlx_trace.train.ranks import Ranks
+from mlx_trace.train.rollout import make_scorer
 
 SCALED = "scaled"
 NUM_LAYERS = {TINY: 2, SCALED: 4}  # that are trained, of 4 and 22
@@ -83,22 +90,31 @@ class Ours:
     def __init__(self, bench: Bench, constraint: str) -> None:
         self.bench, self.is_constrained = bench, constraint != "none"
         config = bench.config.model_copy(update={"decoding": Decoding(constraint=constraint)})
-        self.phase = Reinforce(*bench.load(), config, bench.problems)
+        base, prompter = bench.load()
+        self.phase = Reinforce(base, Split(base.network, config.num_layers), prompter, config, bench.problems, [],
+                               MemoryPlan(1024), Ranks(), make_scorer(config.reinforce))  # fmt: skip
 
     def problems(self, index: int) -> list[Problem]:
         """Return the problems of an update, the same for every side."""
-        return self.phase._problems(index)
+        size = self.phase.rl.batch_size
+        return [self.phase._problem(n) for n in range(index * size, (index + 1) * size)]
 
     def update(self, index: int) -> Update:
         """Take one update."""
         scripts = self.bench.replies(self.problems(index), self.is_constrained)
         began = time.perf_counter()
-        with replayed_draws(scripts) if scripts else nullcontext():
+        with replaying(scripts) if scripts else nullcontext():
             metrics = self.phase.update(index)
         seconds = time.perf_counter() - began
         tokens = metrics["length"] * self.phase.rl.batch_size * self.phase.rl.group_size
-        rollout = metrics.get("rollout_seconds") or tokens / metrics["rollout_tokens_per_second"]
-        return Update(seconds, rollout, tokens)
+        return Update(seconds, metrics["rollout_seconds"], tokens)
+
+
+@contextmanager
+def replaying(scripts: Sequence[Ids]) -> Iterator[None]:
+    """Let the engine replay scripts, whose log-probabilities are then not those of a draw."""
+    with replayed_draws(scripts), patch.object(reinforce, "_GAP", math.inf):
+        yield
 
 
 def compare(bench: Bench, num_runs: int) -> Updates:
@@ -187,12 +203,13 @@ def gold_replies(model: Path, problems: Sequence[Problem], max_tokens: int) -> d
 def prepare(options: argparse.Namespace, folder: Path) -> Bench:
     """Write the model directory, and settle what the sides are to do."""
     model = fused_tiny(folder / "model") if options.model == TINY else write_scaled(folder / "model", vocab_size=WORDS)
-    reinforce = {
+    settings = {
         "iters": options.runs + 1, "batch_size": options.prompts, "group_size": options.group,
         "learning_rate": LEARNING_RATE, "max_tokens": options.max_tokens, "baseline": options.baseline,
+        "kl": 0.0,
     }  # fmt: skip
     layers = options.num_layers or NUM_LAYERS[options.model]
-    config = Config(adapter_path=folder / "run", num_layers=layers, reinforce=reinforce)
+    config = Config(adapter_path=folder / "run", num_layers=layers, reinforce=settings)
     problems = suite("synthetic", options.prompts * (options.runs + 1))
     scripts = gold_replies(model, problems, options.max_tokens) if options.model == SCALED else None
     if scripts is not None:

@@ -27,7 +27,7 @@ from mlx_trace.model.prompts import Prompter
 from mlx_trace.problems.compile.compiler import Compiled, compile_file
 from mlx_trace.problems.gsm8k import is_held_out
 from mlx_trace.resources import tiny_dir
-from mlx_trace.train.sft import Example
+from mlx_trace.train.examples import Example
 
 LENGTHS = Path(__file__).with_name("lengths.json")
 NUM_LENGTHS = 400

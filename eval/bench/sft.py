@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mlx_trace.train.sft import Example, Sft  # before MLX, whose BLAS our packages choose
+from mlx_trace.train.sft import Sft  # before MLX, whose BLAS our packages choose
 
 # isort: split
 import mlx.core as mx
@@ -36,6 +36,10 @@ from scaled import SHAPE, is_cpu, random_rows, write_scaled
 from mlx_trace.config import Config
 from mlx_trace.errors import UserError
 from mlx_trace.model.base import Base, attach_adapter, load_base
+from mlx_trace.model.memory import MemoryPlan
+from mlx_trace.model.trunk import Split
+from mlx_trace.train.examples import Example
+from mlx_trace.train.ranks import Ranks
 
 EPOCHS = 2  # the first, and one that stands for all later ones
 WIDE = {"num_hidden_layers": 4, "vocab_size": 128256}
@@ -77,13 +81,19 @@ Shape = dict[str, int]
 
 def ours(base: Base, config: Config, rows: Sequence[Example]) -> list[float]:
     """Train with our SFT phase, update by update as a run does; return when each epoch was done."""
-    phase = Sft(base, config, rows)
+    phase = make_phase(base, config, rows)
     done = []
     for index in range(phase.updates):
         phase.update(index)
-        if (index + 1) % phase.per_epoch == 0:
+        if phase.batches.locate(index + 1)[1] == 0:
             done.append(time.perf_counter())
     return done
+
+
+def make_phase(base: Base, config: Config, rows: Sequence[Example]) -> Sft:
+    """Return our SFT phase, its memory planned as a run plans it."""
+    memory = MemoryPlan(2048, trunk_cache="memory")
+    return Sft(base, Split(base.network, config.num_layers), config, rows, [], memory, Ranks())
 
 
 class Chats:
@@ -168,7 +178,7 @@ def check_losses(bench: Bench) -> None:
     base.network.set_dtype(mx.float32)
     ids, spans = next(iterate_batches(CacheDataset(Chats(rows)), len(rows), bench.config.max_seq_length))
     loss, count = (value.item() for value in default_loss(base.network, ids, spans - mx.array([0, 1])))
-    measured = Sft(base, bench.config, rows).update(0)
+    measured = make_phase(base, bench.config, rows).update(0)
     if measured["target_tokens"] != count or abs(measured["loss"] - loss) > TOLERANCE * loss:
         raise SystemExit(
             f"not like with like: our loss is {measured['loss']:.6f} over {measured['target_tokens']} targets, "

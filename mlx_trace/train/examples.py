@@ -15,6 +15,7 @@ from mlx_trace.problems.problem import Problem
 from mlx_trace.seeds import derive_seed
 
 _POOL: Final = 16  # batches that are sorted by length together
+_JITTER: Final = 0.1  # how much longer an example may count when they are sorted
 _SHOWN: Final = 10  # of the examples that are too long
 
 
@@ -49,7 +50,8 @@ def examples(problems: Sequence[Problem], prompter: Prompter, max_length: int) -
 class Batches:
     """The batches of a run, each a list of indexes: a function of the seed and the update's number alone.
 
-    An epoch is shuffled, sorted by length within pools of batches, and its batches shuffled; every example comes once.
+    In an epoch every example comes once: shuffled, sorted by about its length within pools of batches, and the batches
+    shuffled.
     A batch has `size` examples, or as many as fit `tokens` once padded. With `steps`, a number an example, the first
     epoch goes from few steps to many, and is shuffled among equals only.
     """
@@ -96,8 +98,9 @@ class Batches:
         if self.steps is not None and epoch == 0:
             return list(self._cut(sorted(order, key=self.steps.__getitem__)))
         pool = self._pool()
-        pools = [sorted(order[at : at + pool], key=self.lengths.__getitem__) for at in range(0, len(order), pool)]
-        batches = [batch for near in pools for batch in self._cut(near)]
+        near = np.array(self.lengths) * (1 + _JITTER * rng.random(len(order)))  # or small data would have fixed batches
+        pools = [sorted(order[at : at + pool], key=near.__getitem__) for at in range(0, len(order), pool)]
+        batches = [batch for one in pools for batch in self._cut(one)]
         rng.shuffle(batches)
         return batches
 

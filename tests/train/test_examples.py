@@ -21,6 +21,7 @@ def test_every_example_is_in_an_epoch_once_whatever_its_length(tokens: int | Non
         else:
             assert all(len(batch) * max(LENGTHS[at] for at in batch) <= tokens for batch in epoch)
     assert Batches(LENGTHS, 8, tokens, 5).epoch(1) == epochs[1]
+    assert epochs[0] != epochs[1]
     assert {tuple(sorted(batch)) for batch in epochs[0]} != {tuple(sorted(batch)) for batch in epochs[1]}
     spread = [max(LENGTHS[at] for at in batch) - min(LENGTHS[at] for at in batch) for batch in epochs[2]]
     assert np.mean(spread) < 30, "batches hold examples of like length"
