@@ -58,6 +58,12 @@ def save(run: Path, number: int, checkpoint: Checkpoint) -> None:
         shutil.rmtree(folder / f"{old:07d}", ignore_errors=True)
 
 
+def is_unused(run: Path) -> bool:
+    """Say whether a directory holds nothing, or only what a run leaves that ended before its first file was whole."""
+    names = {path.name for folder in (run, run / STATE) if folder.is_dir() for path in folder.iterdir()}
+    return all(name in (STATE, _LOCK) or (name.startswith(".") and name.endswith(".tmp")) for name in names)
+
+
 def clear(run: Path) -> None:
     """Remove every checkpoint of a run that this process has locked."""
     for path in (run / STATE).glob("*"):

@@ -185,7 +185,7 @@ def check_new(path: Path, overwrite: bool) -> None:
     """Refuse a directory that already holds something, unless it is a run that may be overwritten."""
     if path.exists() and not path.is_dir():
         raise UserError(f"{path}: is a file; adapter_path is a directory")
-    if not path.exists() or not any(path.iterdir()):
+    if not path.exists() or checkpoint.is_unused(path):
         return
     if not overwrite:
         raise UserError(f"{path}: holds a run already; --resume continues it, --overwrite replaces it")
@@ -197,8 +197,9 @@ def open_run(base: Base, config: Config) -> None:
     """Start a run in a locked directory: remove an earlier one, write what makes this an adapter of its base."""
     checkpoint.clear(config.adapter_path)
     shutil.rmtree(config.adapter_path / BEST, ignore_errors=True)
-    for name in (METRICS_FILE, ADAPTER_WEIGHTS):
-        (config.adapter_path / name).unlink(missing_ok=True)
+    for name in (METRICS_FILE, ADAPTER_WEIGHTS, f".{CONFIG_FILE}.*.tmp", f".{ADAPTER_CONFIG}.*.tmp"):
+        for earlier in config.adapter_path.glob(name):
+            earlier.unlink(missing_ok=True)
     write_atomically(config.adapter_path / CONFIG_FILE, [dump_config(config)])
     content = json.dumps(adapter_config(base, config), indent=2)
     write_atomically(config.adapter_path / ADAPTER_CONFIG, [content + "\n"])
