@@ -136,6 +136,7 @@ class Run:
         at = resumed.progress
         phase = phases[at["phase"]]
         self.base.network.load_weights(list(resumed.adapter.items()), strict=False)
+        checkpoint.write_arrays(self.path / ADAPTER_WEIGHTS, dict(adapter_weights(self.base.network)))
         phase.optimizer.state = tree_unflatten(list(resumed.optimizer.items()))
         phase.restore(at["state"], resumed.extra)
         self.done = at["done"]
