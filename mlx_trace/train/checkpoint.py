@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -72,14 +72,15 @@ def clear(run: Path) -> None:
 
 
 def load(run: Path) -> Checkpoint | None:
-    """Return the newest complete checkpoint of a run, None if it has none."""
+    """Return the newest complete checkpoint of a run that can be read, None if it has none."""
     folder = run / STATE
     for number in reversed(_numbers(folder)):
         path = folder / f"{number:07d}"
         if all((path / name).is_file() for name in _FILES):
-            adapter, optimizer, extra = (_read_arrays(path / name) for name in _ARRAYS)
-            progress = json.loads((path / _FILES[-1]).read_text(encoding="utf-8"))
-            return Checkpoint(adapter, optimizer, progress, extra)
+            with suppress(RuntimeError, ValueError):  # damaged: the one before it is kept for that
+                adapter, optimizer, extra = (_read_arrays(path / name) for name in _ARRAYS)
+                progress = json.loads((path / _FILES[-1]).read_text(encoding="utf-8"))
+                return Checkpoint(adapter, optimizer, progress, extra)
     return None
 
 

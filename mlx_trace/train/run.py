@@ -7,7 +7,7 @@ from typing import Final
 
 from mlx_trace.config import Config
 from mlx_trace.errors import UserError
-from mlx_trace.model.base import Base, attach_adapter, load_base, start_from
+from mlx_trace.model.base import ADAPTER_WEIGHTS, Base, attach_adapter, load_base, start_from
 from mlx_trace.model.memory import MemoryPlan
 from mlx_trace.model.prompts import Prompter
 from mlx_trace.model.trunk import Split, check_split
@@ -90,6 +90,8 @@ def _opened(planned: Plan, resume: bool, overwrite: bool) -> Iterator[Checkpoint
             check_new(path, overwrite)
         with checkpoint.locked(path):
             saved = checkpoint.load(path) if resume else None
+            if resume and saved is None and (path / ADAPTER_WEIGHTS).exists():
+                raise UserError(f"{path}: has an adapter but no checkpoint to go on from; --overwrite replaces it")
             if saved is None:
                 open_run(planned.base, planned.config)
             is_ready = planned.ranks.from_first(True)
