@@ -54,8 +54,15 @@ def save(run: Path, number: int, checkpoint: Checkpoint) -> None:
         shutil.rmtree(final, ignore_errors=True)
         temporary.rename(final)
     _sync(folder)
-    for old in _numbers(folder)[:-_KEPT]:
-        shutil.rmtree(folder / f"{old:07d}", ignore_errors=True)
+    _tidy(folder)
+
+
+def _tidy(folder: Path) -> None:
+    """Remove old checkpoints, and what a process that was killed had half written or half removed."""
+    whole = [number for number in _numbers(folder) if _is_whole(folder / f"{number:07d}")]
+    for path in folder.iterdir():
+        if path.suffix == ".tmp" or (path.name.isdigit() and int(path.name) not in whole[-_KEPT:]):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def is_unused(run: Path) -> bool:
@@ -76,7 +83,7 @@ def load(run: Path) -> Checkpoint | None:
     folder = run / STATE
     for number in reversed(_numbers(folder)):
         path = folder / f"{number:07d}"
-        if all((path / name).is_file() for name in _FILES):
+        if _is_whole(path):
             with suppress(RuntimeError, ValueError):  # damaged: the one before it is kept for that
                 adapter, optimizer, extra = (_read_arrays(path / name) for name in _ARRAYS)
                 progress = json.loads((path / _FILES[-1]).read_text(encoding="utf-8"))
@@ -113,6 +120,10 @@ def _written_whole(final: Path, temporary: Path) -> Iterator[None]:
         raise UserError(f"{final}: could not be written: {reason.lower()}; {hint}") from error
 
 
+def _is_whole(path: Path) -> bool:
+    return all((path / name).is_file() for name in _FILES)
+
+
 def _numbers(folder: Path) -> list[int]:
     return sorted(int(path.name) for path in folder.glob("[0-9]*") if path.name.isdigit())
 
@@ -134,4 +145,5 @@ def locked(run: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise UserError(f"{run}: another process is training in this directory") from None
+        _tidy(run / STATE)
         yield
