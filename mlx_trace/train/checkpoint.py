@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +18,7 @@ from typing import Any, Final
 import mlx.core as mx
 
 from mlx_trace.errors import UserError
+from mlx_trace.files import unreadable
 
 STATE: Final = "state"
 _LOCK: Final = "lock"
@@ -138,12 +139,15 @@ def _sync(path: Path) -> None:
 
 @contextmanager
 def locked(run: Path) -> Iterator[None]:
-    """Hold a run directory for this process; UserError if another one has it."""
-    (run / STATE).mkdir(parents=True, exist_ok=True)
-    with (run / STATE / _LOCK).open("w") as file:
+    """Hold a run directory for this process; UserError if another one has it, or it cannot be written to."""
+    with ExitStack() as held:
         try:
+            (run / STATE).mkdir(parents=True, exist_ok=True)
+            file = held.enter_context((run / STATE / _LOCK).open("w"))
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise UserError(f"{run}: another process is training in this directory") from None
+        except OSError as error:
+            raise unreadable(run, error) from None
         _tidy(run / STATE)
         yield
