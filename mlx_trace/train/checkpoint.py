@@ -22,6 +22,7 @@ from mlx_trace.files import unreadable
 
 STATE: Final = "state"
 _LOCK: Final = "lock"
+_FULL: Final = 1 << 16  # bytes left on a disk that is full
 _KEPT: Final = 2  # the newest checkpoint and the one before it
 _ARRAYS: Final = ("adapter.safetensors", "optimizer.safetensors", "extra.safetensors")
 _FILES: Final = (*_ARRAYS, "state.json")
@@ -42,11 +43,10 @@ class Checkpoint:
 def save(run: Path, number: int, checkpoint: Checkpoint) -> None:
     """Write checkpoint `number`; a crash or a full disk at any moment leaves the last one as it was."""
     folder = run / STATE
-    folder.mkdir(parents=True, exist_ok=True)
     final, temporary = folder / f"{number:07d}", folder / f"{number:07d}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    with _written_whole(final, temporary):
+    with written_whole(final, temporary):
+        temporary.mkdir(parents=True)
         for name, arrays in zip(_ARRAYS, (checkpoint.adapter, checkpoint.optimizer, checkpoint.extra), strict=True):
             mx.save_safetensors(str(temporary / name), arrays)
         (temporary / _FILES[-1]).write_text(json.dumps(checkpoint.progress), encoding="utf-8")
@@ -99,24 +99,27 @@ def _read_arrays(path: Path) -> Arrays:
 def write_arrays(path: Path, arrays: Arrays) -> None:
     """Write one safetensors file, whole or not at all."""
     temporary = path.with_name(f".{path.name.removesuffix('.safetensors')}.tmp.safetensors")
-    with _written_whole(path, temporary):
+    with written_whole(path, temporary):
         mx.save_safetensors(str(temporary), arrays)
         _sync(temporary)
         temporary.replace(path)
 
 
 @contextmanager
-def _written_whole(final: Path, temporary: Path) -> Iterator[None]:
+def written_whole(final: Path, temporary: Path | None = None) -> Iterator[None]:
     """Remove what was half written when writing fails, and say why as a UserError."""
     try:
         yield
-    except (OSError, RuntimeError) as error:  # MLX reports a failed write as a RuntimeError
-        if temporary.is_dir():
+    except (OSError, RuntimeError) as error:  # MLX reports a failed write as a RuntimeError, without its cause
+        code = error.errno if isinstance(error, OSError) else None
+        if code is None and shutil.disk_usage(final.parent).free < _FULL:
+            code = errno.ENOSPC
+        if temporary is not None and temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
-        else:
+        elif temporary is not None:
             temporary.unlink(missing_ok=True)
-        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
-        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        reason = os.strerror(code) if code else str(error)
+        full = code in (errno.ENOSPC, errno.EDQUOT)
         hint = "free some space and continue with --resume" if full else "the last checkpoint is untouched"
         raise UserError(f"{final}: could not be written: {reason.lower()}; {hint}") from error
 

@@ -165,7 +165,8 @@ class Run:
         checkpoint.write_arrays(folder / ADAPTER_WEIGHTS, dict(adapter_weights(self.base.network)))
 
     def _log(self, metrics: Metrics) -> None:
-        with (self.path / METRICS_FILE).open("a", encoding="utf-8") as file:
+        path = self.path / METRICS_FILE
+        with checkpoint.written_whole(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(metrics) + "\n")
 
 
