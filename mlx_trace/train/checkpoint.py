@@ -50,11 +50,11 @@ def save(run: Path, number: int, checkpoint: Checkpoint) -> None:
         for name, arrays in zip(_ARRAYS, (checkpoint.adapter, checkpoint.optimizer, checkpoint.extra), strict=True):
             mx.save_safetensors(str(temporary / name), arrays)
         (temporary / _FILES[-1]).write_text(json.dumps(checkpoint.progress), encoding="utf-8")
-        for name in _FILES:
-            _sync(temporary / name)
+        for name in (*_FILES, "."):
+            sync(temporary / name)
         shutil.rmtree(final, ignore_errors=True)
         temporary.rename(final)
-    _sync(folder)
+        sync(folder)
     _tidy(folder)
 
 
@@ -101,8 +101,9 @@ def write_arrays(path: Path, arrays: Arrays) -> None:
     temporary = path.with_name(f".{path.name.removesuffix('.safetensors')}.tmp.safetensors")
     with written_whole(path, temporary):
         mx.save_safetensors(str(temporary), arrays)
-        _sync(temporary)
+        sync(temporary)
         temporary.replace(path)
+        sync(path.parent)
 
 
 @contextmanager
@@ -132,7 +133,8 @@ def _numbers(folder: Path) -> list[int]:
     return sorted(int(path.name) for path in folder.glob("[0-9]*") if path.name.isdigit())
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have a file's content, or a directory's entries, on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -136,20 +136,23 @@ class Run:
         at = resumed.progress
         phase = phases[at["phase"]]
         self.base.network.load_weights(list(resumed.adapter.items()), strict=False)
-        checkpoint.write_arrays(self.path / ADAPTER_WEIGHTS, dict(adapter_weights(self.base.network)))
         phase.optimizer.state = tree_unflatten(list(resumed.optimizer.items()))
         phase.restore(at["state"], resumed.extra)
         self.done = at["done"]
         if self.ranks.is_first:
+            checkpoint.write_arrays(self.path / ADAPTER_WEIGHTS, dict(adapter_weights(self.base.network)))
             with (self.path / METRICS_FILE).open("ab") as file:
-                file.truncate(at["metrics_bytes"])
+                file.truncate(min(at["metrics_bytes"], file.tell()))  # never longer: that would add zeros
         return at
 
     def _save(self, phase: Phase, number: int, index: int) -> None:
         metrics = self.path / METRICS_FILE
+        with checkpoint.written_whole(metrics):
+            metrics.touch()  # someone may have moved it away
+            checkpoint.sync(metrics)
         progress = {
             "phase": number, "index": index, "done": self.done, "state": phase.state(),
-            "metrics_bytes": metrics.stat().st_size if metrics.exists() else 0, "versions": versions(),
+            "metrics_bytes": metrics.stat().st_size, "versions": versions(),
         }  # fmt: skip
         arrays = dict(tree_flatten(phase.optimizer.state))
         weights = dict(adapter_weights(self.base.network))
