@@ -71,8 +71,9 @@ def run_train(options: argparse.Namespace) -> int:
     try:
         with progress(console) as report:
             train(planned, report, options.resume, options.overwrite)
-    except Interrupted:
-        console.print(f"stopped and saved; go on with: mlx-trace train --resume --adapter-path {config.adapter_path}")
+    except (Interrupted, KeyboardInterrupt) as stop:
+        how = "stopped and saved" if isinstance(stop, Interrupted) else "stopped at once"
+        console.print(f"{how}; go on with: mlx-trace train --resume --adapter-path {config.adapter_path}")
         return INTERRUPTED
     console.print(f"done: {config.adapter_path} (try `mlx-trace chat --adapter-path {config.adapter_path}`)")
     return 0

@@ -5,7 +5,6 @@ A trainer supplies phases; a phase does one update at a time and says what it me
 
 import json
 import math
-import os
 import platform
 import shutil
 import signal
@@ -239,14 +238,17 @@ def learning_rate(index: int, updates: int, peak: float, warmup: int, decay: str
 
 @contextmanager
 def stopping() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C (or SIGTERM) into a wish to stop after this update; the second one stops at once."""
+    """Turn the first Ctrl-C (or SIGTERM) into a wish to stop after this update; the second stops at once.
+
+    It does so as a KeyboardInterrupt, so that the terminal is put in order; a third ends the process wherever it is.
+    """
     wished = False
 
     def wish(number: int, _: FrameType | None) -> None:
         nonlocal wished
         if wished:
             signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
+            raise KeyboardInterrupt
         wished = True
 
     before = {number: signal.signal(number, wish) for number in (signal.SIGINT, signal.SIGTERM)}
