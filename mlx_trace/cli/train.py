@@ -168,7 +168,8 @@ def progress(console: Console) -> "Iterator[Report]":
     if not console.is_terminal:
 
         def line(phase: str, done: int, updates: int, metrics: "Metrics") -> None:
-            print(describe_update(phase, done, updates, metrics), file=sys.stdout, flush=True)
+            with contextlib.suppress(OSError):  # a log whose reader left, or whose disk is full, does not end the run
+                print(describe_update(phase, done, updates, metrics), file=sys.stdout, flush=True)
 
         yield line
         return
