@@ -118,10 +118,10 @@ class Run:
                 self._log(measured)
                 self.report(phase.name, index + 1, phase.updates, measured)
             stopped = self.ranks.any(stop())
+            if self.ranks.is_first and phase.has_improved:
+                self._save_best()  # before the checkpoint that knows of it: a kill between the two repeats the update
             if self.ranks.is_first and (stopped or last or (index + 1) % self.config.save_every == 0):
                 self._save(phase, number, index + 1)
-            if self.ranks.is_first and phase.has_improved:
-                self._save_best()
             if stopped and not last:
                 raise Interrupted
         self.after_phase(phase.name)
@@ -161,7 +161,8 @@ class Run:
     def _save_best(self) -> None:
         """Keep the adapter as it is now in a directory of its own, which serves wherever an adapter does."""
         folder = self.path / BEST
-        folder.mkdir(exist_ok=True)
+        with checkpoint.written_whole(folder):
+            folder.mkdir(exist_ok=True)
         content = json.dumps(adapter_config(self.base, self.config), indent=2)
         write_atomically(folder / ADAPTER_CONFIG, [content + "\n"])
         checkpoint.write_arrays(folder / ADAPTER_WEIGHTS, dict(adapter_weights(self.base.network)))
