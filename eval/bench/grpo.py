@@ -49,11 +49,11 @@ class Update:
 
 
 class Grpo:
-    """The trainer of one network, with its optimizer kept from update to update."""
+    """The trainer of one network, with its optimizer kept from update to update; it decodes `width` samples at once."""
 
-    def __init__(self, base: Base, prompter: Prompter, config: Config, folder: Path) -> None:
+    def __init__(self, base: Base, prompter: Prompter, config: Config, folder: Path, width: int) -> None:
         base.tokenizer.eos_token_ids = prompter.stop_ids  # it stops where we do
-        self.base, self.prompter, self.rl = base, prompter, config.reinforce
+        self.base, self.prompter, self.rl, self.width = base, prompter, config.reinforce, width
         self.optimizer = optim.AdamW(self.rl.learning_rate, betas=[0.9, 0.95], weight_decay=0.0)
         self.arguments = grpo_trainer.GRPOTrainingArgs(
             batch_size=self.rl.batch_size, iters=1, steps_per_report=1, steps_per_save=2, group_size=self.rl.group_size,
@@ -82,12 +82,11 @@ class Grpo:
 
     @contextmanager
     def _patched(self) -> Iterator[None]:
-        """Let it decode all samples at once, time its sampling, and keep its reports to itself."""
+        """Let it decode as many samples at once as it is given, time its sampling, and keep its reports to itself."""
         generate, generator = grpo_trainer.generate_grpo, grpo_trainer.BatchGenerator
-        rows = self.rl.batch_size * self.rl.group_size
 
         def wide(*given: Any, **named: Any) -> Any:
-            return generator(*given, **named | {"completion_batch_size": rows, "prefill_batch_size": rows})
+            return generator(*given, **named | {"completion_batch_size": self.width, "prefill_batch_size": self.width})
 
         def timed(**named: Any) -> Any:
             began = time.perf_counter()

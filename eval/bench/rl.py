@@ -117,9 +117,10 @@ def replaying(scripts: Sequence[Ids]) -> Iterator[None]:
         yield
 
 
-def compare(bench: Bench, num_runs: int) -> Updates:
+def compare(bench: Bench, num_runs: int, width: int) -> Updates:
     """Return the updates of the three sides, which take turns, without the first of each."""
-    ours, free, theirs = Ours(bench, "scope"), Ours(bench, "none"), Grpo(*bench.load(), bench.config, bench.model)
+    ours, free = Ours(bench, "scope"), Ours(bench, "none")
+    theirs = Grpo(*bench.load(), bench.config, bench.model, width)
     found: Updates = {"constrained": [], "unconstrained": [], "theirs": []}
     for index in range(num_runs + 1):
         found["constrained"].append(ours.update(index))
@@ -205,7 +206,8 @@ def prepare(options: argparse.Namespace, folder: Path) -> Bench:
     model = fused_tiny(folder / "model") if options.model == TINY else write_scaled(folder / "model", vocab_size=WORDS)
     settings = {
         "iters": options.runs + 1, "batch_size": options.prompts, "group_size": options.group,
-        "learning_rate": LEARNING_RATE, "max_tokens": options.max_tokens, "baseline": options.baseline,
+        "learning_rate": LEARNING_RATE, "max_tokens": options.max_tokens,
+        "baseline": options.baseline or ("group_mean" if options.model == TINY else "ema"),
         "kl": 0.0,
     }  # fmt: skip
     layers = options.num_layers or NUM_LAYERS[options.model]
@@ -220,19 +222,20 @@ def prepare(options: argparse.Namespace, folder: Path) -> Bench:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=(TINY, SCALED), default=TINY, help="what is trained (default tiny)")
-    parser.add_argument("--prompts", type=int, default=4, help="of an update (default 4)")
+    parser.add_argument("--prompts", type=int, default=8, help="of an update (default 8)")
     parser.add_argument("--group", type=int, default=8, help="samples of each prompt (default 8)")
     parser.add_argument("--num-layers", type=int, help="top layers that are trained (default 2 of tiny, 4 of scaled)")
     parser.add_argument("--max-tokens", type=int, default=220, help="of a reply (default 220)")
-    skips = "ours (default ema); leave_one_out does not learn from groups of equal rewards, as all of a replay's are"
-    parser.add_argument("--baseline", choices=("ema", "leave_one_out"), default="ema", help=skips)
+    parser.add_argument("--decode", type=int, help="samples that mlx-lm-lora decodes at once (default: a group)")
+    skips = "ours (default group_mean, as theirs, which skips groups of equal rewards; ema with scaled, where all are)"
+    parser.add_argument("--baseline", choices=("ema", "group_mean"), help=skips)
     parser.add_argument("--runs", type=int, default=5, help="updates of each side to take the median of (default 5)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
     try:
         with tempfile.TemporaryDirectory() as folder:
             bench = prepare(options, Path(folder))
-            found = compare(bench, options.runs)
+            found = compare(bench, options.runs, options.decode or options.group)
     except UserError as error:
         raise SystemExit("\n".join(error.lines())) from None
     if options.json:

@@ -8,6 +8,7 @@ import math
 import platform
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -251,6 +252,7 @@ def stopping() -> Iterator[Callable[[], bool]]:
             signal.signal(number, signal.SIG_DFL)
             raise KeyboardInterrupt
         wished = True
+        print("finishing this update; once more stops at once", file=sys.stderr, flush=True)
 
     before = {number: signal.signal(number, wish) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

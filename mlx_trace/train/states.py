@@ -4,6 +4,7 @@ Examples are read in fixed groups, those of the first epoch's micro-batches, so 
 last bit whenever they are computed. Knows nothing of losses.
 """
 
+import errno
 import os
 import tempfile
 import weakref
@@ -126,7 +127,8 @@ class _Disk:
         for at, one in arrays.items():
             raw = np.array(mx.contiguous(one).view(_RAW[one.dtype.size])).tobytes()
             try:
-                os.pwrite(self.file.fileno(), raw, self.end)
+                if os.pwrite(self.file.fileno(), raw, self.end) < len(raw):  # the disk filled up on the way
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError as error:
                 raise UserError(f"trunk_cache: disk: {(error.strerror or str(error)).lower()}; free some space and go "
                                 "on with --resume, or start with trunk_cache: off") from None  # fmt: skip
