@@ -33,8 +33,8 @@ def replayed_draws(scripts: Sequence[Ids]) -> Iterator[None]:
         following[id(made.stream)] = (made.stream, iter(scripts[made.episode.prompt]))
         return made
 
-    def replay(logits: mx.array, choices: Any, temperature: float, streams: Any, masks: Any) -> list[Draw]:
-        draw(logits, choices, temperature, streams, masks)
+    def replay(network: Any, states: Any, choices: Any, temperature: float, streams: Any, masks: Any) -> list[Draw]:
+        draw(network, states, choices, temperature, streams, masks)
         return [(next(following[id(stream)][1]), 0.0) for stream in streams]
 
     with patch.object(engine._Batch, "_row", row), patch.object(engine, "draw", replay):

@@ -1,10 +1,11 @@
-"""Draw one token a row from logits, among the tokens that each row is offered; with its log-probability.
+"""Draw one token a row, among the tokens that each row is offered; with its log-probability.
 
 Takes states, choices and one random stream a row: a draw belongs to its row's stream, whatever else is in the batch.
 A short list is drawn from on the host, by numpy; a mask, or the whole vocabulary, on the device.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import mlx.core as mx
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from mlx_trace.decode.automaton import Choice
 from mlx_trace.decode.vocabulary import Mask, Vocabulary
+from mlx_trace.model.base import head, listed_logits
 
 Draw = tuple[int, float]  # a token, and its log-probability under the distribution it was drawn from
 Stream = np.random.Generator
@@ -58,19 +60,23 @@ class Masks:
 
 
 def draw(
-    logits: mx.array, choices: Sequence[Choice | None], temperature: float, streams: Sequence[Stream], masks: Masks
-) -> list[Draw]:
-    """Return a draw for each row of the logits (S, V); greedily, with log-probability 0, at temperature 0."""
-    logits = logits.astype(mx.float32)
-    logits = logits / temperature if temperature else logits
+    network: Any, states: mx.array, choices: Sequence[Choice | None], temperature: float, streams: Sequence[Stream],
+    masks: Masks,
+) -> list[Draw]:  # fmt: skip
+    """Return a draw for each row of the states (S, D); greedily, with log-probability 0, at temperature 0.
+
+    Where tokens are listed, the head is run for those alone.
+    """
+    by = temperature or 1.0
     lists, others = parted(choices)
     pending: list[mx.array] = []
     if lists:
         ids = padded([choices[at].ids for at in lists])  # type: ignore[union-attr]
-        pending.append(mx.take_along_axis(logits[mx.array(lists)], mx.array(np.maximum(ids, 0)), axis=-1))
+        listed = listed_logits(network, states[mx.array(lists)], mx.array(np.maximum(ids, 0)))
+        pending.append(listed.astype(mx.float32) / by)
     if others:
-        chosen = logits if not lists else logits[mx.array(others)]
-        offered = masks.apply(chosen, [choices[at] for at in others])
+        chosen = states if not lists else states[mx.array(others)]
+        offered = masks.apply(head(network, chosen).astype(mx.float32) / by, [choices[at] for at in others])
         pending += _draw_on_device(offered, temperature, [streams[at] for at in others])
     mx.eval(*pending)
     drawn: dict[int, Draw] = {}

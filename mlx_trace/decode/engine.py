@@ -20,7 +20,6 @@ from mlx_trace.decode.draw import Masks, draw
 from mlx_trace.decode.episode import Episode, Request, Row
 from mlx_trace.decode.forward import Forward, Kept
 from mlx_trace.decode.vocabulary import Vocabulary
-from mlx_trace.model.base import head
 from mlx_trace.seeds import derive_seed
 
 WIDTH: Final = 64  # rows decoded at once
@@ -220,7 +219,7 @@ class _Batch:
         if not drawing:
             self.cache.evaluate()
             return []
-        drawn = draw(head(engine.network, states), [row.choice for _, row in drawing], self.temperature,
+        drawn = draw(engine.network, states, [row.choice for _, row in drawing], self.temperature,
                      [row.stream for _, row in drawing], engine.masks)  # fmt: skip
         began = time.perf_counter()
         for (_, row), (token, logprob) in zip(drawing, drawn, strict=True):

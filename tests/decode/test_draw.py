@@ -1,5 +1,6 @@
 """Draws follow the softmax of what each row is offered, whatever stands beside it."""
 
+from types import SimpleNamespace
 from typing import cast
 
 import numpy as np
@@ -11,6 +12,7 @@ from mlx_trace.decode.draw import Draw, Masks, Stream, draw
 from mlx_trace.decode.vocabulary import Mask, Vocabulary
 
 import mlx.core as mx  # isort: skip
+import mlx.nn as nn
 
 SIZE, PADDED = 12, 16  # the tokenizer's tokens, and the network's
 EVEN, SMALL = Mask("even", 1), Mask("small", 2)
@@ -26,6 +28,19 @@ class Toy:
     def mask(self, name: Mask) -> NDArray[np.bool_]:
         tokens = np.arange(SIZE)
         return tokens % 2 == 0 if name == EVEN else tokens < 4
+
+
+class Plain:
+    """Stands in for a network whose states are its logits."""
+
+    args = SimpleNamespace(tie_word_embeddings=False)
+
+    def __init__(self) -> None:
+        self.lm_head = nn.Linear(PADDED, PADDED, bias=False)
+        self.lm_head.weight = mx.eye(PADDED)
+
+
+NETWORK = Plain()
 
 
 def masks() -> Masks:
@@ -58,7 +73,7 @@ def drawn(request: pytest.FixtureRequest) -> tuple[float, dict[str, list[Draw]]]
     """3,000 draws of each kind of choice, all in one call, the kinds in turn."""
     choices = list(CHOICES.values()) * 3000
     logits = mx.array(np.tile(LOGITS, (len(choices), 1)))
-    found = draw(logits, choices, request.param, streams(len(choices)), masks())
+    found = draw(NETWORK, logits, choices, request.param, streams(len(choices)), masks())
     return request.param, {name: found[at :: len(CHOICES)] for at, name in enumerate(CHOICES)}
 
 
@@ -81,14 +96,14 @@ def test_logprobs_are_of_the_distribution_drawn_from(kind: str, drawn: tuple[flo
 def test_greedy_takes_the_best_token_offered() -> None:
     choices = list(CHOICES.values()) * 20
     logits = np.random.default_rng(1).normal(size=(len(choices), PADDED)).astype(np.float32)
-    found = draw(mx.array(logits), choices, 0.0, streams(len(choices)), masks())
+    found = draw(NETWORK, mx.array(logits), choices, 0.0, streams(len(choices)), masks())
     expected = [max(offered(choice), key=lambda token: row[token]) for row, choice in zip(logits, choices, strict=True)]
     assert found == [(token, 0.0) for token in expected]
 
 
 def test_greedy_draws_nothing_from_the_streams() -> None:
     used, untouched = streams(len(CHOICES)), streams(len(CHOICES))
-    draw(mx.array(np.tile(LOGITS, (len(CHOICES), 1))), list(CHOICES.values()), 0.0, used, masks())
+    draw(NETWORK, mx.array(np.tile(LOGITS, (len(CHOICES), 1))), list(CHOICES.values()), 0.0, used, masks())
     assert [stream.random() for stream in used] == [stream.random() for stream in untouched]
 
 
@@ -96,8 +111,8 @@ def test_greedy_draws_nothing_from_the_streams() -> None:
 def test_a_draw_belongs_to_its_stream_not_to_its_batch(temperature: float) -> None:
     choices = list(CHOICES.values()) * 8
     logits = np.random.default_rng(2).normal(size=(len(choices), PADDED)).astype(np.float32)
-    together = draw(mx.array(logits), choices, temperature, streams(len(choices)), masks())
-    alone = [draw(mx.array(row[None]), [choice], temperature, [stream], masks())[0]
+    together = draw(NETWORK, mx.array(logits), choices, temperature, streams(len(choices)), masks())
+    alone = [draw(NETWORK, mx.array(row[None]), [choice], temperature, [stream], masks())[0]
              for row, choice, stream in zip(logits, choices, streams(len(choices)), strict=True)]  # fmt: skip
     assert [token for token, _ in together] == [token for token, _ in alone]
     assert np.abs(np.array(together)[:, 1] - np.array(alone)[:, 1]).max() < 1e-5
@@ -108,7 +123,7 @@ def test_a_mask_offers_none_of_the_tokens_that_only_the_network_has() -> None:
     logits[:, SIZE:] = 50.0
     for choice in (Choice(EVEN, ()), Choice(SMALL, (11,))):
         for temperature in (0.0, 1.0):
-            ((token, logprob),) = draw(mx.array(logits), [choice], temperature, streams(1), masks())
+            ((token, logprob),) = draw(NETWORK, mx.array(logits), [choice], temperature, streams(1), masks())
             assert token in offered(choice)
             assert temperature == 0.0 or abs(logprob + np.log(len(offered(choice)))) < 1e-5
 
@@ -127,5 +142,5 @@ def test_half_precision_logits_give_fp32_logprobs() -> None:
     logits = mx.array(LOGITS[None]).astype(mx.bfloat16)
     exact = np.array(logits.astype(mx.float32))[0]
     for choice in CHOICES.values():
-        ((token, logprob),) = draw(logits, [choice], 0.7, streams(1), masks())
+        ((token, logprob),) = draw(NETWORK, logits, [choice], 0.7, streams(1), masks())
         assert abs(logprob - np.log(probabilities(exact, choice, 0.7)[token])) < 1e-5
