@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
+from mlx_lm.generate import wired_limit
+
 from mlx_trace.config import Config
 from mlx_trace.errors import UserError
 from mlx_trace.model.base import ADAPTER_WEIGHTS, Base, attach_adapter, load_base, start_from
@@ -70,21 +72,23 @@ def train(
     after_phase: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Run what was planned in its directory. Raises `Interrupted` after Ctrl-C, once everything is saved."""
-    ranks = planned.ranks
-    run = Run(planned.config, planned.base, report, ranks, after_phase)
-    if not ranks.is_first:
-        if not ranks.from_first(True):
-            raise UserError("the first process could not start; it says why")
-        run.train(planned.phases, _shared(None, ranks))
-        return
-    with _opened(planned, resume, overwrite) as saved:
-        run.train(planned.phases, _shared(saved, ranks))
+    run = Run(planned.config, planned.base, report, planned.ranks, after_phase)
+    with _opened(planned, resume, overwrite) as saved, wired_limit(planned.base.network):  # on Metal: no paging
+        run.train(planned.phases, _shared(saved, planned.ranks))
 
 
 @contextmanager
 def _opened(planned: Plan, resume: bool, overwrite: bool) -> Iterator[Checkpoint | None]:
-    """Hold the run's directory, new or as it was left, and yield its last checkpoint; tell the others it is there."""
+    """Hold the run's directory, new or as it was left, and yield its last checkpoint.
+
+    The first process does; the others wait until it has, and yield nothing.
+    """
     path, is_ready = planned.config.adapter_path, False
+    if not planned.ranks.is_first:
+        if not planned.ranks.from_first(True):
+            raise UserError("the first process could not start; it says why")
+        yield None
+        return
     try:
         if not resume:
             check_new(path, overwrite)
