@@ -103,9 +103,10 @@ class Learner:
         The head's gradient is taken part by part, and meets the states as a constant: Σ states · ∂loss/∂states.
         """
         states = self._top(batch)
-        loss, slopes, found = mx.array(0.0), [], []
+        loss, found = mx.array(0.0), []
+        slopes: list[mx.array] = []
         for part, piece in zip(batch.parts, _pieces(mx.stop_gradient(states), batch.parts), strict=True):
-            (piece,) = mx.depends([piece], [loss])  # one part after the other
+            (piece,) = mx.depends([piece], [loss, *slopes[-1:]])  # one part after the other, and back
             (one, measured), slope = mx.value_and_grad(part.loss)(piece)
             loss = loss + one
             slopes.append(slope)
