@@ -13,6 +13,7 @@ from typing import Any, Final
 from rich.console import Console
 
 from mlx_trace.blas import INSTALL, is_wanted, load_openblas
+from mlx_trace.model.budget import physical_memory
 
 _PACKAGES: Final = ("mlx-trace", "mlx", "mlx-lm", "numpy", "transformers", "huggingface_hub")
 _GIB: Final = 2**30
@@ -86,21 +87,12 @@ def _device() -> Iterator[Finding]:
     info: dict[str, Any] = dict(mx.device_info()) if hasattr(mx, "device_info") else {}
     kind = "GPU" if mx.default_device().type == mx.gpu else "CPU"
     yield Finding("device", f"{kind} {info.get('device_name', '') or platform.processor() or ''}".strip())
-    memory = int(info.get("memory_size") or _physical_memory())
+    memory = int(info.get("memory_size") or physical_memory())
     if memory:
         recommended = int(info.get("max_recommended_working_set_size") or 0)
         share = f", {recommended / _GIB:.1f} GiB of it recommended for the GPU" if recommended else ""
         advice = "models above about 1B parameters will not fit; use a 4-bit one" if memory < 8 * _GIB else ""
         yield Finding("memory", f"{memory / _GIB:.1f} GiB{share}", advice)
-
-
-def _physical_memory() -> int:
-    import os
-
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError):
-        return 0
 
 
 def _disk() -> Finding:

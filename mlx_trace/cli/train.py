@@ -61,7 +61,7 @@ def run_train(options: argparse.Namespace) -> int:
 
     console = Console(highlight=False, soft_wrap=True)
     with Console(stderr=True, highlight=False).status("loading the model, gathering and checking the data"):
-        planned = plan(config)
+        planned = plan(config, options.resume)
     console.quiet = not planned.ranks.is_first  # one voice for all processes
     layers = f"{config.fine_tune_type} on {config.num_layers} of {planned.base.num_layers} layers"
     console.print(f"{config.model}: {layers}; {'; '.join(planned.notes)}")
@@ -96,6 +96,10 @@ def show_plan(console: Console, planned: "Plan") -> None:
             console.print(f"{row.source}: {row.note}", style="dim")
     limit = planned.config.max_seq_length
     console.print(f"tokens: mean prompt and trace, then both together; all fit max_seq_length ({limit:,})", style="dim")
+    from mlx_trace.model.budget import describe
+
+    for line in describe(planned.needs, planned.memory):
+        console.print(line, style="dim")
     for overlap in planned.material.overlaps:
         console.print(f"contamination, {overlap}", style="dim")
 

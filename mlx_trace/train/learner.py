@@ -6,7 +6,7 @@ part at a time, forward and backward. Knows nothing of what the losses mean.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -15,10 +15,9 @@ import numpy as np
 from mlx.utils import tree_flatten, tree_map
 
 from mlx_trace.errors import UserError
+from mlx_trace.model.memory import LOGITS
 from mlx_trace.model.trunk import Split, Tree, Wanted
 from mlx_trace.train.ranks import Ranks
-
-LOGITS: Final = 1 << 23  # how many of the head's outputs exist at once, at most, but for one token's
 
 Found = dict[str, mx.array]  # what a loss measures of each token, (K,) each
 Loss = Callable[[mx.array], tuple[mx.array, Found]]  # states (K, D) → the sum of the tokens' losses, and measurements

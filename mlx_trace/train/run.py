@@ -1,17 +1,26 @@
 """Assemble a run from its configuration: model, data, adapter, memory, phases; then train, or go on training."""
 
+import json
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import mlx.core as mx
+from mlx.utils import tree_flatten
 
 from mlx_lm.generate import wired_limit
 
 from mlx_trace.config import Config
 from mlx_trace.errors import UserError
+from mlx_trace.files import read_json, write_atomically
+from mlx_trace.model import budget
 from mlx_trace.model.base import ADAPTER_WEIGHTS, Base, attach_adapter, load_base, start_from
 from mlx_trace.model.memory import MemoryPlan
 from mlx_trace.model.prompts import Prompter
+from mlx_trace.model.shape import Shape, shape_of
 from mlx_trace.model.trunk import Split, check_split
 from mlx_trace.train import checkpoint
 from mlx_trace.train.checkpoint import Checkpoint
@@ -21,6 +30,7 @@ from mlx_trace.train.ranks import Ranks
 from mlx_trace.train.reinforce import Reinforce
 from mlx_trace.train.rollout import make_scorer
 from mlx_trace.train.sft import Sft
+from mlx_trace.train.work import work_of
 
 PLAN_FILE: Final = "plan.json"
 
@@ -33,6 +43,7 @@ class Plan:
     base: Base
     material: Material
     memory: MemoryPlan
+    needs: budget.Run
     ranks: Ranks
     phases: list[Phase] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # what each phase will do, for people
@@ -49,8 +60,12 @@ def plan(config: Config, resume: bool = False) -> Plan:
     if config.resume_adapter_file is not None:
         start_from(base, config.resume_adapter_file)
     split = Split(base.network, config.num_layers, config.grad_checkpoint)
-    memory = MemoryPlan()
-    planned = Plan(config, base, material, memory, ranks)
+    usable = budget.usable_memory(dict(mx.device_info()) if hasattr(mx, "device_info") else {})
+    work = work_of(config, material, prompter, ranks.size, mx.default_device().type == mx.gpu)
+    needs = budget.Run(_shape(base, config), work, config.trunk_cache, budget.budget_of(config.memory, usable))
+    saved = _saved_plan(config.adapter_path) if resume else None
+    memory = saved or budget.settle(needs, _free_disk(config.adapter_path), usable)
+    planned = Plan(config, base, material, memory, needs, ranks)
     if material.rows and (config.epochs > 0 if config.iters is None else config.iters > 0):
         sft = Sft(base, split, config, material.rows, material.held_out, memory, ranks)
         planned.phases.append(sft)
@@ -62,6 +77,33 @@ def plan(config: Config, resume: bool = False) -> Plan:
         planned.notes.append(f"rl ({config.reinforce.algorithm}): {rl.updates:,} updates on "
                              f"{len(material.problems):,} prompts")  # fmt: skip
     return planned
+
+
+def _shape(base: Base, config: Config) -> Shape:
+    """Return a loaded network's shape, its sizes as they are."""
+    shape = shape_of(base.config, config)
+    trained = [value for _, value in tree_flatten(base.network.trainable_parameters())]
+    shape = replace(shape, item=base.network.model.norm.weight.dtype.size, trained_item=trained[0].dtype.size,
+                    trained_each=sum(value.size for value in trained) // shape.trained_layers)  # fmt: skip
+    everything = sum(value.nbytes for _, value in tree_flatten(base.network.parameters()))
+    return replace(shape, weights=everything - shape.added)
+
+
+def _free_disk(path: Path) -> int:
+    """Return how much is free where a run's directory is, or will be."""
+    return shutil.disk_usage(next(one for one in (path, *path.absolute().parents) if one.exists())).free
+
+
+def _saved_plan(path: Path) -> MemoryPlan | None:
+    """Return what was settled when a run was started; None if it never got that far."""
+    file = path / PLAN_FILE
+    if not file.exists():
+        return None
+    content: dict[str, Any] = read_json(file)
+    try:
+        return MemoryPlan(content["micro_tokens"], content["width"], content["trunk_cache"])
+    except (KeyError, TypeError):
+        raise UserError(f"{file}: not the plan of a run") from None
 
 
 def train(
@@ -98,6 +140,7 @@ def _opened(planned: Plan, resume: bool, overwrite: bool) -> Iterator[Checkpoint
                 raise UserError(f"{path}: has an adapter but no checkpoint to go on from; --overwrite replaces it")
             if saved is None:
                 open_run(planned.base, planned.config)
+                write_atomically(path / PLAN_FILE, [json.dumps(asdict(planned.memory)) + "\n"])
             is_ready = planned.ranks.from_first(True)
             yield saved
     finally:

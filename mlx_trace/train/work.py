@@ -1,0 +1,48 @@
+"""What a run does, in the figures that its memory is planned from.
+
+Takes a configuration, what it trains on, and how many processes share it. Knows nothing of networks.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from mlx_trace.config import Config
+from mlx_trace.model.memory import Examples, Rollouts, Work
+from mlx_trace.model.prompts import Prompter
+from mlx_trace.model.trunk import shared_length
+from mlx_trace.train.examples import Example
+from mlx_trace.train.gather import Material
+
+_READ: Final = 200  # questions, the longest as text, among which the longest prompt is
+
+
+def work_of(config: Config, material: Material, prompter: Prompter, processes: int = 1, is_fused: bool = False) -> Work:
+    """Return what one of so many processes does."""
+    rollouts = None
+    if config.reinforce.iters > 0:
+        rl = config.reinforce
+        questions = sorted((problem.question for problem in material.problems), key=len)[-_READ:]
+        rollouts = Rollouts(
+            max(len(prompter.ids(question)) for question in questions), len(prompter.prefix), rl.max_tokens,
+            _share(rl.batch_size, processes), rl.group_size, config.decoding.constraint == "scope", rl.kl > 0,
+            rl.algorithm == "expert_iteration", rl.sft_weight > 0,
+        )  # fmt: skip
+    return Work(_examples(config, material, processes) if material.rows else None, rollouts, is_fused)
+
+
+def _examples(config: Config, material: Material, processes: int) -> Examples:
+    every: Sequence[Example] = [*material.rows, *material.held_out]
+    shared = shared_length([row.prompt for row in every])
+    longest = max(map(len, every)) - 1
+    size = config.batch_size * config.grad_accumulation_steps
+    if config.batch_tokens is not None:
+        size = max(1, config.batch_tokens // longest)
+    seen = config.epochs * len(material.rows) if config.iters is None else config.iters * size
+    return Examples(
+        longest, shared, max(len(row.target) for row in every), _share(size, processes),
+        sum(len(row) - 1 - shared for row in every), len(material.held_out), seen > 0, seen > len(material.rows),
+    )  # fmt: skip
+
+
+def _share(count: int, processes: int) -> int:
+    return -(-count // processes)
