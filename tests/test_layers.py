@@ -19,13 +19,13 @@ problems.compile.words problems.compile.expression problems.compile.items proble
 problems.compile.nouns problems.compile.node problems.compile.grounding problems.compile.graph problems.compile.context problems.compile.names
 problems.compile.route problems.compile.emit problems.compile.compiler
 problems.audit problems.sense problems.slots problems.retell problems.variants problems.mixture problems.contamination problems.diversity
-model.base model.prompts model.trunk model.memory
+model.base model.prompts model.trunk model.shape model.memory model.budget
 decode.vocabulary decode.shortest decode.automaton decode.cache decode.forward decode.draw decode.episode decode.engine decode.decoder
 evaluate.stats evaluate.suites evaluate.evaluate
-train.advantages train.checkpoint train.ranks train.loop train.examples train.learner train.states train.sft train.policy train.rollout train.reinforce train.gather train.run
+train.advantages train.checkpoint train.ranks train.loop train.examples train.learner train.states train.sft train.policy train.rollout train.reinforce train.gather train.work train.run
 train.tiny_text train.tiny_tokenizer train.tiny_init train.tiny_base
 fuse chat
-cli.options cli.ledger cli.solve cli.problems cli.audit cli.compile cli.train cli.evaluate cli.fuse cli.chat cli.demo cli.tiny cli.doctor
+cli.options cli.ledger cli.solve cli.problems cli.audit cli.compile cli.train cli.evaluate cli.fuse cli.chat cli.demo cli.tiny cli.memory cli.doctor
 cli.main __main__
 """.split()
 PURE = ("language", "problems")  # these import no MLX, and nothing that does
