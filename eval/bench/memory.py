@@ -1,0 +1,150 @@
+"""The planner's prediction beside MLX's measured peak, on runs as `mlx-trace train` plans them, a fresh process each.
+
+    python eval/bench/memory.py [NAME ...] [--json]
+
+A run does SFT's update with the longest batch, after another one, then reinforcement's first two updates; with a trunk
+cache, all examples are read first. Except for tiny, weights are random. A prediction counts replies of max_tokens, all
+learnt from (here by baseline ema): a trained model, whose replies are short and often all right, takes less. The
+planner's constants were fitted to other runs, but for two of reinforcement (_DRAWN, _SCOPE), which were last set with
+the runs of tiny and of the 128k vocabulary in view.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from mlx_trace.train.run import plan  # before MLX, whose BLAS our packages choose
+
+# isort: split
+import mlx.core as mx
+from mlx import nn
+from mlx.utils import tree_flatten
+from mlx_lm.utils import load_model
+from rich.console import Console
+from rich.table import Table
+from scaled import write_scaled
+
+from mlx_trace.cli.train import find_config
+from mlx_trace.config_file import load_config
+from mlx_trace.model.memory import predict
+from mlx_trace.train.sft import Sft
+
+NEAR = 0.2
+VOCABULARY = {"vocab_size": 4608}
+DATA = [{"source": "synthetic", "n": 400}]
+RL = {"iters": 2, "batch_size": 4, "group_size": 4, "max_tokens": 120, "baseline": "ema"}
+CASES: dict[str, dict[str, Any]] = {
+    "tiny, SFT and RL": {"config": {"reinforce.baseline": "ema"}},
+    "22 layers, 4 trained, SFT and RL": {
+        "shape": VOCABULARY, "config": {"num_layers": 4, "reinforce": RL, "batch_size": 8}},
+    "128k vocabulary, SFT and RL": {
+        "shape": {"vocab_size": 128256, "num_hidden_layers": 4, "tie_word_embeddings": True},
+        "config": {"num_layers": 2, "batch_size": 4, "reinforce": RL | {"batch_size": 2}}},
+    "a batch of 24, grad_checkpoint": {
+        "shape": VOCABULARY | {"num_hidden_layers": 8, "hidden_size": 192, "num_attention_heads": 6, "head_dim": 32},
+        "config": {"num_layers": -1, "batch_size": 24, "grad_checkpoint": True}},
+    "full fine-tune": {
+        "shape": VOCABULARY | {"num_hidden_layers": 6, "hidden_size": 512, "intermediate_size": 1408},
+        "config": {"num_layers": -1, "fine_tune_type": "full", "batch_size": 4}},
+    "4-bit base": {
+        "bits": 4, "shape": VOCABULARY | {"num_hidden_layers": 8, "hidden_size": 512, "intermediate_size": 1536},
+        "config": {"num_layers": 4, "batch_size": 4}},
+    "bf16": {
+        "dtype": "bfloat16", "shape": VOCABULARY | {"num_hidden_layers": 4, "hidden_size": 128, "head_dim": 32,
+                                                    "intermediate_size": 384},
+        "config": {"num_layers": 2, "batch_size": 2}},
+    "trunk cache in memory": {
+        "shape": VOCABULARY | {"num_hidden_layers": 4, "hidden_size": 512, "intermediate_size": 1024},
+        "config": {"num_layers": 2, "batch_size": 4, "epochs": 2, "trunk_cache": "memory"}},
+    "a tight budget": {
+        "shape": VOCABULARY | {"num_hidden_layers": 6, "num_key_value_heads": 4},
+        "config": {"num_layers": 3, "batch_size": 16, "memory": 0.25, "reinforce": RL}},
+}  # fmt: skip
+
+
+def measure(name: str) -> dict[str, float]:
+    """Do a case's updates in this process; return its prediction and its peak, in bytes."""
+    case = CASES[name]
+    with tempfile.TemporaryDirectory() as folder:
+        model = str(_write(Path(folder) / "model", case)) if "shape" in case else "tiny"
+        overrides = {"adapter_path": folder + "/run", "contamination": [], "model": model} | case.get("config", {})
+        if "shape" in case:
+            overrides |= {"data": DATA, "lora_parameters": {"rank": 8}}
+        planned = plan(load_config(find_config("tiny") if model == "tiny" else None, overrides))
+        mx.reset_peak_memory()
+        for phase in planned.phases:
+            if isinstance(phase, Sft):
+                longest = _longest(phase)
+                if planned.memory.trunk_cache == "memory":
+                    for at in range(len(phase.examples.rows)):
+                        phase.states([at])
+                phase.update(1 if longest == 0 else 0)
+                phase.update(longest)
+            else:
+                phase.update(0)
+                phase.update(1)
+        predicted = predict(planned.needs.shape, planned.needs.work, planned.memory).most
+    return {"predicted": predicted, "measured": mx.get_peak_memory()}
+
+
+def _longest(phase: Sft) -> int:
+    """Return which of the first epoch's updates pads most."""
+    lengths = phase.examples.lengths
+    batches = phase.batches.first_epoch()
+    return max(range(len(batches)), key=lambda at: (max(lengths[n] for n in batches[at]), len(batches[at])))
+
+
+def _write(folder: Path, case: dict[str, Any]) -> Path:
+    dtype = getattr(mx, case["dtype"]) if "dtype" in case else mx.float32
+    write_scaled(folder, dtype, **case["shape"])
+    content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    content["torch_dtype"] = str(dtype).split(".")[-1]
+    if "bits" in case:
+        network, _ = load_model(folder)
+        nn.quantize(network, 64, case["bits"])
+        mx.save_safetensors(str(folder / "model.safetensors"), dict(tree_flatten(network.parameters())))
+        content["quantization"] = {"group_size": 64, "bits": case["bits"]}
+    (folder / "config.json").write_text(json.dumps(content), encoding="utf-8")
+    return folder
+
+
+def in_fresh_process(name: str) -> dict[str, float]:
+    """Measure a case where nothing else was; add the ratio of prediction to peak."""
+    done = subprocess.run([sys.executable, __file__, "--here", name], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{name}: {done.stderr}")
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found | {"ratio": round(found["predicted"] / found["measured"], 3)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {'; '.join(CASES)} (default all)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--here", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.here:
+        print(json.dumps(measure(options.here)))
+        return
+    if unknown := set(options.names) - set(CASES):
+        parser.error(f"there is no {', '.join(sorted(unknown))}; there are {'; '.join(CASES)}")
+    found = {name: in_fresh_process(name) for name in options.names or CASES}
+    if options.json:
+        print(json.dumps(found))
+        return
+    shown = Table("run", box=None, padding=(0, 2, 0, 0))
+    for heading in ("predicted, MB", "measured, MB", "ratio", ""):
+        shown.add_column(heading, justify="right")
+    for name, row in found.items():
+        is_near = abs(row["ratio"] - 1) <= NEAR
+        shown.add_row(name, *(f"{row[part] / 1e6:,.0f}" for part in ("predicted", "measured")), f"{row['ratio']:.2f}",
+                      "" if is_near else f"not within {NEAR:.0%}")  # fmt: skip
+    Console(highlight=False).print(shown)
+
+
+if __name__ == "__main__":
+    main()
