@@ -123,13 +123,13 @@ class Engine:
         if longest == 1:
             return 1
         if self.headroom is None:
-            self.headroom = self._probe(batch_size)
+            self.headroom = self.probe(batch_size)
         widths = np.arange(1, longest + 1)
         useful = np.minimum.outer(widths, np.array(pending)).sum(axis=1)
         costs = self.headroom + _PACKED * useful + (1 - _PACKED) * batch_size * widths
         return int(widths[(useful / costs).argmax()])
 
-    def _probe(self, batch_size: int) -> int:
+    def probe(self, batch_size: int) -> int:
         """Time narrow and wide passes; return the tokens that take as long as a pass by itself, a power of two."""
         cache = RaggedCache(len(self.network.layers), batch_size)
         cache.lengths[:] = _PROBED

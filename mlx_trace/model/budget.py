@@ -18,7 +18,7 @@ SHARE: Final = 0.75  # of what the device recommends
 _CACHE_SHARE: Final = 0.25  # of what the smallest plan leaves of the budget
 _DISK_SHARE: Final = 0.2  # of what is free
 _WIDTHS: Final = (64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1)
-_MOST: Final = MemoryPlan().micro_tokens  # so that no command holds a GPU for long
+_MOST: Final = MemoryPlan().micro_tokens  # more is no faster, and no command is to hold a GPU for long
 _RANK: Final = 8
 
 Keep = Literal["auto", "memory", "disk", "off"]

@@ -29,9 +29,10 @@ _STEP: Final = 1.5  # gradients, while the optimizer takes its step
 class MemoryPlan:
     """What is settled once for a run, and kept when it is resumed."""
 
-    micro_tokens: int = 8192  # sequence tokens, with padding, that are learnt from at once
+    micro_tokens: int = 2048  # sequence tokens, with padding, that are learnt from at once
     width: int = 64  # replies that are sampled at once
     trunk_cache: Literal["memory", "disk", "off"] = "off"
+    headroom: int | None = None  # tokens that take as long as a pass takes by itself, where that was timed
 
 
 @dataclass(frozen=True, slots=True)

@@ -256,18 +256,17 @@ class Reinforce:
     # --- state -------------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        """Return what updates leave behind: the baseline, the position in the data, and the device's probe."""
-        return {"ema": self.ema.value, "position": self.position, "headroom": self.decoder.engine.headroom}
+        """Return what updates leave behind: the baseline, and the position in the data."""
+        return {"ema": self.ema.value, "position": self.position}
 
     def arrays(self) -> Arrays:
         """Return the adapter as this phase found it."""
         return self.reference
 
     def restore(self, state: Mapping[str, Any], arrays: Arrays) -> None:
-        """Take up what was left behind, so that passes are as wide as before, too."""
+        """Take up what was left behind."""
         self.ema = Ema(state["ema"], self.rl.ema_decay)
         self.position, self.reference = state["position"], dict(arrays)
-        self.decoder.engine.headroom = state["headroom"]
 
 
 def _joined(found: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
-
 from mlx_lm.generate import wired_limit
 
 from mlx_trace.config import Config
@@ -65,6 +64,7 @@ def plan(config: Config, resume: bool = False) -> Plan:
     needs = budget.Run(_shape(base, config), work, config.trunk_cache, budget.budget_of(config.memory, usable))
     saved = _saved_plan(config.adapter_path) if resume else None
     memory = saved or budget.settle(needs, _free_disk(config.adapter_path), usable)
+    memory = MemoryPlan(**ranks.from_first(asdict(memory)))
     planned = Plan(config, base, material, memory, needs, ranks)
     if material.rows and (config.epochs > 0 if config.iters is None else config.iters > 0):
         sft = Sft(base, split, config, material.rows, material.held_out, memory, ranks)
@@ -99,10 +99,10 @@ def _saved_plan(path: Path) -> MemoryPlan | None:
     file = path / PLAN_FILE
     if not file.exists():
         return None
-    content: dict[str, Any] = read_json(file)
+    content = read_json(file)
     try:
-        return MemoryPlan(content["micro_tokens"], content["width"], content["trunk_cache"])
-    except (KeyError, TypeError):
+        return MemoryPlan(content["micro_tokens"], content["width"], content["trunk_cache"], content.get("headroom"))
+    except (KeyError, TypeError, AttributeError):
         raise UserError(f"{file}: not the plan of a run") from None
 
 
@@ -116,7 +116,26 @@ def train(
     """Run what was planned in its directory. Raises `Interrupted` after Ctrl-C, once everything is saved."""
     run = Run(planned.config, planned.base, report, planned.ranks, after_phase)
     with _opened(planned, resume, overwrite) as saved, wired_limit(planned.base.network):  # on Metal: no paging
+        _settle_passes(planned)
         run.train(planned.phases, _shared(saved, planned.ranks))
+
+
+def _settle_passes(planned: Plan) -> None:
+    """Time the device's passes, unless that was done when the run was started, and save the plan with the run.
+
+    Passes of other widths round differently: a resumed run is to repeat those that it had.
+    """
+    engines = [phase.decoder.engine for phase in planned.phases if isinstance(phase, Reinforce)]
+    headroom = planned.memory.headroom
+    if engines and headroom is None and engines[0].cap == "auto" and planned.ranks.is_first:
+        rl = planned.config.reinforce
+        headroom = engines[0].probe(min(planned.memory.width, rl.batch_size * rl.group_size))
+    headroom = planned.ranks.from_first(headroom)
+    for engine in engines:
+        engine.headroom = headroom
+    if planned.ranks.is_first:
+        settled = asdict(replace(planned.memory, headroom=headroom))
+        write_atomically(planned.config.adapter_path / PLAN_FILE, [json.dumps(settled) + "\n"])
 
 
 @contextmanager
@@ -140,7 +159,6 @@ def _opened(planned: Plan, resume: bool, overwrite: bool) -> Iterator[Checkpoint
                 raise UserError(f"{path}: has an adapter but no checkpoint to go on from; --overwrite replaces it")
             if saved is None:
                 open_run(planned.base, planned.config)
-                write_atomically(path / PLAN_FILE, [json.dumps(asdict(planned.memory)) + "\n"])
             is_ready = planned.ranks.from_first(True)
             yield saved
     finally:

@@ -214,7 +214,7 @@ def test_a_resumed_run_keeps_its_plan(random_model: Path, tmp_path: Path) -> Non
     train(settings)
     file = tmp_path / "run" / PLAN_FILE
     content = json.loads(file.read_text(encoding="utf-8"))
-    assert content == {"micro_tokens": 8192, "width": 64, "trunk_cache": "off"}
+    assert content == {"micro_tokens": 2048, "width": 64, "trunk_cache": "off", "headroom": None}
     file.write_text(json.dumps(content | {"micro_tokens": 777, "width": 3}), encoding="utf-8")
     assert plan(settings, resume=True).memory == MemoryPlan(777, 3, "off")
     file.write_text("{}", encoding="utf-8")
