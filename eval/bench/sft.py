@@ -1,6 +1,6 @@
 """An epoch of SFT beside mlx_lm.lora's: one process, the same model, LoRA, rows, batch size and optimizer.
 
-    python eval/bench/sft.py [--rows 64] [--batch-size 8] [--runs 5] [--num-layers 4] [--json]
+    python eval/bench/sft.py [--rows 32] [--batch-size 8] [--runs 5] [--num-layers 4] [--json]
 
 Ratios of times above 1 mean that mlx-trace is faster: of medians over fresh runs, which take turns, after two batches
 of each to warm up. What is made ready in a run, such as a cache, counts in its first epoch. The peak of memory is that
@@ -259,7 +259,7 @@ def measure(options: argparse.Namespace, folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    rows = 64 if is_cpu() else 256
+    rows = 32 if is_cpu() else 256
     parser.add_argument("--rows", type=int, default=rows, help=f"of an epoch, in whole batches (default here {rows})")
     parser.add_argument("--batch-size", type=int, default=8, help="rows of an update (default 8)")
     parser.add_argument("--runs", type=int, default=5, help="runs of each side to take the median of (default 5)")
