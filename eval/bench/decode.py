@@ -43,7 +43,7 @@ from mlx_trace.decode.vocabulary import Vocabulary
 from mlx_trace.errors import UserError
 from mlx_trace.evaluate.suites import suite
 from mlx_trace.language.numbers import grounded_numbers
-from mlx_trace.model.base import TINY, Base, _load_tokenizer, load_adapter, load_base
+from mlx_trace.model.base import TINY, Base, load_adapter, load_base, read_tokenizer
 from mlx_trace.model.prompts import CLOSING, Prompter
 from mlx_trace.resources import adapters_dir
 
@@ -305,7 +305,7 @@ def random_llama(tokenizer: Path) -> Base:
     network.set_dtype(mx.float32 if is_cpu() else mx.bfloat16)
     mx.eval(network.eval().parameters())
     suit_threads(network.args.hidden_size)
-    wrapped = _load_tokenizer(tokenizer, {"eos_token_id": [128001, 128008, 128009]})
+    wrapped = read_tokenizer(tokenizer, {"eos_token_id": [128001, 128008, 128009]})
     return Base(RANDOM, tokenizer, network, wrapped, SHAPE)
 
 

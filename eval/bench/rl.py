@@ -4,7 +4,9 @@
 
 Ratios above 1 mean that mlx-trace is faster: of medians over updates that take turns, after one of each to warm up.
 `tiny`, with the bundled adapter fused, samples freely; `scaled`, 22 layers of random weights, replays gold traces.
-Learning is all that follows sampling: grading, gradients, the optimizer's step. How mlx-lm-lora runs: bench/grpo.py.
+Learning is all that follows the rollout; grading belongs to ours, and to what follows theirs. By default mlx-lm-lora
+runs as its own settings have it with as many prompts as samples: a group is decoded at once (bench/grpo.py); --decode
+lifts that. Both compute the same gradient: groups of equal rewards have none, and ours leaves them out.
 """
 
 import argparse

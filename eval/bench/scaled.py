@@ -15,7 +15,7 @@ from typing import Any
 
 from mlx_trace.config import Prompt
 from mlx_trace.errors import UserError
-from mlx_trace.model.base import _load_tokenizer  # before MLX, whose BLAS our packages choose
+from mlx_trace.model.base import read_tokenizer  # before MLX, whose BLAS our packages choose
 
 # isort: split
 import mlx.core as mx
@@ -71,7 +71,7 @@ def random_rows(count: int, vocabulary_size: int) -> list[Example]:
 
 def measure(rows: Path, tokenizer: Path) -> dict[str, Any]:
     """Return the lengths of a seeded sample of the grounded traces that training takes, in tokens."""
-    prompter = Prompter(_load_tokenizer(tokenizer, {"eos_token_id": 2}), Prompt())
+    prompter = Prompter(read_tokenizer(tokenizer, {"eos_token_id": 2}), Prompt())
     compiled = [one for one in compile_file(rows) if isinstance(one, Compiled) and one.grounded]
     problems = [one.problem for one in compiled if not is_held_out(one.problem)]
     chosen = Random(0).sample(problems, NUM_LENGTHS)

@@ -117,14 +117,14 @@ def _bundled() -> Iterator[tuple[str, Run]]:
 
 def _own(config: Config) -> Iterator[tuple[str, Run]]:
     """Yield a configuration's run, with its base as it is and in 4 bits."""
-    from mlx_trace.model.base import _load_tokenizer
+    from mlx_trace.model.base import read_tokenizer
     from mlx_trace.model.prompts import Prompter
     from mlx_trace.train.gather import gather
     from mlx_trace.train.work import work_of
 
     path = _local(config.model)
     content = read_json(path / "config.json")
-    prompter = Prompter(_load_tokenizer(path, content), config.prompt)
+    prompter = Prompter(read_tokenizer(path, content), config.prompt)
     run = Run(shape_of(content, config), work_of(config, gather(config, prompter), prompter), config.trunk_cache, 0)
     yield config.model, run
     if not run.shape.is_quantised:

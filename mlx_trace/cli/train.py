@@ -151,7 +151,7 @@ def find_config(name: str) -> Path:
 # --- progress --------------------------------------------------------------------------------------------------
 
 _SHOWN = {
-    "sft": ("loss", "target_tokens", "grad_norm"),
+    "sft": ("loss", "val_loss", "target_tokens", "grad_norm"),
     "rl": ("reward", "correct", "parse_failure", "dead_groups", "length", "grad_norm"),
 }
 

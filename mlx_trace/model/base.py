@@ -55,7 +55,7 @@ def load_base(name: str, trust_remote_code: bool = False) -> Base:
     _check_directory(path, trust_remote_code)
     try:
         network, config = load_model(path, trust_remote_code=trust_remote_code)
-        tokenizer = _load_tokenizer(path, config)
+        tokenizer = read_tokenizer(path, config)
     except (ValueError, KeyError, TypeError, RuntimeError, OSError, StrictDataclassError) as error:
         raise UserError(f"{path}: the model cannot be loaded: {_one_line(error)}") from error
     suit_threads(int(config.get("hidden_size", 4096)))
@@ -66,7 +66,7 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def _load_tokenizer(path: Path, config: dict[str, Any]) -> Any:
+def read_tokenizer(path: Path, config: dict[str, Any]) -> Any:
     """Load a tokenizer as its tokenizer.json says; the class that is looked up by name changes Llama 2's spaces."""
     eos = config.get("eos_token_id")
     eos_ids = set(eos) if isinstance(eos, list) else {eos} if isinstance(eos, int) else None

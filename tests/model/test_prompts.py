@@ -9,7 +9,7 @@ from mlx_lm.tokenizer_utils import TokenizerWrapper
 
 from mlx_trace.config import Prompt
 from mlx_trace.errors import UserError
-from mlx_trace.model.base import _load_tokenizer
+from mlx_trace.model.base import read_tokenizer
 from mlx_trace.model.prompts import DATE, Prompter
 from tests.conftest import byte_level_tokenizer, sentencepiece_tokenizer
 
@@ -24,9 +24,7 @@ def wrap(tokenizer: Any) -> Any:
 
 def _real() -> list[Any]:
     folders = sorted(Path(REAL).iterdir()) if REAL else []
-    return [
-        pytest.param(lambda path=path: _load_tokenizer(path, {}), id=path.name) for path in folders if path.is_dir()
-    ]
+    return [pytest.param(lambda path=path: read_tokenizer(path, {}), id=path.name) for path in folders if path.is_dir()]
 
 
 FAMILIES = [
