@@ -187,7 +187,8 @@ def progress(console: Console) -> "Iterator[Report]":
         def bar(phase: str, done: int, updates: int, metrics: "Metrics") -> None:
             if phase not in tasks:
                 tasks[phase] = bars.add_task(phase, total=updates, note="")
-            note = "  ".join(f"{name} {_short(metrics[name])}" for name in _SHOWN.get(phase, ())[:3])
+            shown = [name for name in _SHOWN.get(phase, ()) if name in metrics]
+            note = "  ".join(f"{name} {_short(metrics[name])}" for name in shown[:3])
             bars.update(tasks[phase], completed=done, note=note)
 
         yield bar
