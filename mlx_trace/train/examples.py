@@ -50,8 +50,7 @@ def examples(problems: Sequence[Problem], prompter: Prompter, max_length: int) -
 class Batches:
     """The batches of a run, each a list of indexes: a function of the seed and the update's number alone.
 
-    In an epoch every example comes once: shuffled, sorted by about its length within pools of batches, and the batches
-    shuffled.
+    In an epoch every example comes once: shuffled, sorted by length within pools of batches, and the batches shuffled.
     A batch has `size` examples, or as many as fit `tokens` once padded. With `steps`, a number an example, the first
     epoch goes from few steps to many, and is shuffled among equals only.
     """
@@ -98,7 +97,9 @@ class Batches:
         if self.steps is not None and epoch == 0:
             return list(self._cut(sorted(order, key=self.steps.__getitem__)))
         pool = self._pool()
-        near = np.array(self.lengths) * (1 + _JITTER * rng.random(len(order)))  # or small data would have fixed batches
+        near = np.array(self.lengths, dtype=float)
+        if len(order) <= pool:  # or such small data would have the same batches in every epoch
+            near *= 1 + _JITTER * rng.random(len(order))
         pools = [sorted(order[at : at + pool], key=near.__getitem__) for at in range(0, len(order), pool)]
         batches = [batch for one in pools for batch in self._cut(one)]
         rng.shuffle(batches)
