@@ -267,6 +267,11 @@ class Config(_Section):
     reinforce: Reinforce = Field(Reinforce(), description="the reinforcement phase")
     trust_remote_code: bool = Field(False, description="allow code that comes with the model")
 
+    @property
+    def has_sft(self) -> bool:
+        """Tell whether the run begins with SFT."""
+        return self.epochs > 0 if self.iters is None else self.iters > 0
+
     @model_validator(mode="after")
     def _patient(self) -> Self:
         if self.patience is not None and not self.val_examples:

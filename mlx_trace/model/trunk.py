@@ -6,7 +6,6 @@ pass. Gives the gradients that the whole network gives. Knows nothing of what to
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Final
 
 import mlx.core as mx
@@ -152,11 +151,6 @@ class Split:
     def _window(self, layer: Any) -> int | None:
         """Return how many positions back a layer sees; None is all."""
         return self.network.model.sliding_window if getattr(layer, "use_sliding", False) else None
-
-    @cached_property
-    def width(self) -> int:
-        """Return D, the width of states."""
-        return int(self.network.model.norm.weight.shape[0])
 
 
 def _run(

@@ -45,7 +45,7 @@ class Material:
 
 def gather(config: Config, prompter: Prompter) -> Material:
     """Return what a run trains on; UserError if there is nothing, or if something does not fit."""
-    wants_sft = config.epochs > 0 if config.iters is None else config.iters > 0
+    wants_sft = config.has_sft
     wants_rl = config.reinforce.iters > 0
     if not (wants_sft or wants_rl):
         raise UserError("there is nothing to train: epochs (or iters) and reinforce.iters are all 0")

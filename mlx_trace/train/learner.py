@@ -4,7 +4,7 @@ Takes states below the trained layers, and the loss of the tokens wanted there, 
 part at a time, forward and backward. Knows nothing of what the losses mean.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import mlx.core as mx
 import mlx.nn as nn
 import mlx.optimizers as optim
 import numpy as np
-from mlx.utils import tree_flatten, tree_map
+from mlx.utils import tree_map
 
 from mlx_trace.errors import UserError
 from mlx_trace.model.memory import LOGITS
@@ -62,14 +62,14 @@ class Learner:
             loss = loss + one
             mx.eval(loss, measured)
             found.append(measured)
-        return float(loss.item()), _joined(found)
+        return float(loss.item()), joined(found)
 
     def add(self, batch: MicroBatch) -> tuple[float, dict[str, np.ndarray]]:
         """Add the gradients of a micro-batch to those that wait; return as `measure` does."""
         (_, loss, found), gradients = self._loss_and_grad(self.network, batch)
         self._gradients = gradients if self._gradients is None else tree_map(mx.add, self._gradients, gradients)
         mx.eval(loss, found, self._gradients)
-        return float(loss.item()), _joined(found)
+        return float(loss.item()), joined(found)
 
     def step(self) -> float:
         """Take one optimizer step with the gradients of all ranks; return their norm before clipping."""
@@ -86,11 +86,6 @@ class Learner:
             self.optimizer.update(self.network, gradients)
             mx.eval(self.network.trainable_parameters(), self.optimizer.state)
         return float(norm.item())
-
-    @property
-    def is_waiting(self) -> bool:
-        """Tell whether gradients wait for a step."""
-        return self._gradients is not None
 
     def _top(self, batch: MicroBatch) -> mx.array:
         states = self.split.top(batch.states, batch.tree, batch.wanted)
@@ -125,10 +120,6 @@ def _pieces(states: mx.array, parts: Sequence[Part]) -> list[mx.array]:
     return mx.split(states, ends[:-1]) if len(parts) > 1 else [states]
 
 
-def _joined(found: Sequence[Found]) -> dict[str, np.ndarray]:
+def joined(found: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """Return what was measured of each token, one part's after the other's."""
     return {name: np.concatenate([np.array(one[name]) for one in found]) for name in found[0]} if found else {}
-
-
-def count_parameters(network: Any) -> int:
-    """Return how many numbers are trained."""
-    return sum(value.size for _, value in tree_flatten(network.trainable_parameters()))

@@ -27,7 +27,7 @@ from mlx_trace.seeds import derive_seed
 from mlx_trace.train.advantages import Advantages, Ema, group_mean, is_dead, leave_one_out, scaled, scaled_by_group
 from mlx_trace.train.checkpoint import Arrays
 from mlx_trace.train.examples import Example, by_budget
-from mlx_trace.train.learner import Learner, MicroBatch
+from mlx_trace.train.learner import Learner, MicroBatch, joined
 from mlx_trace.train.loop import Metrics
 from mlx_trace.train.policy import Objective, Sampled, lay_out, read_length, sampled_of, tree_of
 from mlx_trace.train.ranks import Ranks
@@ -163,7 +163,7 @@ class Reinforce:
                 one, found = self.learner.add(batch)
                 loss += one
                 measured_tokens.append(found | {"gap": np.abs(found["logprob"] - lesson.sampled.before[order])})
-            first = first or _joined(measured_tokens)
+            first = first or joined(measured_tokens)
             loss += self._add_gold(index, number)
             norm = self.learner.step()
         return self._describe(loss, norm, first)
@@ -267,7 +267,3 @@ class Reinforce:
         """Take up what was left behind."""
         self.ema = Ema(state["ema"], self.rl.ema_decay)
         self.position, self.reference = state["position"], dict(arrays)
-
-
-def _joined(found: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    return {name: np.concatenate([one[name] for one in found]) for name in found[0]} if found else {}

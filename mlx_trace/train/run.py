@@ -66,7 +66,7 @@ def plan(config: Config, resume: bool = False) -> Plan:
     memory = saved or budget.settle(needs, _free_disk(config.adapter_path), usable)
     memory = MemoryPlan(**ranks.from_first(asdict(memory)))
     planned = Plan(config, base, material, memory, needs, ranks)
-    if material.rows and (config.epochs > 0 if config.iters is None else config.iters > 0):
+    if config.has_sft:
         sft = Sft(base, split, config, material.rows, material.held_out, memory, ranks)
         planned.phases.append(sft)
         planned.notes.append(f"sft: {sft.updates:,} updates on {len(material.rows):,} examples")

@@ -136,6 +136,6 @@ class _Disk:
             self.end += len(raw)
 
 
-def size_of(rows: Sequence[Example], shared: int, width: int, item: int) -> int:
-    """Return how many bytes the states of all examples take, with `item` bytes a number."""
-    return sum(len(row) - 1 - shared for row in rows) * width * item
+def own_tokens(rows: Sequence[Example], shared: int) -> int:
+    """Return of how many tokens states are kept, besides those of the shared beginning."""
+    return sum(len(row) - 1 - shared for row in rows)

@@ -12,6 +12,7 @@ from mlx_trace.model.prompts import Prompter
 from mlx_trace.model.trunk import shared_length
 from mlx_trace.train.examples import Example
 from mlx_trace.train.gather import Material
+from mlx_trace.train.states import own_tokens
 
 _READ: Final = 200  # questions, the longest as text, among which the longest prompt is
 
@@ -40,7 +41,7 @@ def _examples(config: Config, material: Material, processes: int) -> Examples:
     seen = config.epochs * len(material.rows) if config.iters is None else config.iters * size
     return Examples(
         longest, shared, max(len(row.target) for row in every), _share(size, processes),
-        sum(len(row) - 1 - shared for row in every), len(material.held_out), seen > 0, seen > len(material.rows),
+        own_tokens(every, shared), len(material.held_out), seen > 0, seen > len(material.rows),
     )  # fmt: skip
 
 

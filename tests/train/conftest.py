@@ -1,6 +1,7 @@
 """What the tests of training share: the whole network's own way to losses, and ours in two halves, to compare."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from mlx_trace.decode.automaton import Choice
 from mlx_trace.decode.draw import Masks
 from mlx_trace.decode.engine import Engine
 from mlx_trace.decode.episode import Episode
-from mlx_trace.model.base import Base, attach_adapter
+from mlx_trace.model.base import Base, attach_adapter, load_base
 from mlx_trace.model.trunk import Split
 from mlx_trace.train.examples import Example
 from mlx_trace.train.learner import Learner, MicroBatch
@@ -19,6 +20,7 @@ from mlx_trace.train.policy import Objective, lay_out, sampled_of, tree_of
 from mlx_trace.train.ranks import Ranks
 from mlx_trace.train.sft import Examples
 from mlx_trace.train.states import TrunkStates
+from tests.conftest import byte_level_tokenizer, write_model
 
 import mlx.core as mx  # isort: skip
 import mlx.nn as nn
@@ -43,6 +45,14 @@ def adapt(base: Base, num_layers: int = NUM_LAYERS, **changes: Any) -> Any:
 def network(random_base: Base) -> Any:
     """The random network with a moved adapter on its top layer."""
     return adapt(random_base)
+
+
+def half_precision_base(folder: Path) -> Base:
+    """Write a random model in bf16, and load it."""
+    model = write_model(folder / "m", byte_level_tokenizer())
+    weights = {name: value.astype(mx.bfloat16) for name, value in mx.load(str(model / "model.safetensors")).items()}
+    mx.save_safetensors(str(model / "model.safetensors"), weights)
+    return load_base(str(model))
 
 
 def flat(gradients: Any) -> np.ndarray:

@@ -19,6 +19,7 @@ from tests.train.conftest import (
     adapt,
     close,
     gradient,
+    half_precision_base,
     make_learner,
     plain_gradient,
     plain_policy,
@@ -135,10 +136,7 @@ def test_the_size_of_the_heads_parts_changes_nothing(
 
 
 def test_a_half_precision_base_trains_its_adapter_in_full_precision(tmp_path: Path) -> None:
-    folder = write_model(tmp_path / "m", byte_level_tokenizer())
-    weights = {name: value.astype(mx.bfloat16) for name, value in mx.load(str(folder / "model.safetensors")).items()}
-    mx.save_safetensors(str(folder / "model.safetensors"), weights)
-    base = load_base(str(folder))
+    base = half_precision_base(tmp_path)
     network = adapt(base)
     learner = make_learner(network)
     batches = sft_batches(base, learner, ROWS)

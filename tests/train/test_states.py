@@ -15,7 +15,7 @@ from mlx_trace.train import states as states_module
 from mlx_trace.train.examples import Example
 from mlx_trace.train.ranks import Ranks
 from mlx_trace.train.sft import Sft
-from mlx_trace.train.states import size_of
+from mlx_trace.train.states import own_tokens
 from tests.train.conftest import adapt
 
 import mlx.core as mx  # isort: skip
@@ -92,4 +92,4 @@ def test_a_full_disk_is_a_line_with_advice(random_base: Base, tmp_path: Path, mo
 
 
 def test_the_size_is_known_before() -> None:
-    assert size_of([Example([1, 2, 3], [4, 5]), Example([1, 2], [4])], 1, 8, 2) == (3 + 1) * 8 * 2
+    assert own_tokens([Example([1, 2, 3], [4, 5]), Example([1, 2], [4])], 1) == 3 + 1

@@ -12,7 +12,7 @@ from mlx_trace.decode.episode import Episode, Request
 from mlx_trace.decode.vocabulary import Vocabulary
 from mlx_trace.language.grade import Grade
 from mlx_trace.language.numbers import grounded_numbers
-from mlx_trace.model.base import Base, load_base
+from mlx_trace.model.base import Base
 from mlx_trace.model.memory import MemoryPlan
 from mlx_trace.model.prompts import Prompter
 from mlx_trace.model.trunk import Split
@@ -24,12 +24,12 @@ from mlx_trace.train.policy import Objective, sampled_of, token_losses, tree_of
 from mlx_trace.train.ranks import Ranks
 from mlx_trace.train.reinforce import Reinforce
 from mlx_trace.train.rollout import make_scorer
-from tests.conftest import byte_level_tokenizer, write_model
 from tests.train.conftest import (
     adapt,
     close,
     flat,
     gradient,
+    half_precision_base,
     make_learner,
     plain_gradient,
     plain_sft,
@@ -268,10 +268,7 @@ def test_kl_moves_dead_groups(random_base: Base, tmp_path: Path) -> None:
 
 def test_fp16_log_softmax(tmp_path: Path) -> None:
     """Log-probabilities are computed in fp32 from a half-precision network."""
-    folder = write_model(tmp_path / "m", byte_level_tokenizer())
-    weights = {name: value.astype(mx.bfloat16) for name, value in mx.load(str(folder / "model.safetensors")).items()}
-    mx.save_safetensors(str(folder / "model.safetensors"), weights)
-    base = load_base(str(folder))
+    base = half_precision_base(tmp_path)
     network = adapt(base)
     engine, learner = engine_of(base), make_learner(network)
     episodes = sampled(engine)
