@@ -1,9 +1,10 @@
-"""Rollouts a second beside mlx_lm.batch_generate: one process, one network, the same prompts, stops and greedy traces.
+"""Rollouts a second beside mlx_lm.batch_generate: one process, one network, the same prompts, stops and traces.
 
     python eval/bench/decode.py [--model M] [--replay] [--json] [--runs 5]
 
 Ratios above 1 mean that mlx-trace is faster: medians of pairs of neighbouring runs, which take turns, after one of each
-to warm up. With random weights both replay the tokens of gold traces; on a CPU only in groups, at batch 8.
+to warm up. Distinct prompts are answered greedily; groups, as in training, are traces sampled at temperature 1, which
+both engines replay. With random weights everything is replayed; on a CPU only in groups, at batch 8.
 """
 
 import argparse
@@ -31,7 +32,7 @@ import mlx.core as mx
 import mlx_lm
 from mlx_lm.generate import GenerationBatch
 from mlx_lm.models import llama
-from replay import Scripted, drawn_tokens, replayed_draws
+from replay import Script, Scripted, replayed_draws, scripts_of
 from rich.console import Console
 from rich.table import Table
 
@@ -42,9 +43,8 @@ from mlx_trace.decode.episode import Request
 from mlx_trace.decode.vocabulary import Vocabulary
 from mlx_trace.errors import UserError
 from mlx_trace.evaluate.suites import suite
-from mlx_trace.language.numbers import grounded_numbers
 from mlx_trace.model.base import TINY, Base, load_adapter, load_base, read_tokenizer
-from mlx_trace.model.prompts import CLOSING, Prompter
+from mlx_trace.model.prompts import Prompter
 from mlx_trace.resources import adapters_dir
 
 RANDOM = "llama-3.2-1b-4l"
@@ -60,11 +60,10 @@ Ids = list[int]
 
 @dataclass
 class Case:
-    """A prompt, the ids that every reply to it must have, and those of them that are drawn under the constraint."""
+    """A prompt, and the replies that each engine must give, one a sample."""
 
     request: Request
-    wanted: Ids
-    drawn: Ids
+    replies: list[Script]
 
 
 @dataclass
@@ -74,9 +73,8 @@ class Bench:
     base: Base
     prompter: Prompter
     vocabulary: Vocabulary
-    is_replay: bool
-    cases: list[Case] = field(default_factory=list)
-    told: dict[tuple[int, int], float] = field(default_factory=dict)  # seconds to read replies, by batch and samples
+    is_replay: bool  # even where replies are greedy
+    cases: dict[int, list[Case]] = field(default_factory=dict)  # by the number of samples
     headrooms: dict[int, int | None] = field(default_factory=dict)  # as the engine probed, by batch size
 
     def whole(self, ids: Ids) -> Ids:
@@ -102,25 +100,25 @@ Compared = dict[int, dict[str, list[Run]]]  # by batch size and name
 # --- the two engines -------------------------------------------------------------------------------------------
 
 
-def run(bench: Bench, name: str, batch: int, cases: Sequence[Case], num_samples: int) -> Run:
-    """Decode samples of each case by mlx-lm, or by ours in one of its ways, from an empty memory cache."""
+def run(bench: Bench, name: str, batch: int, cases: Sequence[Case], is_replay: bool) -> Run:
+    """Decode the samples of each case by mlx-lm, or by ours in one of its ways, from an empty memory cache."""
     gc.collect()
     mx.clear_cache()
     mx.reset_peak_memory()
     began = time.perf_counter()
-    done = (run_theirs if name == "mlx_lm" else run_ours)(bench, name == "constrained", batch, cases, num_samples)
+    done = (run_theirs if name == "mlx_lm" else run_ours)(bench, name == "constrained", batch, cases, is_replay)
     done.seconds, done.peak = time.perf_counter() - began, mx.get_peak_memory()
     return done
 
 
-def run_ours(bench: Bench, is_constrained: bool, batch: int, cases: Sequence[Case], num_samples: int) -> Run:
+def run_ours(bench: Bench, is_constrained: bool, batch: int, cases: Sequence[Case], is_replay: bool) -> Run:
     """Decode with a fresh engine: adapters folded and the prefix read again, as after every update."""
     vocabulary, prompter = bench.vocabulary if is_constrained else None, bench.prompter
     engine = decode.Engine(bench.base.network, prompter.stop_ids, vocabulary, prompter.prefix, "auto", batch)
     engine.headroom = bench.headrooms.get(batch)
-    scripts = [case.drawn if is_constrained else case.wanted for case in cases]
-    with replayed_draws(scripts) if bench.is_replay else nullcontext():
-        episodes = engine.sample([case.request for case in cases], MAX_TOKENS, num_samples)
+    scripts = [one.drawn if is_constrained else one.wanted for case in cases for one in case.replies]
+    with replayed_draws(scripts) if is_replay else nullcontext():
+        episodes = engine.sample([case.request for case in cases], MAX_TOKENS, len(cases[0].replies))
     bench.headrooms[batch] = engine.headroom
     sampled, written = (sum(map(sum, (e.sampled for e in episodes))), sum(len(e.ids) for e in episodes))
     tokens = {"sampled": sampled, "forced": written - sampled, "read": engine.tokens_read}
@@ -128,14 +126,14 @@ def run_ours(bench: Bench, is_constrained: bool, batch: int, cases: Sequence[Cas
     return Run(replies, engine.passes, tokens, engine.automaton_seconds)
 
 
-def run_theirs(bench: Bench, _: bool, batch: int, cases: Sequence[Case], num_samples: int) -> Run:
+def run_theirs(bench: Bench, _: bool, batch: int, cases: Sequence[Case], is_replay: bool) -> Run:
     """Decode with mlx-lm, every prompt as often as samples are wanted."""
-    chosen = [case for case in cases for _ in range(num_samples)]
-    sampler = Scripted([case.wanted for case in chosen]) if bench.is_replay else None
+    prompts = [list(case.request.ids) for case in cases for _ in case.replies]
+    sampler = Scripted([one.wanted for case in cases for one in case.replies]) if is_replay else None
     with patch.object(GenerationBatch, "_step", sampler.step) if sampler else nullcontext():
         response = mlx_lm.batch_generate(
-            bench.base.network, bench.base.tokenizer, [list(case.request.ids) for case in chosen], sampler=sampler,
-            max_tokens=MAX_TOKENS, completion_batch_size=batch, prefill_batch_size=batch, return_token_ids=True,
+            bench.base.network, bench.base.tokenizer, prompts, sampler=sampler, max_tokens=MAX_TOKENS,
+            completion_batch_size=batch, prefill_batch_size=batch, return_token_ids=True,
         )  # fmt: skip
     tokens = {"sampled": response.stats.generation_tokens, "forced": 0, "read": response.stats.generation_tokens}
     return Run(response.token_ids or [], response.stats.generation_steps, tokens)
@@ -145,72 +143,47 @@ def run_theirs(bench: Bench, _: bool, batch: int, cases: Sequence[Case], num_sam
 
 
 def choose_cases(bench: Bench, num_prompts: int) -> None:
-    """Keep prompts whose gold trace the automaton accepts, to replay, or that have one greedy reply in all ways."""
+    """Keep prompts whose sampled traces the automaton accepts; alone, those that have one greedy reply in all ways."""
     problems = suite("synthetic", num_prompts)
-    requests = [Request(bench.prompter.ids(p.question), grounded_numbers(p.question)) for p in problems]
-    if bench.is_replay:
-        golds = [list(bench.vocabulary.word(f"{problem.trace}{CLOSING}")) for problem in problems]
-        drawn = [drawn_tokens(bench.vocabulary, *pair, MAX_TOKENS) for pair in zip(requests, golds, strict=True)]
-        found = [Case(*case) for case in zip(requests, golds, drawn, strict=True) if case[2] is not None]
-        what = "gold traces are accepted by the automaton, and replayed"
-    else:
-        cases = [Case(request, [], []) for request in requests]
-        ways = [run(bench, name, 32, cases, 1).replies for name in ("mlx_lm", *OURS)]
-        found = [Case(request, a, []) for request, a, b, c in zip(requests, *ways, strict=True) if a == b == c]
-        what = "prompts have the same greedy reply from mlx-lm, and from us with and without the constraint"
-    print(f"{len(found)} of {len(problems)} {what}", file=sys.stderr)
-    if len(found) < SAMPLES:
+    for num_samples in (SAMPLES, 1):
+        sampled = scripts_of(bench.base, bench.prompter, problems, num_samples, MAX_TOKENS)
+        bench.cases[num_samples] = [Case(request, scripts) for _, request, scripts in sampled]
+    if not bench.is_replay:
+        ways = [run(bench, name, 32, bench.cases[1], False).replies for name in ("mlx_lm", *OURS)]
+        bench.cases[1] = [Case(case.request, [Script(a, [])])
+                          for case, a, b, c in zip(bench.cases[1], *ways, strict=True) if a == b == c]  # fmt: skip
+    counts = " and ".join(f"{len(cases)} prompts, {n} a prompt" for n, cases in bench.cases.items())
+    print(f"of {len(problems)}: {counts}", file=sys.stderr)
+    if not all(bench.cases.values()):
         raise UserError("too few prompts to compare; use --replay, or another model")
-    bench.cases = found
 
 
 def compare(bench: Bench, batch: int, num_rollouts: int, num_samples: int, num_runs: int) -> dict[str, list[Run]]:
     """Return the runs of the three, which take turns, without the first of each."""
-    cases = bench.cases[: num_rollouts // num_samples]
-    wanted = [bench.whole(case.wanted) for case in cases for _ in range(num_samples)]
+    cases = bench.cases[num_samples][: num_rollouts // num_samples]
+    wanted = [bench.whole(one.wanted) for case in cases for one in case.replies]
     runs: dict[str, list[Run]] = {"constrained": [], "mlx_lm": [], "unconstrained": []}
     for _ in range(num_runs + 1):
         for name, found in runs.items():
-            found.append(run(bench, name, batch, cases, num_samples))
+            found.append(run(bench, name, batch, cases, bench.is_replay or num_samples > 1))
             if wrong := sum(a != b for a, b in zip(found[-1].replies, wanted, strict=True)):
                 raise SystemExit(f"{name}, batch {batch}: {wrong} of {len(wanted)} traces differ; try --replay")
-    bench.told[batch, num_samples] = statistics.median(reading(bench, batch, cases, num_samples) for _ in range(3))
     return {name: found[1:] for name, found in runs.items()}
 
 
 def prefill_ratio(bench: Bench, num_pairs: int = 15) -> float:
     """Return how much longer it takes until 8 rows of a prompt are ready than 1, all of it read each time."""
-    prompt = bench.cases[0].request.ids[:-1]
+    prompt = bench.cases[1][0].request.ids[:-1]
     engine = decode.Engine(bench.base.network, bench.prompter.stop_ids)
 
     def seconds(num_rows: int) -> float:
         began = time.perf_counter()
         rows = RaggedCache(bench.base.num_layers, num_rows)
-        rows.fill(range(num_rows), engine.prompt_cache([prompt]), [0] * num_rows)
+        rows.fill(range(num_rows), engine.prompt_cache([prompt])[0], [0] * num_rows)
         rows.evaluate()
         return time.perf_counter() - began
 
     return statistics.median([seconds(8) / seconds(1) for _ in range(num_pairs + 1)][1:])
-
-
-def reading(bench: Bench, batch: int, cases: Sequence[Case], num_samples: int) -> float:
-    """Return the seconds in which our network reads the same replies when it is told them, 16 tokens a row and pass.
-
-    No head, no draw, no automaton, no row that waits: no engine that runs these passes can be faster.
-    """
-    engine = decode.Engine(bench.base.network, bench.prompter.stop_ids, prefix=bench.prompter.prefix)
-    began = time.perf_counter()
-    chosen = [case for case in cases for _ in range(num_samples)]
-    for start in range(0, len(chosen), batch):
-        rows = chosen[start : start + batch]
-        prompts = [list(case.request.ids[:-1]) for case in rows[::num_samples]]
-        cache = RaggedCache(bench.base.num_layers, len(rows))
-        cache.fill(range(len(rows)), engine.prompt_cache(prompts), [at // num_samples for at in range(len(rows))])
-        runs = [[case.request.ids[-1], *case.wanted[:-1]] for case in rows]
-        for at in range(0, max(map(len, runs)), 16):
-            engine.forward([run[at : at + 16] for run in runs], cache, [])
-            cache.evaluate()
-    return time.perf_counter() - began
 
 
 # --- what is reported ------------------------------------------------------------------------------------------
@@ -237,10 +210,6 @@ def report(bench: Bench, grouped: Compared, distinct: Compared) -> dict[str, Any
     largest = grouped[max(grouped)]
     return table(speedup, grouped) | {
         "distinct": table(speedup, distinct),
-        "limit": {
-            str(batch): round(statistics.median(one.seconds for one in runs["mlx_lm"]) / bench.told[batch, SAMPLES], 2)
-            for batch, runs in grouped.items()
-        },
         "automaton_share": round(max(map(statistics.median, shares)), 4),
         "prefill_8_of_1": round(prefill_ratio(bench), 2),
         "peak_memory": {
@@ -285,7 +254,7 @@ def print_report(found: dict[str, Any], compared: dict[str, Compared], vocabular
     add("time to 8 rows of a prompt, to 1", prefill, "", "< 1.3×", prefill < 1.3)
     console = Console()
     console.print(table)
-    for key in ("limit", "rollouts_per_second", "rollouts", "passes", "tokens", "peak_memory", "machine"):
+    for key in ("rollouts_per_second", "rollouts", "passes", "tokens", "peak_memory", "machine"):
         console.print(f"{key}: {found.get(key)}", highlight=False)
 
 
@@ -327,7 +296,9 @@ def main() -> None:
     parser.add_argument("--model", default=TINY, help=f"tiny (the default), a directory, or {RANDOM}: random weights")
     parser.add_argument("--adapter-path", type=Path, help="an adapter (default with tiny: the bundled one)")
     parser.add_argument("--tokenizer", type=Path, default=TOKENIZER, help=f"the tokenizer of {RANDOM}")
-    parser.add_argument("--replay", action="store_true", help="replay gold traces, whatever the weights say")
+    parser.add_argument(
+        "--replay", action="store_true", help="replay sampled traces everywhere, whatever the weights say"
+    )
     parser.add_argument("--prompts", type=int, default=80, help="prompts to choose from (default 80)")
     parser.add_argument("--batches", type=int, nargs="+", help="batch sizes (default 8 32)")
     parser.add_argument("--rollouts", type=int, help="rollouts a run (default 32 at batch 8, 64 at 32)")

@@ -1,7 +1,7 @@
 """mlx-lm-lora's GRPO trainer, called for one update at a time: for bench/rl.py, which ends here where it is missing.
 
-Takes a network with its adapter and problems; returns what the update took. It decodes all samples of an update at
-once, at temperature 1 without top-p or top-k, has no reference model, stops where we do, and calls our grader.
+Takes a network with its adapter and problems; returns what the update took. It decodes as many samples at once as it
+is told, at temperature 1 without top-p or top-k, has no reference model, stops where we do, and calls our grader.
 """
 
 import io
@@ -64,14 +64,13 @@ class Grpo:
         self.tokens, self.rollout, self.done = 0, 0.0, 0.0
 
     def update(self, problems: Sequence[Problem], scripts: Sequence[Ids] = ()) -> Update:
-        """Take one update, replaying a script for each problem if there are any; its files are not counted."""
+        """Take one update, replaying a script for each sample if there are any; its files are not counted."""
         questions = [problem.question for problem in problems]
         batch = ([self.prompter.ids(q) for q in questions], [[] for _ in problems], questions, questions, problems)
         with ExitStack() as stack:
             stack.enter_context(self._patched())
             if scripts:
-                wanted = [script for script in scripts for _ in range(self.rl.group_size)]
-                stack.enter_context(replayed_samples(wanted))
+                stack.enter_context(replayed_samples(scripts))
             began = time.perf_counter()
             grpo_trainer.train_grpo(
                 self.base.network, None, self.base.tokenizer, self.optimizer, [], reward_funcs=[self.reward],

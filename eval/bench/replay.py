@@ -1,10 +1,12 @@
 """Let two engines write the tokens of given scripts, doing all the work of choosing: for networks of random weights.
 
-For bench/decode.py; both engines compute their logits, masks and draws, which are then thrown away.
+For bench/decode.py and bench/rl.py; both sides compute their logits, masks and draws, which are then thrown away.
+Scripts are samples of the tiny base, so that those of one prompt differ, and agree, as they do in training.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
@@ -14,28 +16,35 @@ from mlx_trace.decode import engine  # before MLX, whose BLAS our packages choos
 import mlx.core as mx
 from mlx_lm.generate import GenerationBatch
 
+from mlx_trace.config import Decoding, Prompt
 from mlx_trace.decode.automaton import Automaton
-from mlx_trace.decode.draw import Draw
+from mlx_trace.decode.decoder import Decoder
 from mlx_trace.decode.episode import Request
-from mlx_trace.decode.vocabulary import Vocabulary
+from mlx_trace.decode.vocabulary import Vocabulary, vocabulary_of
+from mlx_trace.language.numbers import grounded_numbers
+from mlx_trace.model.base import TINY, Base, load_adapter, load_base
+from mlx_trace.model.prompts import Prompter
+from mlx_trace.problems.problem import Problem
+from mlx_trace.resources import adapters_dir
 
 Ids = list[int]
 
 
 @contextmanager
 def replayed_draws(scripts: Sequence[Ids]) -> Iterator[None]:
-    """Let our engine draw as it does, and then take each row's next scripted token; `scripts` are by request."""
+    """Let our engine draw as it does, and then take each sample's next scripted token; `scripts` are by episode."""
     make_row, draw = engine._Batch._row, engine.draw
-    following: dict[int, tuple[Any, Iterator[int]]] = {}  # by the row's stream, which is kept so that its id stays
+    following: dict[int, tuple[Any, Iterator[int]]] = {}  # by the sample's stream, which is kept so that its id stays
 
-    def row(batch: Any, number: int) -> Any:
-        made = make_row(batch, number)
-        following[id(made.stream)] = (made.stream, iter(scripts[made.episode.prompt]))
+    def row(batch: Any, numbers: Sequence[int]) -> Any:
+        made = make_row(batch, numbers)
+        for number, one in zip(numbers, made.samples, strict=True):
+            following[id(one.stream)] = (one.stream, iter(scripts[number]))
         return made
 
-    def replay(network: Any, states: Any, choices: Any, temperature: float, streams: Any, masks: Any) -> list[Draw]:
+    def replay(network: Any, states: Any, choices: Any, temperature: float, streams: Any, masks: Any) -> Any:
         draw(network, states, choices, temperature, streams, masks)
-        return [(next(following[id(stream)][1]), 0.0) for stream in streams]
+        return [[(next(following[id(stream)][1]), 0.0) for stream in own] for own in streams]
 
     with patch.object(engine._Batch, "_row", row), patch.object(engine, "draw", replay):
         yield
@@ -63,6 +72,46 @@ class Scripted:
         for uid in self.uids:
             self.given[uid] += 1
         return mx.depends([mx.array(tokens, dtype=mx.uint32)], [mx.argmax(logprobs, axis=-1)])[0]
+
+
+def sampled_replies(problems: Sequence[Problem], num_samples: int, max_tokens: int) -> list[list[str]]:
+    """Return what the tiny base with its bundled adapter replies to each problem, sampled at temperature 1."""
+    base = load_base(TINY)
+    load_adapter(base, adapters_dir() / TINY)
+    decoder = Decoder(base, Prompter(base.tokenizer, Prompt()), Decoding())
+    episodes = decoder.sample([problem.question for problem in problems], max_tokens, num_samples, temperature=1.0)
+    texts = [base.tokenizer.decode(episode.ids) for episode in episodes]
+    return [texts[at : at + num_samples] for at in range(0, len(texts), num_samples)]
+
+
+@dataclass(frozen=True)
+class Script:
+    """The ids of a reply, and those of them that are drawn under the constraint."""
+
+    wanted: Ids
+    drawn: Ids
+
+
+def script_of(vocabulary: Vocabulary, request: Request, reply: str, max_tokens: int) -> Script | None:
+    """Return a reply in a vocabulary's tokens; None if they are too many, or if the automaton does not accept them."""
+    wanted = list(vocabulary.word(reply))
+    drawn = drawn_tokens(vocabulary, request, wanted, max_tokens) if len(wanted) <= max_tokens else None
+    return None if drawn is None else Script(wanted, drawn)
+
+
+def scripts_of(
+    base: Base, prompter: Prompter, problems: Sequence[Problem], num_samples: int, max_tokens: int
+) -> list[tuple[Problem, Request, list[Script]]]:
+    """Return the problems whose sampled replies all have scripts, with these."""
+    vocabulary = vocabulary_of(base.tokenizer)
+    found = []
+    for problem, replies in zip(problems, sampled_replies(problems, num_samples, max_tokens), strict=True):
+        request = Request(prompter.ids(problem.question), grounded_numbers(problem.question))
+        scripts = [script_of(vocabulary, request, reply, max_tokens) for reply in replies]
+        whole = [script for script in scripts if script is not None]
+        if len(whole) == num_samples:
+            found.append((problem, request, whole))
+    return found
 
 
 def drawn_tokens(vocabulary: Vocabulary, request: Request, script: Ids, max_tokens: int) -> Ids | None:

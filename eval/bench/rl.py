@@ -3,7 +3,7 @@
     python eval/bench/rl.py [--model tiny | scaled] [--prompts 4] [--group 8] [--num-layers N] [--runs 5] [--json]
 
 Ratios above 1 mean that mlx-trace is faster: of medians over updates that take turns, after one of each to warm up.
-`tiny`, with the bundled adapter fused, samples freely; `scaled`, 22 layers of random weights, replays gold traces.
+`tiny`, with the bundled adapter fused, samples freely; `scaled`, 22 layers of random weights, replays its samples.
 Learning is all that follows the rollout; grading belongs to ours, and to what follows theirs. By default mlx-lm-lora
 runs as its own settings have it with as many prompts as samples: a group is decoded at once (bench/grpo.py); --decode
 lifts that. Both compute the same gradient: groups of equal rewards have none, and ours leaves them out.
@@ -28,21 +28,18 @@ from mlx_trace.train.reinforce import Reinforce  # before MLX, whose BLAS our pa
 import mlx.core as mx
 from decode import machine
 from grpo import Grpo, Update
-from replay import Ids, drawn_tokens, replayed_draws
+from replay import Ids, Script, replayed_draws, scripts_of
 from rich.console import Console
 from rich.table import Table
 from scaled import write_scaled
 
 from mlx_trace.config import Config, Decoding, Prompt
-from mlx_trace.decode.episode import Request
-from mlx_trace.decode.vocabulary import vocabulary_of
 from mlx_trace.errors import UserError
 from mlx_trace.evaluate.suites import suite
 from mlx_trace.fuse import fuse
-from mlx_trace.language.numbers import grounded_numbers
 from mlx_trace.model.base import TINY, Base, attach_adapter, load_adapter, load_base
 from mlx_trace.model.memory import MemoryPlan
-from mlx_trace.model.prompts import CLOSING, Prompter
+from mlx_trace.model.prompts import Prompter
 from mlx_trace.model.trunk import Split
 from mlx_trace.problems.problem import Problem
 from mlx_trace.resources import adapters_dir
@@ -61,12 +58,12 @@ PARTS = ("update", "rollout", "learn")
 
 @dataclass(frozen=True)
 class Bench:
-    """What the sides are given; `scripts` hold the ids of each problem's reply, and of those the drawn ones."""
+    """What the sides are given; `scripts` hold a group of replies to each problem."""
 
     model: Path
     config: Config
     problems: list[Problem]
-    scripts: dict[str, tuple[Ids, Ids]] | None  # by problem; None where replies are sampled
+    scripts: dict[str, list[Script]] | None  # by problem; None where replies are sampled
 
     def load(self) -> tuple[Base, Prompter]:
         """Return the model, loaded afresh, with a new adapter: the same each time."""
@@ -76,8 +73,9 @@ class Bench:
         return base, Prompter(base.tokenizer, self.config.prompt)
 
     def replies(self, problems: Sequence[Problem], is_constrained: bool) -> list[Ids]:
-        """Return what is to be drawn for each problem; nothing where replies are sampled."""
-        return [self.scripts[problem.id][is_constrained] for problem in problems] if self.scripts else []
+        """Return what is to be drawn, for each sample; nothing where replies are sampled."""
+        scripts = [one for problem in problems for one in self.scripts[problem.id]] if self.scripts else []
+        return [one.drawn if is_constrained else one.wanted for one in scripts]
 
 
 Updates = dict[str, list[Update]]  # by side
@@ -189,20 +187,6 @@ def fused_tiny(folder: Path) -> Path:
     return folder
 
 
-def gold_replies(model: Path, problems: Sequence[Problem], max_tokens: int) -> dict[str, tuple[Ids, Ids]]:
-    """Return the gold traces that fit and that the automaton accepts, by problem: all ids, and those drawn."""
-    base = load_base(str(model))
-    vocabulary, prompter = vocabulary_of(base.tokenizer), Prompter(base.tokenizer, Prompt())
-    found = {}
-    for problem in problems:
-        request = Request(prompter.ids(problem.question), grounded_numbers(problem.question))
-        wanted = list(vocabulary.word(f"{problem.trace}{CLOSING}"))
-        drawn = drawn_tokens(vocabulary, request, wanted, max_tokens) if len(wanted) <= max_tokens else None
-        if drawn is not None:
-            found[problem.id] = (wanted, drawn)
-    return found
-
-
 def prepare(options: argparse.Namespace, folder: Path) -> Bench:
     """Write the model directory, and settle what the sides are to do."""
     model = fused_tiny(folder / "model") if options.model == TINY else write_scaled(folder / "model", vocab_size=WORDS)
@@ -215,10 +199,11 @@ def prepare(options: argparse.Namespace, folder: Path) -> Bench:
     layers = options.num_layers or NUM_LAYERS[options.model]
     config = Config(adapter_path=folder / "run", num_layers=layers, reinforce=settings)
     problems = suite("synthetic", options.prompts * (options.runs + 1))
-    scripts = gold_replies(model, problems, options.max_tokens) if options.model == SCALED else None
-    if scripts is not None:
-        problems = [problem for problem in problems if problem.id in scripts]
-    return Bench(model, config, problems, scripts)
+    if options.model == TINY:
+        return Bench(model, config, problems, None)
+    base = load_base(str(model))
+    found = scripts_of(base, Prompter(base.tokenizer, Prompt()), problems, options.group, options.max_tokens)
+    return Bench(model, config, [problem for problem, *_ in found], {problem.id: own for problem, _, own in found})
 
 
 def main() -> None:

@@ -59,6 +59,7 @@ class Automaton:
 
     def __init__(self, vocabulary: Vocabulary, numbers: Sequence[str] | None, max_tokens: int) -> None:
         self.ids: list[int] = []
+        self._chosen: list[int] = []
         self._vocabulary, self._numbers, self._max_tokens = vocabulary, numbers or None, max_tokens
         self._answers: tuple[Fraction, ...] = ()
         self._scope = Scope()
@@ -74,10 +75,18 @@ class Automaton:
     def take(self, token: int) -> None:
         """Write a chosen token, and all that follows from it."""
         self.ids.append(token)
+        self._chosen.append(token)
         try:
             self.choice = self._walk.send(token)
         except StopIteration:
             self.choice = None
+
+    def replayed(self) -> "Automaton":
+        """Return another that has written the same."""
+        other = Automaton(self._vocabulary, self._numbers, self._max_tokens)
+        for token in self._chosen:
+            other.take(token)
+        return other
 
     # --- documents, parts, steps -------------------------------------------------------------------------------
 

@@ -55,11 +55,17 @@ class RaggedCache:
         self.lengths[list(rows)] = source.lengths[list(source_rows)]
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Drop all rows but these."""
+        """Drop all rows but these; one that is named twice becomes two."""
         self.lengths = self.lengths[list(rows)]
-        index, reach = mx.array(list(rows)), int(self.lengths.max())
+        index = mx.array(list(rows))
         for layer in self.layers:
-            layer.keys, layer.values = layer.keys[index, :, :reach], layer.values[index, :, :reach]
+            layer.keys, layer.values = layer.keys[index], layer.values[index]
+
+    def grow(self, count: int) -> None:
+        """Add empty rows."""
+        self.lengths = np.append(self.lengths, np.zeros(count, dtype=np.int64))
+        for layer in self.layers:
+            layer.grow(count)
 
 
 class Window:
@@ -125,6 +131,12 @@ class Layer:
             return empty if held is None else mx.concatenate([held, empty], axis=2)
 
         self.keys, self.values = grow(self.keys, keys), grow(self.values, values)
+
+    def grow(self, count: int) -> None:
+        """Add empty rows."""
+        if self.keys is not None:
+            self.keys, self.values = (mx.concatenate([held, mx.zeros((count, *held.shape[1:]), dtype=held.dtype)])
+                                      for held in (self.keys, self.values))  # fmt: skip
 
     def put(self, rows: mx.array, keys: mx.array, values: mx.array, batch_size: int) -> None:
         """Write the first positions of some rows of B."""

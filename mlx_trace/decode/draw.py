@@ -1,6 +1,7 @@
-"""Draw one token a row, among the tokens that each row is offered; with its log-probability.
+"""Draw tokens for each row, one a sample, among those that the row is offered; with their log-probabilities.
 
-Takes states, choices and one random stream a row: a draw belongs to its row's stream, whatever else is in the batch.
+Takes states and choices, one a row, and one random stream a sample: a draw belongs to its stream, whatever else is in
+the batch.
 A short list is drawn from on the host, by numpy; a mask, or the whole vocabulary, on the device.
 """
 
@@ -12,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_trace.decode.automaton import Choice
+from mlx_trace.decode.episode import Draw
 from mlx_trace.decode.vocabulary import Mask, Vocabulary
 from mlx_trace.model.base import head, listed_logits
 
-Draw = tuple[int, float]  # a token, and its log-probability under the distribution it was drawn from
 Stream = np.random.Generator
 
 
@@ -60,10 +61,10 @@ class Masks:
 
 
 def draw(
-    network: Any, states: mx.array, choices: Sequence[Choice | None], temperature: float, streams: Sequence[Stream],
-    masks: Masks,
-) -> list[Draw]:  # fmt: skip
-    """Return a draw for each row of the states (S, D); greedily, with log-probability 0, at temperature 0.
+    network: Any, states: mx.array, choices: Sequence[Choice | None], temperature: float,
+    streams: Sequence[Sequence[Stream]], masks: Masks,
+) -> list[list[Draw]]:  # fmt: skip
+    """Return each row's draws from its state (R, D), one a stream; greedily, with log-probability 0, at temperature 0.
 
     Where tokens are listed, the head is run for those alone.
     """
@@ -79,13 +80,21 @@ def draw(
         offered = masks.apply(head(network, chosen).astype(mx.float32) / by, [choices[at] for at in others])
         pending += _draw_on_device(offered, temperature, [streams[at] for at in others])
     mx.eval(*pending)
-    drawn: dict[int, Draw] = {}
+    drawn: list[list[Draw]] = [[] for _ in choices]
     if lists:
         few = _draw_on_host(np.array(pending[0]), ids, temperature, [streams[at] for at in lists])
-        drawn |= zip(lists, few, strict=True)
+        for at, one in zip(_owners(streams, lists), few, strict=True):
+            drawn[at].append(one)
     if others:
-        drawn |= zip(others, zip(pending[-2].tolist(), pending[-1].tolist(), strict=True), strict=True)
-    return [drawn[at] for at in range(len(choices))]
+        tokens, logprobs = pending[-2].tolist(), pending[-1].tolist()
+        for at, token, logprob in zip(_owners(streams, others), tokens, logprobs, strict=True):
+            drawn[at].append((token, logprob))
+    return drawn
+
+
+def _owners(streams: Sequence[Sequence[Stream]], rows: Sequence[int]) -> list[int]:
+    """Return each of these rows as often as it has streams."""
+    return [at for at in rows for _ in streams[at]]
 
 
 def parted(choices: Sequence[Choice | None]) -> tuple[list[int], list[int]]:
@@ -109,29 +118,34 @@ def padded(lists: Sequence[Sequence[int]]) -> NDArray[np.int32]:
 
 
 def _draw_on_host(
-    scores: NDArray[np.float32], ids: NDArray[np.int32], temperature: float, streams: Sequence[Stream]
+    scores: NDArray[np.float32], ids: NDArray[np.int32], temperature: float, streams: Sequence[Sequence[Stream]]
 ) -> list[Draw]:
-    """Draw from lists of ids (G, K) by their scores: the Gumbel trick, with each row's own noise."""
+    """Draw from lists of ids (G, K) by their scores: the Gumbel trick, with each sample's own noise."""
     scores = np.where(ids >= 0, scores, -np.inf)
+    owners = _owners(streams, range(len(streams)))
     if not temperature:
         best = scores.argmax(axis=-1)
-        return [(int(row[at]), 0.0) for row, at in zip(ids, best, strict=True)]
-    noise = np.zeros(scores.shape)
-    for at, stream in enumerate(streams):
-        few = int((ids[at] >= 0).sum())
-        noise[at, :few] = stream.gumbel(size=few)
-    best = (scores + noise).argmax(axis=-1)
+        return [(int(ids[at, best[at]]), 0.0) for at in owners]
+    lengths = (ids >= 0).sum(axis=-1).tolist()
     top = scores.max(axis=-1)
-    totals = top + np.log(np.exp(scores - top[:, None]).sum(axis=-1))
-    return [(int(ids[at, b]), float(scores[at, b] - totals[at])) for at, b in enumerate(best)]
+    logprobs = scores - (top + np.log(np.exp(scores - top[:, None]).sum(axis=-1)))[:, None]
+    drawn = []
+    for at, own in enumerate(streams):
+        for stream in own:
+            b = int((scores[at, : lengths[at]] + stream.gumbel(size=lengths[at])).argmax())
+            drawn.append((int(ids[at, b]), float(logprobs[at, b])))
+    return drawn
 
 
-def _draw_on_device(scores: mx.array, temperature: float, streams: Sequence[Stream]) -> list[mx.array]:
-    """Return (tokens, log-probabilities), (G,) each, from scores (G, V): the Gumbel trick, one key a row."""
+def _draw_on_device(scores: mx.array, temperature: float, streams: Sequence[Sequence[Stream]]) -> list[mx.array]:
+    """Return (tokens, log-probabilities), (N,) each, from scores (G, V): the Gumbel trick, one key a sample."""
+    owners = _owners(streams, range(len(streams)))
+    if len(owners) > len(streams):
+        scores = scores[mx.array(owners)]
     if not temperature:
         tokens = mx.argmax(scores, axis=-1)
         return [tokens, mx.zeros(tokens.shape)]
-    keys = np.stack([stream.integers(0, 2**32, size=2, dtype=np.uint32) for stream in streams])
+    keys = np.stack([stream.integers(0, 2**32, size=2, dtype=np.uint32) for own in streams for stream in own])
     noise = mx.vmap(lambda key: mx.random.gumbel(scores.shape[-1:], key=key))(mx.array(keys))
     tokens = mx.argmax(scores + noise, axis=-1)
     return [tokens, taken(scores, tokens) - mx.logsumexp(scores, axis=-1)]

@@ -1,8 +1,9 @@
-"""Sample replies in batches: prompts read once, forced runs in one pass, rows that come and go.
+"""Sample replies in batches: what samples share is read once, forced runs in one pass, rows come and go.
 
 Takes a network and requests (prompt ids, and the numbers its question grounds); returns an `Episode` each. Rows are of
-different lengths in one cache. A sample's random stream belongs to (seed, prompt, sample), not to its batch. Knows
-nothing of text or rewards, and of the language only that an automaton says what may come next.
+different lengths in one cache. Samples of a request are one row until they draw different tokens. A sample's random
+stream belongs to (seed, prompt, sample), not to its batch. Knows nothing of text or rewards, and of the language only
+that an automaton says what may come next.
 """
 
 import math
@@ -17,12 +18,12 @@ import numpy as np
 from mlx_trace.decode.automaton import Automaton
 from mlx_trace.decode.cache import RaggedCache
 from mlx_trace.decode.draw import Masks, draw
-from mlx_trace.decode.episode import Episode, Request, Row
+from mlx_trace.decode.episode import Draw, Episode, Request, Row, Sample
 from mlx_trace.decode.forward import Forward, Kept
 from mlx_trace.decode.vocabulary import Vocabulary
 from mlx_trace.seeds import derive_seed
 
-WIDTH: Final = 64  # rows decoded at once
+WIDTH: Final = 64  # samples decoded at once
 Cap = int | Literal["auto"]
 _SPARSE: Final = 0.75  # free places are dropped once at most this share is still running
 _READ: Final = 512  # tokens of a prompt that are read at once
@@ -145,7 +146,7 @@ class Engine:
 
 
 class _Batch:
-    """The rows that are decoded together: a fixed number of places, filled again as episodes finish."""
+    """The rows that are decoded together, of at most `width` samples; others come in as these finish."""
 
     def __init__(
         self, engine: Engine, requests: Sequence[Request], max_tokens: int, num_samples: int, temperature: float,
@@ -156,52 +157,70 @@ class _Batch:
         self.episodes = [Episode(at, request.ids) for at, request in enumerate(requests) for _ in range(num_samples)]
         by_length = sorted(range(len(requests)), key=lambda at: -len(requests[at].ids))
         self.unread = deque(by_length)  # requests, long ones first
-        self.ready: deque[tuple[int, int]] = deque()  # (episode, row of the prompts' cache) that wait for a place
+        self.ready: deque[tuple[range, int]] = deque()  # (episodes, row of the prompts' cache) that wait for room
         self.prompts = RaggedCache(0, 0)  # those read ahead
-        self.rows: list[Row | None] = [None] * min(engine.width, len(self.episodes))
+        self.width = min(engine.width, len(self.episodes))
+        self.group = min(num_samples, self.width)  # samples that begin as one row
+        self.rows: list[Row | None] = [None] * (self.width // max(self.group, 1))
         self.cache = RaggedCache(len(engine.network.layers), len(self.rows))
 
     def passes(self) -> Iterator[list[Episode]]:
         """Decode, pass by pass, yielding the episodes that each pass has finished."""
         while self.unread or self.ready or any(row is not None for row in self.rows):
             self._admit()
+            if sum(row is not None for row in self.rows) <= _SPARSE * len(self.rows):
+                self._rearrange([])
             yield self._pass()
-            self._drop()
 
     def _admit(self) -> None:
-        """Give free places to waiting episodes, reading prompts ahead where none are ready."""
-        free = [at for at, row in enumerate(self.rows) if row is None]
-        while free and (self.ready or self.unread):
+        """Begin waiting groups that there is room for, reading prompts ahead where none are ready."""
+        room = self.width - sum(len(row.samples) for row in self.rows if row is not None)
+        while room >= self.group and (self.ready or self.unread):
             if not self.ready:
                 self._read_ahead()
-            taken = [self.ready.popleft() for _ in range(min(len(free), len(self.ready)))]
-            places, free = free[: len(taken)], free[len(taken) :]
-            self.cache.fill(places, self.prompts, [row for _, row in taken])
-            for place, (number, _) in zip(places, taken, strict=True):
-                self.rows[place] = self._row(number)
+            taken: list[tuple[range, int]] = []
+            while self.ready and len(self.ready[0][0]) <= room:
+                taken.append(self.ready.popleft())
+                room -= len(taken[-1][0])
+            self._begin(taken)
+
+    def _begin(self, taken: Sequence[tuple[range, int]]) -> None:
+        """Give each group a row."""
+        places = [at for at, row in enumerate(self.rows) if row is None][: len(taken)]
+        if missing := len(taken) - len(places):
+            places += range(len(self.rows), len(self.rows) + missing)
+            self.rows += [None] * missing
+            self.cache.grow(missing)
+        self.cache.fill(places, self.prompts, [row for _, row in taken])
+        for place, (numbers, _) in zip(places, taken, strict=True):
+            self.rows[place] = self._row(numbers)
 
     def _read_ahead(self) -> None:
-        count = max(1, -(-len(self.rows) // (2 * self.num_samples)))
+        count = max(1, -(-self.width // (2 * self.num_samples)))
         chosen = [self.unread.popleft() for _ in range(min(count, len(self.unread)))]
         self.prompts, places = self.engine.prompt_cache([self.requests[at].ids[:-1] for at in chosen])
-        for at, kept in zip(chosen, places, strict=True):
-            for n in range(self.num_samples):
-                self.episodes[at * self.num_samples + n].prompt_places = kept
-        self.ready.extend(
-            (at * self.num_samples + n, row) for row, at in enumerate(chosen) for n in range(self.num_samples)
-        )
+        for row, (at, kept) in enumerate(zip(chosen, places, strict=True)):
+            numbers = range(at * self.num_samples, (at + 1) * self.num_samples)
+            for number in numbers:
+                self.episodes[number].prompt_places = kept
+            self.ready.extend((numbers[n : n + self.group], row) for n in range(0, self.num_samples, self.group))
 
-    def _row(self, number: int) -> Row:
-        episode = self.episodes[number]
-        stream = self.requests[episode.prompt].stream
-        key = derive_seed("sample", self.seed, episode.prompt if stream is None else stream, number % self.num_samples)
-        vocabulary = self.engine.vocabulary
+    def _row(self, numbers: Sequence[int]) -> Row:
+        """Return some samples of a request as one row."""
+        at = self.episodes[numbers[0]].prompt
+        request, vocabulary = self.requests[at], self.engine.vocabulary
+        samples = [Sample(self.episodes[number], self._stream(at, number % self.num_samples)) for number in numbers]
         automaton = None
         if vocabulary is not None:
             began = time.perf_counter()
-            automaton = Automaton(vocabulary, self.requests[episode.prompt].numbers, self.max_tokens)
+            automaton = Automaton(vocabulary, request.numbers, self.max_tokens)
             self.engine.automaton_seconds += time.perf_counter() - began
-        return Row(episode, np.random.Generator(np.random.PCG64(key)), automaton, self.engine.stop_ids, self.max_tokens)
+        return Row(samples, automaton, self.engine.stop_ids, self.max_tokens)
+
+    def _stream(self, at: int, sample: int) -> np.random.Generator:
+        named = self.requests[at].stream
+        key = derive_seed("sample", self.seed, at if named is None else named, sample)
+        return np.random.Generator(np.random.PCG64(key))
 
     def _pass(self) -> list[Episode]:
         """Read what waits in every row, up to the cap, and draw where nothing waits any more."""
@@ -212,28 +231,37 @@ class _Batch:
         drawing = [(at, row) for at, row in enumerate(self.rows) if row is not None and not row.pending]
         states = engine.forward(runs, self.cache, [at for at, _ in drawing])
         for row, kept in zip(self.rows, engine.kept.places if engine.kept else (), strict=False):
-            if row is not None:
-                row.episode.places.extend(kept)
+            for one in () if row is None else row.samples:
+                one.episode.places.extend(kept)
         engine.passes += 1
         engine.tokens_read += sum(map(len, runs))
         if not drawing:
             self.cache.evaluate()
             return []
         drawn = draw(engine.network, states, [row.choice for _, row in drawing], self.temperature,
-                     [row.stream for _, row in drawing], engine.masks)  # fmt: skip
-        began = time.perf_counter()
-        for (_, row), (token, logprob) in zip(drawing, drawn, strict=True):
-            row.take(token, logprob)
-        engine.automaton_seconds += time.perf_counter() - began
-        done = [(at, row.episode) for at, row in drawing if row.episode.finished]
-        for at, _ in done:
-            self.rows[at] = None
-            self.cache.lengths[at] = 0
-        return [episode for _, episode in done]
+                     [[one.stream for one in row.samples] for _, row in drawing], engine.masks)  # fmt: skip
+        return self._take(drawing, drawn)
 
-    def _drop(self) -> None:
-        """Leave out free places that nothing waits for, once they are many."""
-        running = [at for at, row in enumerate(self.rows) if row is not None]
-        if running and not self.ready and not self.unread and len(running) <= _SPARSE * len(self.rows):
-            self.cache.keep(running)
-            self.rows = [self.rows[at] for at in running]
+    def _take(self, drawing: Sequence[tuple[int, Row]], drawn: Sequence[Sequence[Draw]]) -> list[Episode]:
+        """Note what was drawn: samples that drew different tokens part, and others finish, which are returned."""
+        began = time.perf_counter()
+        done: list[Episode] = []
+        parted: list[tuple[int, Row]] = []
+        for (at, row), draws in zip(drawing, drawn, strict=True):
+            rows = row.take(draws)
+            done += [sample.episode for one in rows if one.finished for sample in one.samples]
+            running = [one for one in rows if not one.finished]
+            parted += [(at, one) for one in running[1:]]
+            self.rows[at] = running[0] if running else None
+            if not running:
+                self.cache.lengths[at] = 0
+        self.engine.automaton_seconds += time.perf_counter() - began
+        if parted:
+            self._rearrange(parted)
+        return done
+
+    def _rearrange(self, parted: Sequence[tuple[int, Row]]) -> None:
+        """Leave out free places, and give those that have parted a row of their own, a copy of the one at a place."""
+        running = [(at, row) for at, row in enumerate(self.rows) if row is not None]
+        self.rows = [row for _, row in [*running, *parted]]
+        self.cache.keep([at for at, _ in [*running, *parted]])

@@ -1,15 +1,18 @@
-"""A request, the episode that answers it, and the row of a batch in which it comes about.
+"""A request, the episodes that answer it, and the rows of a batch in which they come about.
 
 Knows nothing of networks; of the language only that an automaton says what may come next.
 """
 
 from collections import deque
 from collections.abc import Collection, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from mlx_trace.decode.automaton import Automaton, Choice
+
+Draw = tuple[int, float]  # a token, and its log-probability under the distribution it was drawn from
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +49,22 @@ class Episode:
     places: list[int] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """An episode, and the random stream that it is drawn with."""
+
+    episode: Episode
+    stream: np.random.Generator
+
+
 class Row:
-    """An episode while it runs: what the cache has not read of it yet, and who says what may come next."""
+    """Samples of one prompt that agree so far: what the cache has not read of them yet, and what may come next."""
 
     def __init__(
-        self,
-        episode: Episode,
-        stream: np.random.Generator,
-        automaton: Automaton | None,
-        stop_ids: Collection[int],
-        max_tokens: int,
+        self, samples: Sequence[Sample], automaton: Automaton | None, stop_ids: Collection[int], max_tokens: int
     ) -> None:
-        self.episode, self.stream, self.automaton = episode, stream, automaton
-        self.stop_ids, self.max_tokens = stop_ids, max_tokens
-        self.pending = deque([episode.prompt_ids[-1]])
+        self.samples, self.automaton, self.stop_ids, self.max_tokens = samples, automaton, stop_ids, max_tokens
+        self.pending = deque(samples[0].episode.prompt_ids[-1:])
         self._take_forced()
 
     @property
@@ -67,30 +72,56 @@ class Row:
         """Return what may come next; None is anything."""
         return None if self.automaton is None else self.automaton.choice
 
+    @property
+    def finished(self) -> bool:
+        """Tell whether nothing comes any more."""
+        return self.samples[0].episode.finished
+
     def read(self, width: int) -> list[int]:
         """Return the next ids that the cache has not read, at most so many."""
         return [self.pending.popleft() for _ in range(min(width, len(self.pending)))]
 
-    def take(self, token: int, logprob: float) -> None:
-        """Note a drawn token, and what it forces."""
-        episode = self.episode
-        episode.ids.append(token)
-        episode.sampled.append(True)
-        episode.logprobs.append(logprob)
-        episode.choices.append(self.choice)
+    def take(self, draws: Sequence[Draw]) -> list["Row"]:
+        """Note what each sample drew, and what that forces; return the rows there are now, one a token drawn."""
+        by_token: dict[int, list[int]] = {}
+        for at, (token, _) in enumerate(draws):
+            by_token.setdefault(token, []).append(at)
+        samples, rows = self.samples, [self, *(self._parted() for _ in range(1, len(by_token)))]
+        for row, (token, those) in zip(rows, by_token.items(), strict=True):
+            row.samples = [samples[at] for at in those]
+            row._take(token, draws[those[0]][1])
+        return rows
+
+    def _parted(self) -> "Row":
+        """Return another row that has come as far; its samples are yet to be told."""
+        other = copy(self)
+        other.pending = deque()
+        other.automaton = None if self.automaton is None else self.automaton.replayed()
+        return other
+
+    def _take(self, token: int, logprob: float) -> None:
+        choice = self.choice
+        for one in self.samples:
+            one.episode.ids.append(token)
+            one.episode.sampled.append(True)
+            one.episode.logprobs.append(logprob)
+            one.episode.choices.append(choice)
         self.pending.append(token)
         if self.automaton is not None:
             self.automaton.take(token)
             self._take_forced()
-            episode.finished = self.automaton.choice is None
-        elif token in self.stop_ids:
-            episode.finished = True
-        elif len(episode.ids) >= self.max_tokens:
-            episode.finished = episode.truncated = True
+            finished, truncated = self.automaton.choice is None, False
+        else:
+            stopped, length = token in self.stop_ids, len(self.samples[0].episode.ids)
+            truncated = not stopped and length >= self.max_tokens
+            finished = stopped or truncated
+        for one in self.samples:
+            one.episode.finished, one.episode.truncated = finished, truncated
 
     def _take_forced(self) -> None:
         if self.automaton is not None:
-            forced = self.automaton.ids[len(self.episode.ids) :]
-            self.episode.ids += forced
-            self.episode.sampled += [False] * len(forced)
+            forced = self.automaton.ids[len(self.samples[0].episode.ids) :]
+            for one in self.samples:
+                one.episode.ids += forced
+                one.episode.sampled += [False] * len(forced)
             self.pending.extend(forced)

@@ -5,7 +5,7 @@ behind the last sampled one is computed. Knows nothing of rewards but their adva
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import mlx.core as mx
@@ -40,23 +40,29 @@ class Sampled:
     advantages: np.ndarray
     before: np.ndarray  # log-probabilities when they were drawn
     reference: np.ndarray  # log-probabilities under the reference
+    counts: np.ndarray  # samples that each stands for
 
     def take(self, order: Sequence[int]) -> "Sampled":
         """Return some of them."""
-        arrays = (array[list(order)] for array in (self.advantages, self.before, self.reference))
+        arrays = (array[list(order)] for array in (self.advantages, self.before, self.reference, self.counts))
         return Sampled([self.tokens[at] for at in order], [self.choices[at] for at in order], *arrays)
 
     def against(self, reference: np.ndarray) -> "Sampled":
         """Return them with the reference's log-probabilities."""
-        return Sampled(self.tokens, self.choices, self.advantages, self.before, reference)
+        return replace(self, reference=reference)
 
 
-def sampled_of(episodes: Sequence[Episode], advantages: Sequence[float]) -> Sampled:
-    """Return the sampled tokens of episodes, each with its episode's advantage."""
+def sampled_of(
+    episodes: Sequence[Episode], advantages: Sequence[float], counts: Sequence[int] | None = None
+) -> Sampled:
+    """Return the sampled tokens of episodes, each with its episode's advantage, and its count of like samples."""
+    lengths = [len(one.logprobs) for one in episodes]
     tokens = [token for one in episodes for token, drawn in zip(one.ids, one.sampled, strict=True) if drawn]
-    weights = np.repeat(np.asarray(advantages, dtype=np.float32), [len(one.logprobs) for one in episodes])
+    choices = [choice for one in episodes for choice in one.choices]
     before = np.array([logprob for one in episodes for logprob in one.logprobs], dtype=np.float32)
-    return Sampled(tokens, [choice for one in episodes for choice in one.choices], weights, before, before)
+    pulls, times = (np.repeat(np.asarray(own, dtype=np.float32), lengths)
+                    for own in (advantages, counts or [1] * len(episodes)))  # fmt: skip
+    return Sampled(tokens, choices, pulls, before, before, times)
 
 
 def tree_of(episodes: Sequence[Episode], prefix: Sequence[int], kept: mx.array) -> tuple[list[mx.array], Tree]:
@@ -140,13 +146,13 @@ def _free(network: Any, sampled: Sampled, objective: Objective, divisor: float, 
 
 def _loss(logits: Any, chosen: mx.array, sampled: Sampled, objective: Objective, divisor: float) -> Loss:
     """Return the loss of tokens: (clipped ratio · advantage, KL, entropy), summed and divided."""
-    advantages, before, reference = (
-        mx.array(one) for one in (sampled.advantages, sampled.before, sampled.reference)
+    advantages, before, reference, counts = (
+        mx.array(one) for one in (sampled.advantages, sampled.before, sampled.reference, sampled.counts)
     )  # fmt: skip
 
     def loss(states: mx.array) -> tuple[mx.array, Found]:
         logprobs, entropies = _distribution(logits(states), chosen)
-        return token_losses(logprobs, entropies, advantages, before, reference, objective, divisor)
+        return token_losses(logprobs, entropies, advantages, before, reference, objective, divisor, counts)
 
     return loss
 
@@ -163,9 +169,9 @@ def _distribution(logits: mx.array, chosen: mx.array) -> tuple[mx.array, mx.arra
 
 def token_losses(
     logprobs: mx.array, entropies: mx.array, advantages: mx.array, before: mx.array, reference: mx.array,
-    objective: Objective, divisor: float,
+    objective: Objective, divisor: float, counts: mx.array | float = 1.0,
 ) -> tuple[mx.array, Found]:  # fmt: skip
-    """Return Σ loss / divisor, and each token's log-probability, entropy and divergence, (K,) each.
+    """Return Σ count · loss / divisor, and each token's log-probability, entropy and divergence, (K,) each.
 
     The divergence is the k3 estimator (Schulman 2020); clipping is PPO's (Schulman et al. 2017), against the policy
     that drew the samples.
@@ -183,4 +189,4 @@ def token_losses(
         losses = losses + objective.kl * divergence
     if objective.entropy:
         losses = losses - objective.entropy * entropies
-    return losses.sum() / divisor, {"logprob": logprobs, "entropy": entropies, "kl": divergence}
+    return (counts * losses).sum() / divisor, {"logprob": logprobs, "entropy": entropies, "kl": divergence}

@@ -162,26 +162,31 @@ class Reinforce:
                 batch, order = self._lay_out(lesson, kept, divisor)
                 one, found = self.learner.add(batch)
                 loss += one
-                measured_tokens.append(found | {"gap": np.abs(found["logprob"] - lesson.sampled.before[order])})
+                gap = np.abs(found["logprob"] - lesson.sampled.before[order])
+                measured_tokens.append(found | {"gap": gap, "count": lesson.sampled.counts[order]})
             first = first or joined(measured_tokens)
             loss += self._add_gold(index, number)
             norm = self.learner.step()
         return self._describe(loss, norm, first)
 
     def _lessons(self, rollout: Rollout, advantages: Advantages) -> list[_Lesson]:
-        """Return what carries a signal, in micro-batches of like length that no padding makes too large."""
+        """Return what carries a signal, in micro-batches of like length that no padding makes too large.
+
+        Samples that are the same, with the same advantage, are learnt as one that counts as many.
+        """
         pulls = bool(self.rl.kl or self.rl.entropy)
-        pairs = [(one, advantage)
-                 for group, rewards, values in zip(rollout.groups, rollout.rewards, advantages, strict=True)
-                 if not (self.rl.skips_dead and is_dead(rewards))
-                 for one, advantage in zip(group, values, strict=True)
-                 if one.logprobs and (advantage or pulls)
-                 if not (self.rl.mask_truncated and one.truncated)]  # fmt: skip
-        pairs.sort(key=lambda pair: (read_length(pair[0]), pair[0].prompt))
-        lengths = [len(one.prompt_places) + read_length(one) for one, _ in pairs]
-        cut = by_budget(range(len(pairs)), lengths, self.plan.micro_tokens)
-        return [_Lesson([pairs[at][0] for at in chosen], sampled_of(*zip(*(pairs[at] for at in chosen), strict=True)))
-                for chosen in cut]  # fmt: skip
+        alike: dict[tuple[int, tuple[int, ...], float], list[Episode]] = {}
+        for group, rewards, values in zip(rollout.groups, rollout.rewards, advantages, strict=True):
+            if not (self.rl.skips_dead and is_dead(rewards)):
+                for one, advantage in zip(group, values, strict=True):
+                    if one.logprobs and (advantage or pulls) and not (self.rl.mask_truncated and one.truncated):
+                        alike.setdefault((one.prompt, tuple(one.ids), advantage), []).append(one)
+        found = sorted(((same[0], advantage, len(same)) for (*_, advantage), same in alike.items()),
+                       key=lambda learnt: (read_length(learnt[0]), learnt[0].prompt))  # fmt: skip
+        lengths = [len(one.prompt_places) + read_length(one) for one, *_ in found]
+        cut = by_budget(range(len(found)), lengths, self.plan.micro_tokens)
+        parts = [list(zip(*(found[at] for at in chosen), strict=True)) for chosen in cut]
+        return [_Lesson(list(episodes), sampled_of(episodes, *others)) for episodes, *others in parts]
 
     def _lay_out(self, lesson: _Lesson, kept: mx.array, divisor: float) -> tuple[MicroBatch, list[int]]:
         engine = self.decoder.engine
@@ -242,11 +247,11 @@ class Reinforce:
 
     def _describe(self, loss: float, norm: float, tokens: dict[str, np.ndarray]) -> Metrics:
         """Return the update's measurements; RuntimeError if training does not see what sampling saw."""
-        count = len(tokens.get("logprob", ()))
+        counts = tokens.get("count", np.zeros(0))
         names = ["entropy", *(["kl"] if self.rl.kl else [])]
-        sums = [float(tokens[name].sum()) if count else 0.0 for name in names]
-        loss, total, *sums = self.ranks.total(loss, count, *sums)
-        gap = float(tokens["gap"].max()) if count else 0.0
+        sums = [float((tokens[name] * counts).sum()) if counts.size else 0.0 for name in names]
+        loss, total, *sums = self.ranks.total(loss, float(counts.sum()), *sums)
+        gap = float(tokens["gap"].max()) if counts.size else 0.0
         if gap > _GAP and self.base.network.model.norm.weight.dtype == mx.float32:
             raise RuntimeError(f"training's log-probabilities differ from the rollout's by {gap:.3f}: this is a bug")
         means = {name: value / max(1.0, total) for name, value in zip(names, sums, strict=True)}

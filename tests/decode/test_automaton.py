@@ -79,11 +79,17 @@ HARMLESS = {"division_by_zero", "insufficient_amount", "negative_amount", "too_l
 
 def walk(automaton: Automaton, family: str, rng: Random) -> str:
     """Choose at random to the end; return the text."""
-    words = vocabulary(family)
-    while (choice := automaton.choice) is not None:
-        from_mask = choice.mask is not None and (not choice.ids or rng.random() < 0.7)
-        automaton.take(rng.choice(members(choice.mask, words) if choice.mask and from_mask else choice.ids))
+    while automaton.choice is not None:
+        step(automaton, family, rng)
     return written(automaton, family)
+
+
+def step(automaton: Automaton, family: str, rng: Random) -> None:
+    """Choose one token at random, if any may come."""
+    if (choice := automaton.choice) is not None:
+        from_mask = choice.mask is not None and (not choice.ids or rng.random() < 0.7)
+        words = vocabulary(family)
+        automaton.take(rng.choice(members(choice.mask, words) if choice.mask and from_mask else choice.ids))
 
 
 def walk_far(automaton: Automaton, family: str, rng: Random) -> str:
@@ -170,6 +176,24 @@ def test_every_walk_ends_in_a_sound_trace_in_time(family: str, chunk: int) -> No
         automaton = Automaton(vocabulary(family), numbers, max_tokens)
         check_finished(walk(automaton, family, rng), numbers)
         assert len(automaton.ids) <= max_tokens
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_one_that_is_replayed_goes_on_as_the_first_does(family: str) -> None:
+    for seed in range(20):
+        numbers = grounded_numbers(problems()[seed].question) if seed % 2 else None
+        first = Automaton(vocabulary(family), numbers, 300)
+        for stop in range(3):
+            other = first.replayed()
+            assert (other.ids, other.choice) == (first.ids, first.choice), stop
+            before = list(first.ids)
+            walk(other, family, Random(seed))
+            assert first.ids == before, "they are apart"
+            for _ in range(5 if first.choice else 0):
+                step(first, family, Random(seed + stop))
+        walk(other := first.replayed(), family, Random(seed))
+        walk(first, family, Random(seed))
+        assert (other.ids, other.choice) == (first.ids, None)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

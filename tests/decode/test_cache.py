@@ -109,15 +109,27 @@ def test_rows_of_a_cache_that_has_read_nothing_are_copied_too() -> None:
 
 
 @settings(max_examples=30)
-@given(passes(4), st.lists(st.integers(0, 3), min_size=1, max_size=4, unique=True))
-def test_keep_leaves_the_rows_that_are_named(batch: list[list[int]], kept: list[int]) -> None:
+@given(passes(4), st.lists(st.integers(0, 3), min_size=1, max_size=6))
+def test_keep_leaves_the_rows_that_are_named_as_often_as_they_are(batch: list[list[int]], kept: list[int]) -> None:
     written = Written(4)
     for used in batch:
         written.write(used)
     written.cache.keep(kept)
-    written.rows = [written.rows[at] for at in kept]
+    written.rows = [list(written.rows[at]) for at in kept]
     written.check()
     written.write(list(range(1, len(kept) + 1)))
+    written.check()
+
+
+@pytest.mark.parametrize("before", [[], [[3, 9]]], ids=["nothing read", "something read"])
+def test_rows_that_are_added_are_empty(before: list[list[int]]) -> None:
+    written = Written(2)
+    for used in before:
+        written.write(used)
+    written.cache.grow(2)
+    written.rows += [[], []]
+    written.check()
+    written.write([1, 0, 4, 2])
     written.check()
 
 

@@ -1,5 +1,6 @@
 """Draws follow the softmax of what each row is offered, whatever stands beside it."""
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import cast
 
@@ -55,8 +56,17 @@ def offered(choice: Choice | None) -> list[int]:
     return sorted({*named, *choice.ids})
 
 
-def streams(count: int) -> list[Stream]:
-    return [np.random.Generator(np.random.PCG64(at)) for at in range(count)]
+def streams(count: int, start: int = 0) -> list[Stream]:
+    return [np.random.Generator(np.random.PCG64(at)) for at in range(start, start + count)]
+
+
+def drawn_singly(
+    logits: mx.array, choices: Sequence[Choice | None], temperature: float, streams: Sequence[Stream]
+) -> list[Draw]:
+    """Return a draw for each row, which has one stream."""
+    found = draw(NETWORK, logits, choices, temperature, [[stream] for stream in streams], masks())
+    assert all(len(one) == 1 for one in found)
+    return [one for (one,) in found]
 
 
 def probabilities(logits: NDArray[np.float32], choice: Choice | None, temperature: float) -> dict[int, float]:
@@ -73,7 +83,7 @@ def drawn(request: pytest.FixtureRequest) -> tuple[float, dict[str, list[Draw]]]
     """3,000 draws of each kind of choice, all in one call, the kinds in turn."""
     choices = list(CHOICES.values()) * 3000
     logits = mx.array(np.tile(LOGITS, (len(choices), 1)))
-    found = draw(NETWORK, logits, choices, request.param, streams(len(choices)), masks())
+    found = drawn_singly(logits, choices, request.param, streams(len(choices)))
     return request.param, {name: found[at :: len(CHOICES)] for at, name in enumerate(CHOICES)}
 
 
@@ -96,14 +106,14 @@ def test_logprobs_are_of_the_distribution_drawn_from(kind: str, drawn: tuple[flo
 def test_greedy_takes_the_best_token_offered() -> None:
     choices = list(CHOICES.values()) * 20
     logits = np.random.default_rng(1).normal(size=(len(choices), PADDED)).astype(np.float32)
-    found = draw(NETWORK, mx.array(logits), choices, 0.0, streams(len(choices)), masks())
+    found = drawn_singly(mx.array(logits), choices, 0.0, streams(len(choices)))
     expected = [max(offered(choice), key=lambda token: row[token]) for row, choice in zip(logits, choices, strict=True)]
     assert found == [(token, 0.0) for token in expected]
 
 
 def test_greedy_draws_nothing_from_the_streams() -> None:
     used, untouched = streams(len(CHOICES)), streams(len(CHOICES))
-    draw(NETWORK, mx.array(np.tile(LOGITS, (len(CHOICES), 1))), list(CHOICES.values()), 0.0, used, masks())
+    drawn_singly(mx.array(np.tile(LOGITS, (len(CHOICES), 1))), list(CHOICES.values()), 0.0, used)
     assert [stream.random() for stream in used] == [stream.random() for stream in untouched]
 
 
@@ -111,11 +121,28 @@ def test_greedy_draws_nothing_from_the_streams() -> None:
 def test_a_draw_belongs_to_its_stream_not_to_its_batch(temperature: float) -> None:
     choices = list(CHOICES.values()) * 8
     logits = np.random.default_rng(2).normal(size=(len(choices), PADDED)).astype(np.float32)
-    together = draw(NETWORK, mx.array(logits), choices, temperature, streams(len(choices)), masks())
-    alone = [draw(NETWORK, mx.array(row[None]), [choice], temperature, [stream], masks())[0]
+    together = drawn_singly(mx.array(logits), choices, temperature, streams(len(choices)))
+    alone = [drawn_singly(mx.array(row[None]), [choice], temperature, [stream])[0]
              for row, choice, stream in zip(logits, choices, streams(len(choices)), strict=True)]  # fmt: skip
     assert [token for token, _ in together] == [token for token, _ in alone]
     assert np.abs(np.array(together)[:, 1] - np.array(alone)[:, 1]).max() < 1e-5
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_samples_of_one_row_draw_what_each_would_alone(temperature: float) -> None:
+    counts = [1, 3, 2, 5, 1, 4]
+    choices = [*CHOICES.values(), *CHOICES.values()][: len(counts)]
+    logits = np.random.default_rng(3).normal(size=(len(choices), PADDED)).astype(np.float32)
+    starts = np.cumsum(counts) - counts
+    groups = [streams(count, start) for count, start in zip(counts, starts.tolist(), strict=True)]
+    together = draw(NETWORK, mx.array(logits), choices, temperature, groups, masks())
+    owners = np.repeat(np.arange(len(counts)), counts).tolist()
+    alone = drawn_singly(mx.array(logits[owners]), [choices[at] for at in owners], temperature, streams(len(owners)))
+    assert [len(one) for one in together] == counts
+    assert [token for one in together for token, _ in one] == [token for token, _ in alone]
+    assert np.abs(np.array([p for one in together for _, p in one]) - [p for _, p in alone]).max() < 1e-5
+    if temperature:
+        assert len({token for token, _ in together[3]}) > 1, "samples of one row differ"
 
 
 def test_a_mask_offers_none_of_the_tokens_that_only_the_network_has() -> None:
@@ -123,7 +150,7 @@ def test_a_mask_offers_none_of_the_tokens_that_only_the_network_has() -> None:
     logits[:, SIZE:] = 50.0
     for choice in (Choice(EVEN, ()), Choice(SMALL, (11,))):
         for temperature in (0.0, 1.0):
-            ((token, logprob),) = draw(NETWORK, mx.array(logits), [choice], temperature, streams(1), masks())
+            ((token, logprob),) = drawn_singly(mx.array(logits), [choice], temperature, streams(1))
             assert token in offered(choice)
             assert temperature == 0.0 or abs(logprob + np.log(len(offered(choice)))) < 1e-5
 
@@ -142,5 +169,5 @@ def test_half_precision_logits_give_fp32_logprobs() -> None:
     logits = mx.array(LOGITS[None]).astype(mx.bfloat16)
     exact = np.array(logits.astype(mx.float32))[0]
     for choice in CHOICES.values():
-        ((token, logprob),) = draw(NETWORK, logits, [choice], 0.7, streams(1), masks())
+        ((token, logprob),) = drawn_singly(logits, [choice], 0.7, streams(1))
         assert abs(logprob - np.log(probabilities(exact, choice, 0.7)[token])) < 1e-5

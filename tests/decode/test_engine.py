@@ -114,9 +114,10 @@ def test_logprobs_equal_one_full_pass(base: Base, temperature: float) -> None:
         assert np.abs(np.array(full) - episode.logprobs).max() < 1e-4
 
 
-def test_a_sample_belongs_to_its_prompt_and_number_not_to_its_batch(base: Base) -> None:
+@pytest.mark.parametrize("temperature", [0.2, 1.0])
+def test_a_sample_belongs_to_its_prompt_and_number_not_to_its_batch(base: Base, temperature: float) -> None:
     def drawn(requests: list[Request], num_samples: int, **options: Any) -> list[list[int]]:
-        return ids_of(plain(base, **options).sample(requests, 10, num_samples, temperature=1.0, seed=8))
+        return ids_of(plain(base, **options).sample(requests, 10, num_samples, temperature, seed=8))
 
     together = drawn(PLAIN, 3)
     for options in ({"width": 1}, {"width": 4}, {"cap": 1}, {"cap": 2, "width": 7}, {"cap": 5}):
@@ -200,12 +201,13 @@ def test_only_what_the_automaton_forces_is_not_sampled(base: Base, vocabulary: V
         assert (automaton.ids, automaton.choice) == (episode.ids, None)
 
 
+@pytest.mark.parametrize("temperature", [0.2, 1.0])
 def test_a_constrained_sample_belongs_to_its_prompt_and_number_not_to_its_batch(
-    base: Base, vocabulary: Vocabulary
+    base: Base, vocabulary: Vocabulary, temperature: float
 ) -> None:
     def drawn(requests: list[Request], num_samples: int, **options: Any) -> list[list[int]]:
         engine = Engine(base.network, (), vocabulary, **options)
-        return ids_of(engine.sample(requests, ROOM, num_samples, temperature=1.0, seed=8))
+        return ids_of(engine.sample(requests, ROOM, num_samples, temperature, seed=8))
 
     together = drawn(GROUNDED, 3)
     for options in ({"width": 1, "cap": 1000}, {"width": 4}, {"cap": 1}, {"cap": 2, "width": 7}, {"cap": 5}):
@@ -274,7 +276,53 @@ def test_samples_of_a_prompt_read_it_once(base: Base) -> None:
     engine = plain(base)
     counting = Counting(engine)
     engine.sample([Request(list(range(5, 55)))], 1, num_samples=8)
-    assert sum(counting.tokens) == 49 + 8, "the last of a prompt is read with each reply"
+    assert sum(counting.tokens) == 50
+
+
+def beginnings(episode: Episode) -> set[tuple[int, ...]]:
+    """Return all that was read for an episode, from its prompt's last token to before its last choice."""
+    last = max(at for at, drawn in enumerate(episode.sampled) if drawn)
+    ids = [*episode.prompt_ids, *episode.ids]
+    return {tuple(ids[: len(episode.prompt_ids) + at]) for at in range(last + 1)}
+
+
+@pytest.mark.parametrize("options", [{"cap": 9}, {"width": 4, "cap": 1}, {"width": 7, "cap": 3}], ids=str)
+@pytest.mark.parametrize("constrained", [True, False])
+def test_samples_read_once_what_they_have_in_common(
+    base: Base, vocabulary: Vocabulary, constrained: bool, options: dict[str, Any]
+) -> None:
+    engine = Engine(base.network, (2,), vocabulary if constrained else None, **options)
+    counting = Counting(engine)
+    episodes = engine.sample(GROUNDED, ROOM if constrained else 12, 4, temperature=0.03, seed=1)
+    each = [beginnings(episode) for episode in episodes]
+    assert 2 < len({tuple(episode.ids) for episode in episodes}) < len(episodes), "some are the same, others are not"
+    once = len(set().union(*each))
+    assert once < 0.9 * sum(map(len, each))
+    assert sum(counting.tokens) == once + sum(len(ids) - 1 for ids in PROMPTS)
+    assert max(counting.rows) <= options.get("width", 64)
+
+
+@pytest.mark.parametrize("constrained", [True, False])
+def test_kept_states_of_samples_are_those_of_their_own_tokens(
+    base: Base, vocabulary: Vocabulary, constrained: bool
+) -> None:
+    engine = Engine(base.network, (2,), vocabulary if constrained else None, [], width=6, keep=1)
+    assert engine.kept is not None
+    for episode in engine.sample(GROUNDED, ROOM if constrained else 12, 3, temperature=0.03, seed=1):
+        ids = [*episode.prompt_ids, *episode.ids][: len(episode.prompt_places) + len(episode.places)]
+        assert len(ids) >= max(map(len, beginnings(episode)))
+        states = base.network.model.embed_tokens(mx.array([ids]))
+        states = base.network.layers[0](states, "causal", None)[0]
+        kept = engine.kept.states()[mx.array([*episode.prompt_places, *episode.places])]
+        assert mx.allclose(kept, states, atol=1e-5)
+
+
+def test_groups_larger_than_the_batch_are_parted(base: Base) -> None:
+    together = plain(base).sample(PLAIN[:2], 10, 7, temperature=0.3, seed=3)
+    for width in (1, 3, 7, 8, 14):
+        counting = Counting(engine := plain(base, width=width))
+        assert ids_of(engine.sample(PLAIN[:2], 10, 7, temperature=0.3, seed=3)) == ids_of(together)
+        assert max(counting.rows) <= width
 
 
 @pytest.mark.parametrize("trained", ["weights", "lora"])

@@ -91,6 +91,18 @@ def test_reinforcement_gradients_are_the_whole_networks(shaped: Base, constraine
     assert close(gradient(learner, [batch]), plain)
 
 
+def test_samples_that_agree_have_the_gradients_of_samples(random_base: Base) -> None:
+    """They were read once, and left their states once."""
+    network = adapt(random_base, 1)
+    engine = engine_of(random_base, random_base.num_layers - 1)
+    episodes = sampled(engine, 0.01, group=4)
+    assert 2 < len({tuple(one.places) for one in episodes}) < len(episodes), "some are the same, others part"
+    learner, advantages = make_learner(network), [0.7, -0.3, 1.1, -0.2, 0.4, 0.5, -0.6, 0.9]
+    batch, _ = policy_batch(learner, engine, episodes, advantages, 40.0, Objective(1.0))
+    plain = plain_gradient(network, plain_policy, episodes, advantages, 40.0, 1.0, engine.masks)
+    assert close(gradient(learner, [batch]), plain)
+
+
 @pytest.mark.parametrize("kind", ["lora", "dora", "full"])
 @pytest.mark.parametrize("num_layers", [1, 2, -1])
 def test_every_fine_tune_type_and_depth(random_base: Base, kind: str, num_layers: int) -> None:

@@ -18,10 +18,11 @@ from mlx_trace.problems.generator import generate_balanced
 from mlx_trace.problems.schema import load_schemas, select_schemas
 from mlx_trace.train.advantages import group_mean, leave_one_out, scaled, scaled_by_group
 from mlx_trace.train.examples import Example
+from mlx_trace.train.policy import sampled_of
 from mlx_trace.train.ranks import Ranks
-from mlx_trace.train.reinforce import Reinforce
+from mlx_trace.train.reinforce import Reinforce, _Lesson
 from mlx_trace.train.rollout import load_reward, make_scorer
-from tests.train.conftest import adapt, close
+from tests.train.conftest import adapt, close, gradient
 from tests.train.test_traps import reinforce_of, update_gradient
 
 
@@ -73,6 +74,29 @@ def test_every_policy_gradient_moves_the_adapter_and_says_what_it_measured(
         assert float(row["logprob_gap"]) < 1e-4
     assert float(rows[0]["kl"]) == pytest.approx(0, abs=1e-6), "at first the policy is the reference"
     assert float(rows[1]["kl"]) > 0
+
+
+def test_samples_that_are_the_same_are_learnt_once_and_count_as_many(random_base: Base, tmp_path: Path) -> None:
+    adapt(random_base)
+    phase = reinforce_of(random_base, tmp_path, 600, lambda n: n % 2, group_size=6, temperature=0.01, baseline="none",
+                         entropy=0.01, kl=0.01)  # fmt: skip
+    rollout = phase._sample(0)
+    advantages = phase._centre(rollout)
+    assert phase.decoder.engine.kept is not None
+    kept = phase.decoder.engine.kept.states()
+    lessons = phase._lessons(rollout, advantages)
+    every = [one for group in advantages for one in group]
+    each = _Lesson(rollout.episodes, sampled_of(rollout.episodes, every))
+    learnt = [one for lesson in lessons for one in lesson.episodes]
+    assert {tuple(one.ids) for one in learnt} == {tuple(one.ids) for one in rollout.episodes}
+    assert len(learnt) < len(rollout.episodes)
+    assert sum(lesson.sampled.counts.sum() for lesson in lessons) == len(each.sampled.tokens)
+    merged = gradient(phase.learner, [phase._lay_out(lesson, kept, 30.0)[0] for lesson in lessons])
+    assert close(merged, gradient(phase.learner, [phase._lay_out(each, kept, 30.0)[0]]), 1e-4)
+    found = phase.learner.measure(phase._lay_out(each, kept, 30.0)[0])[1]
+    row = phase._learn(rollout, advantages, 0)
+    assert row["trained_tokens"] == len(each.sampled.tokens)
+    assert row["entropy"] == pytest.approx(found["entropy"].mean(), rel=1e-3)
 
 
 def test_a_batch_without_signal_takes_no_step(random_base: Base, tmp_path: Path) -> None:
