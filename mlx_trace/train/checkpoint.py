@@ -66,6 +66,12 @@ def _tidy(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
+def sweep(run: Path) -> None:
+    """Remove what a process that was killed had half written, but for checkpoints, which `save` sees to."""
+    for path in [*run.glob(".*.tmp*"), *run.glob("*/.*.tmp*")]:
+        path.unlink(missing_ok=True)
+
+
 def is_unused(run: Path) -> bool:
     """Say whether a directory holds nothing, or only what a run leaves that ended before its first file was whole."""
     names = {path.name for folder in (run, run / STATE) if folder.is_dir() for path in folder.iterdir()}

@@ -203,9 +203,8 @@ def open_run(base: Base, config: Config) -> None:
     """Start a run in a locked directory: remove an earlier one, write what makes this an adapter of its base."""
     checkpoint.clear(config.adapter_path)
     shutil.rmtree(config.adapter_path / BEST, ignore_errors=True)
-    for name in (METRICS_FILE, ADAPTER_WEIGHTS, f".{CONFIG_FILE}.*.tmp", f".{ADAPTER_CONFIG}.*.tmp"):
-        for earlier in config.adapter_path.glob(name):
-            earlier.unlink(missing_ok=True)
+    for name in (METRICS_FILE, ADAPTER_WEIGHTS):
+        (config.adapter_path / name).unlink(missing_ok=True)
     write_atomically(config.adapter_path / CONFIG_FILE, [dump_config(config)])
     content = json.dumps(adapter_config(base, config), indent=2)
     write_atomically(config.adapter_path / ADAPTER_CONFIG, [content + "\n"])

@@ -154,6 +154,7 @@ def _opened(planned: Plan, resume: bool, overwrite: bool) -> Iterator[Checkpoint
         if not resume:
             check_new(path, overwrite)
         with checkpoint.locked(path):
+            checkpoint.sweep(path)
             saved = checkpoint.load(path) if resume else None
             if resume and saved is None and (path / ADAPTER_WEIGHTS).exists():
                 raise UserError(f"{path}: has an adapter but no checkpoint to go on from; --overwrite replaces it")

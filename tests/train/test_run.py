@@ -123,6 +123,26 @@ def test_a_crash_before_the_first_checkpoint_starts_over(random_model: Path, tmp
     assert metrics(tmp_path / "crashed") == metrics(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("options", [{"resume": True}, {"overwrite": True}], ids=str)
+def test_what_a_killed_process_had_half_written_is_removed(
+    random_model: Path, tmp_path: Path, options: dict[str, bool]
+) -> None:
+    settings = config(random_model, tmp_path / "run", iters=2, reinforce={"iters": 0})
+    run(settings)
+    names = [
+        ".plan.json.x1.tmp",
+        ".config.yaml.x2.tmp",
+        ".adapters.tmp.safetensors",
+        "best/.adapter_config.json.x3.tmp",
+    ]
+    (tmp_path / "run" / "best").mkdir()
+    for name in names:
+        (tmp_path / "run" / name).write_text("half", encoding="utf-8")
+    run(settings, **options)
+    assert [path.name for path in (tmp_path / "run").rglob(".*") if ".tmp" in path.name] == []
+    assert len(adapter(tmp_path / "run")) > 0
+
+
 def test_resuming_a_finished_run_changes_nothing(random_model: Path, tmp_path: Path) -> None:
     settings = config(random_model, tmp_path / "run")
     run(settings)
