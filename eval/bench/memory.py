@@ -78,12 +78,12 @@ def measure(name: str) -> dict[str, float]:
         mx.reset_peak_memory()
         for phase in planned.phases:
             if isinstance(phase, Sft):
-                longest = _longest(phase)
+                largest = _largest(phase)
                 if planned.memory.trunk_cache == "memory":
                     for at in range(len(phase.examples.rows)):
                         phase.states([at])
-                phase.update(1 if longest == 0 else 0)
-                phase.update(longest)
+                phase.update(1 if largest == 0 else 0)
+                phase.update(largest)
             else:
                 phase.update(0)
                 phase.update(1)
@@ -91,11 +91,17 @@ def measure(name: str) -> dict[str, float]:
     return {"predicted": predicted, "measured": mx.get_peak_memory()}
 
 
-def _longest(phase: Sft) -> int:
-    """Return which of the first epoch's updates pads most."""
-    lengths = phase.examples.lengths
+def _largest(phase: Sft) -> int:
+    """Return which of the first epoch's updates has the micro-batch of most tokens, and of these the longest rows."""
+    examples = phase.examples
+
+    def size(batch: list[int]) -> tuple[int, int]:
+        shapes = [(len(micro), max(examples.lengths[at] for at in micro))
+                  for micro in examples.micro_batches(batch, phase.plan.micro_tokens, phase.ranks)]  # fmt: skip
+        return max((rows * length, length) for rows, length in shapes)
+
     batches = phase.batches.first_epoch()
-    return max(range(len(batches)), key=lambda at: (max(lengths[n] for n in batches[at]), len(batches[at])))
+    return max(range(len(batches)), key=lambda at: size(batches[at]))
 
 
 def _write(folder: Path, case: dict[str, Any]) -> Path:
