@@ -122,10 +122,9 @@ def _draw_on_host(
 ) -> list[Draw]:
     """Draw from lists of ids (G, K) by their scores: the Gumbel trick, with each sample's own noise."""
     scores = np.where(ids >= 0, scores, -np.inf)
-    owners = _owners(streams, range(len(streams)))
     if not temperature:
         best = scores.argmax(axis=-1)
-        return [(int(ids[at, best[at]]), 0.0) for at in owners]
+        return [(int(ids[at, best[at]]), 0.0) for at in _owners(streams, range(len(streams)))]
     lengths = (ids >= 0).sum(axis=-1).tolist()
     top = scores.max(axis=-1)
     logprobs = scores - (top + np.log(np.exp(scores - top[:, None]).sum(axis=-1)))[:, None]
