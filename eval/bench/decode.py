@@ -40,7 +40,7 @@ from mlx_trace.blas import suit_threads
 from mlx_trace.config import Prompt
 from mlx_trace.decode.cache import RaggedCache
 from mlx_trace.decode.episode import Request
-from mlx_trace.decode.vocabulary import Vocabulary
+from mlx_trace.decode.vocabulary import Vocabulary, vocabulary_of
 from mlx_trace.errors import UserError
 from mlx_trace.evaluate.suites import suite
 from mlx_trace.model.base import TINY, Base, load_adapter, load_base, read_tokenizer
@@ -145,9 +145,9 @@ def run_theirs(bench: Bench, _: bool, batch: int, cases: Sequence[Case], is_repl
 def choose_cases(bench: Bench, num_prompts: int) -> None:
     """Keep prompts whose sampled traces the automaton accepts; alone, those that have one greedy reply in all ways."""
     problems = suite("synthetic", num_prompts)
-    for num_samples in (SAMPLES, 1):
-        sampled = scripts_of(bench.base, bench.prompter, problems, num_samples, MAX_TOKENS)
-        bench.cases[num_samples] = [Case(request, scripts) for _, request, scripts in sampled]
+    sampled = scripts_of(bench.base, bench.prompter, problems, SAMPLES, MAX_TOKENS)
+    for num_samples in (SAMPLES, 1):  # a sample is the same, however many there are
+        bench.cases[num_samples] = [Case(request, scripts[:num_samples]) for _, request, scripts in sampled]
     if not bench.is_replay:
         ways = [run(bench, name, 32, bench.cases[1], False).replies for name in ("mlx_lm", *OURS)]
         bench.cases[1] = [Case(case.request, [Script(a, [])])
@@ -286,7 +286,7 @@ def prepare(options: argparse.Namespace) -> Bench:
         load_adapter(base, adapter)
     prompter = Prompter(base.tokenizer, Prompt())
     base.tokenizer.eos_token_ids = prompter.stop_ids  # mlx-lm stops where we do
-    bench = Bench(base, prompter, Vocabulary(base.tokenizer), options.replay or options.model == RANDOM)
+    bench = Bench(base, prompter, vocabulary_of(base.tokenizer), options.replay or options.model == RANDOM)
     choose_cases(bench, options.prompts)
     return bench
 
