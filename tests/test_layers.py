@@ -20,9 +20,9 @@ problems.compile.nouns problems.compile.node problems.compile.grounding problems
 problems.compile.route problems.compile.emit problems.compile.compiler
 problems.audit problems.sense problems.slots problems.retell problems.variants problems.mixture problems.contamination problems.diversity
 model.base model.prompts model.trunk model.shape model.memory model.budget
-decode.vocabulary decode.shortest decode.automaton decode.cache decode.forward decode.episode decode.draw decode.engine decode.decoder
+decode.vocabulary decode.shortest decode.automaton decode.follow decode.cache decode.forward decode.episode decode.draw decode.engine decode.decoder
 evaluate.stats evaluate.suites evaluate.evaluate
-train.advantages train.checkpoint train.ranks train.loop train.examples train.learner train.states train.sft train.policy train.rollout train.reinforce train.gather train.work train.run
+train.advantages train.checkpoint train.ranks train.loop train.examples train.learner train.states train.sft train.policy train.rollout train.rehearse train.reinforce train.gather train.work train.run
 train.tiny_text train.tiny_tokenizer train.tiny_init train.tiny_base
 fuse chat
 cli.options cli.ledger cli.solve cli.problems cli.audit cli.compile cli.train cli.evaluate cli.fuse cli.chat cli.demo cli.tiny cli.memory cli.doctor

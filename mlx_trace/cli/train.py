@@ -100,6 +100,8 @@ def show_plan(console: Console, planned: "Plan") -> None:
 
     for line in describe(planned.needs, planned.memory):
         console.print(line, style="dim")
+    if planned.material.constraint:
+        console.print(planned.material.constraint, style="dim")
     for overlap in planned.material.overlaps:
         console.print(f"contamination, {overlap}", style="dim")
 

@@ -17,6 +17,7 @@ from mlx_trace.decode.shortest import (
     Cheapest,
     args_cost,
     ending,
+    line_end,
     query_cost,
     rest,
     short_names,
@@ -106,12 +107,13 @@ class Automaton:
     def _part(self) -> Walk:
         self._scope = Scope(self._answers)
         self._least = self._cheapest()
-        head = f"{self._least.indent}trace:\n"
+        begin, end = self._vocabulary.line(self._least.indent)
+        head = f"{begin}trace:{end}"
         left = len(self._vocabulary.word(head)) + ending(self._vocabulary, self._least)
-        expert = yield from self._pick({f" {expert}\n": expert for expert in EXPERTS}, left)
+        expert = yield from self._pick({f" {expert}{end}": expert for expert in EXPERTS}, left)
         self._write(head)
         for step in range(MAX_STEPS):
-            self._write(f"{self._least.indent}- {{op:")
+            self._write(f"{begin}- {{op:")
             op = yield from self._pick({f" {op},": op for op in self._ops(expert, step)})
             yield from self._step(op)
             if op == "query":
@@ -133,7 +135,8 @@ class Automaton:
         pairs: Pairs = [("op", op)]
         for at, (key, kind) in enumerate(FIELDS[op]):
             last = at + 1 == len(FIELDS[op])
-            pairs.append((yield from self._field(kind, key, "}\n" if last else ",", self._rest(op, at), pairs)))
+            end = line_end(self._vocabulary, self._least.indent, op) if last else ","
+            pairs.append((yield from self._field(kind, key, end, self._rest(op, at), pairs)))
             if kind == "new" and self._least.variable is None:
                 self._least = self._least._replace(variable=pairs[-1][1])
         step = read_step(pairs)

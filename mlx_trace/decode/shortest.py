@@ -53,7 +53,8 @@ def ending(vocabulary: Vocabulary, least: Cheapest) -> int:
         derived = least.new
         lines.append(f"{{op: compute, compute_op: add, args: [{variable}, {variable}], var: {derived}}}")
     lines.append(f"{{op: query, var: {derived}}}")
-    return len(vocabulary.word("".join(f"{least.indent}- {line}\n" for line in lines) + FENCE))
+    text = "".join(f"{least.indent}- {line}\n" for line in lines) + FENCE
+    return len(vocabulary.word(vocabulary.line(least.indent)[0] + text.removeprefix(least.indent)))
 
 
 @lru_cache(maxsize=1 << 16)
@@ -65,7 +66,7 @@ def rest(vocabulary: Vocabulary, least: Cheapest, op: str, at: int) -> int:
         "variable": least.variable, "derived": least.derived, "value": least.number, "amount": least.number,
     }  # fmt: skip
     text = "".join(f" {key}: {shown[kind]}," for key, kind in fields[at + 1 :])
-    left = len(vocabulary.word(text[:-1] + "}\n")) if text else 0
+    left = len(vocabulary.word(text[:-1] + line_end(vocabulary, least.indent, op))) if text else 0
     if op == "query":
         return left + len(vocabulary.word(FENCE))
     if op in COMPUTING:
@@ -75,6 +76,11 @@ def rest(vocabulary: Vocabulary, least: Cheapest, op: str, at: int) -> int:
     if op == "consume":
         return left + ending(vocabulary, least)
     return left + ending(vocabulary, least._replace(derived=None))  # who receives at 0 may lose being derived
+
+
+def line_end(vocabulary: Vocabulary, indent: str, op: str) -> str:
+    """Return what ends a step of `op`: after a query, the next line begins a part or ends the trace."""
+    return "}" + vocabulary.line("" if op == "query" else indent)[1]
 
 
 def args_cost(vocabulary: Vocabulary, name: str) -> int:
@@ -101,6 +107,7 @@ def short_names(vocabulary: Vocabulary) -> tuple[str, ...]:
 def shortest_part(vocabulary: Vocabulary, least: Cheapest) -> int:
     """Return how many tokens the shortest part takes, the closing fence included."""
     dash = "- " if least.indent else ""
-    heads = (f"{dash}expert: {expert}\n{least.indent}trace:\n" for expert in EXPERTS)
+    end = vocabulary.line(least.indent)[1]
+    heads = (f"{dash}expert: {expert}\n{least.indent}trace:{end}" for expert in EXPERTS)
     bare = least._replace(variable=None, derived=None)
     return min(len(vocabulary.word(head)) for head in heads) + ending(vocabulary, bare)

@@ -16,6 +16,9 @@ from mlx_trace.errors import UserError
 
 _MOST_WORDS: Final = 200_000  # remembered; names are without end
 _MARKS: Final = frozenset("Ġ▁")  # how a token shows its leading space: byte-level, SentencePiece
+_FOREIGN: Final = ("§", "¤", "☃", "𝄞")  # characters that are in no trace, for tokenizers trained on nothing else
+_BYTE: Final = re.compile("<0x([0-9A-F]{2})>")  # how SentencePiece shows a byte
+_SPELT: Final = frozenset(ascii_letters + digits + "_./")  # what names and numbers are made of
 
 _IDENTIFIER: Final = r"[A-Za-z_][A-Za-z0-9_]*"
 _NAME: Final = rf"{_IDENTIFIER}(?:\.{_IDENTIFIER})*\.?"
@@ -43,51 +46,93 @@ class Mask(NamedTuple):
     limit: int
 
 
-class Vocabulary:
-    """Tokens of one tokenizer. A *word* is text from one safe place to cut to another.
+class Cuts(NamedTuple):
+    """Where texts are cut into words. `lean`: an indentation but for its last space belongs to the line before it."""
 
-    Safe is the place before a space that follows no space, and the one after a newline: no token of these families
-    reaches across, so that words are tokenized one by one. UserError if a tokenizer does otherwise.
+    places: re.Pattern[str]
+    lean: bool = False
+
+    def words(self, text: str) -> list[str]:
+        """Cut a text; none of the words is empty."""
+        return [word for word in self.places.split(text) if word]
+
+
+_NAME_ENDS: Final = r"(?<=[A-Za-z0-9])(?=[,}\]])"
+_SPACES: Final = r"(?<=[^ \n])(?= (?![0-9{]))"  # the space before a number or a brace may go with what is before it
+_OPERANDS: Final = r"(?<=[^ \n])(?= )|(?<=[0-9])(?=[./])|(?<=[./])(?=[0-9])"
+CANONICAL: Final = (  # of the families whose whole texts are what their words are
+    Cuts(re.compile(rf"(?<=\n)|{_SPACES}|{_NAME_ENDS}")),
+    Cuts(re.compile(rf"(?<=\n)(?! )|(?<=\n )(?= [^ ])|{_SPACES}|{_NAME_ENDS}"), lean=True),  # "\n " may be a token
+)
+OWN: Final = Cuts(re.compile(rf"(?<=\n)|{_OPERANDS}|{_NAME_ENDS}"))  # wherever the automaton may stop or go on
+
+
+class Vocabulary:
+    """Tokens of one tokenizer. A *word* is text from one place to cut to another, and is tokenized by itself.
+
+    Cut is where no token of the tokenizer's family reaches across, so that words are the tokens of the whole text. If
+    tokens reach across everywhere, `is_canonical` is False: a trace has more than one tokenization, and that of its
+    words is the one to teach. UserError if the tokenizer cannot write all that a trace may hold.
     """
 
     def __init__(self, tokenizer: Any) -> None:
-        self._encode = _encoder(tokenizer)
+        self._encode, self._decode = _encoder(tokenizer), _decoder(tokenizer)
         self._words: dict[str, tuple[int, ...]] = {}
         self._masks: dict[Mask, NDArray[np.bool_]] = {}
         pieces = dict(sorted((index, piece) for piece, index in tokenizer.get_vocab().items()))
         self.size = max(pieces) + 1
-        found = {pieces[index][:1] for index in self._encode(": a")} & _MARKS
-        if len(found) != 1:
-            raise UserError("constraint: the tokenizer is neither byte-level nor SentencePiece; use constraint: none")
-        mark = found.pop()
         special = set(getattr(tokenizer, "all_special_ids", ()))
-        self.texts = {  # of the tokens that may stand in an open slot
-            index: text
-            for index, piece in pieces.items()
-            if index not in special
-            and (text := " " + piece[1:] if piece.startswith(mark) else piece).isascii()
-            and any(pattern.fullmatch(text) for pattern in OPEN.values())
-        }
+        self.texts = _open_texts({index: piece for index, piece in pieces.items() if index not in special})
         self._lengths: dict[str, NDArray[np.int64]] = {}
         self._openings: dict[str, list[Opening]] = {}
         self.longest = max(map(len, self.texts.values()))
         self.singles = {text: index for index, text in self.texts.items() if len(text) == 1}
-        self._anchors = {text: self._encode(text) for text in ("a:", "\n")}
-        self._check()
+        if missing := sorted(_SPELT - set(self.singles)):
+            raise UserError(f"constraint: the tokenizer has no token for {' '.join(missing)}; use constraint: none")
+        self._cuts = next((cuts for cuts in CANONICAL if self._holds(cuts)), OWN)
+        self.is_canonical = self._cuts is not OWN
+        if not self.is_canonical and not all(self._is_written(sample) for sample in _SAMPLES):
+            raise UserError("constraint: the tokenizer does not give a trace's text back; use constraint: none")
+
+    def cut(self, text: str) -> list[str]:
+        """Cut a text into words."""
+        return self._cuts.words(text)
 
     def word(self, text: str) -> tuple[int, ...]:
-        """Return the canonical tokens of a text that begins and ends where it is safe to cut."""
+        """Return the canonical tokens of a text that begins and ends where it may be cut: those of its words."""
         tokens = self._words.get(text)
         if tokens is None:
-            anchor = "a:" if text[0] == " " and text[1:2] != " " else "\n"
-            before = self._anchors[anchor]
-            whole = self._encode(anchor + text)
-            if whole[: len(before)] != before:
-                raise UserError("constraint: the tokenizer merges across spaces or lines; use constraint: none")
+            tokens = tuple(token for word in self.cut(text) for token in self._alone(word))
             if len(self._words) >= _MOST_WORDS:
                 self._words.clear()
-            tokens = self._words[text] = tuple(whole[len(before) :])
+            self._words[text] = tokens
         return tokens
+
+    def line(self, indent: str) -> tuple[str, str]:
+        """Return what begins a line of this indentation, and what ends the one before it, newline and all."""
+        return (indent[-1:], f"\n{indent[:-1]}") if self._cuts.lean else (indent, "\n")
+
+    def _alone(self, word: str) -> tuple[int, ...]:
+        """Return the tokens of a word as it stands in a text, behind something that does not merge with it."""
+        usual = "a:" if word[0] == " " and word[1:2] != " " else "a" if word[0] in ",}]" else "\n"
+        for anchor in (usual, *_FOREIGN):
+            before, whole = self._encode(anchor), self._encode(anchor + word)
+            if whole[: len(before)] == before:
+                return tuple(whole[len(before) :])
+        raise UserError("constraint: the tokenizer merges a trace's words with anything; use constraint: none")
+
+    def _holds(self, cuts: Cuts) -> bool:
+        """Tell whether whole traces are tokenized as their words are."""
+        words = map(cuts.words, _SAMPLES)
+        wholes = (self._encode(f"\n{sample}") for sample in _SAMPLES)
+        before = self._encode("\n")
+        return all(
+            whole == [*before, *(token for word in split for token in self._alone(word))]
+            for split, whole in zip(words, wholes, strict=True)
+        )
+
+    def _is_written(self, text: str) -> bool:
+        return self._decode([*self._encode("\n"), *self.word(text)]) == f"\n{text}"
 
     def end(self, text: str) -> tuple[int, ...]:
         """Return the tokens of what ends a name or a number, such as a comma."""
@@ -124,16 +169,6 @@ class Vocabulary:
                     lengths[index] = len(text)
         return self._lengths[kind]
 
-    def _check(self) -> None:
-        """Make sure that every character has a token, and that words are tokenized alone as in a whole trace."""
-        if missing := sorted(set(ascii_letters + digits + "_./") - set(self.singles)):
-            raise UserError(f"constraint: the tokenizer has no token for {' '.join(missing)}; use constraint: none")
-        for sample in _SAMPLES:
-            words = [token for word in split_words(sample) for token in self.word(word)]
-            whole = self._encode("\n" + sample)
-            if whole != [*self._anchors["\n"], *words]:
-                raise UserError("constraint: the tokenizer merges across spaces or lines; use constraint: none")
-
 
 @lru_cache(maxsize=2)
 def vocabulary_of(tokenizer: Any) -> Vocabulary:
@@ -141,7 +176,14 @@ def vocabulary_of(tokenizer: Any) -> Vocabulary:
     return Vocabulary(tokenizer)
 
 
-_CUT: Final = re.compile(r"(?<=\n)|(?<=[^ \n])(?= )")
+def usable_vocabulary(tokenizer: Any) -> Vocabulary | None:
+    """Return a tokenizer's vocabulary, or None if it has none that can hold traces."""
+    try:
+        return vocabulary_of(tokenizer)
+    except UserError:
+        return None
+
+
 _SAMPLES: Final = (
     "expert: percentage\ntrace:\n- {op: init, var: price_per_item, value: 1234.5}\n- {op: init, var: x, value: 1/3}\n"
     "- {op: percent_off, base: price_per_item, rate: x, var: step1}\n"
@@ -152,17 +194,26 @@ _SAMPLES: Final = (
 )
 
 
-def split_words(text: str) -> list[str]:
-    """Cut a canonical text where the automaton does: not before a number or a brace, whose space some tokenizers give
-    to what stands before it."""
-    words = _CUT.split(text)
-    merged: list[str] = []
-    for word in words:
-        if word[:1] == " " and (word[1:2].isdigit() or word[1:2] == "{"):
-            merged[-1] += word
-        else:
-            merged.append(word)
-    return merged
+def _open_texts(pieces: dict[int, str]) -> dict[int, str]:
+    """Return the texts of the tokens that may stand in an open slot, from how tokens show themselves.
+
+    A SentencePiece tokenizer may spell characters by their bytes: where it has no other token for one, that one.
+    """
+    marks = [piece[0] for piece in pieces.values() if piece[:1] in _MARKS]
+    if not marks:
+        raise UserError("constraint: the tokenizer is neither byte-level nor SentencePiece; use constraint: none")
+    mark = max(sorted(_MARKS), key=marks.count)  # the other one is then a letter like any
+    texts = {
+        index: text
+        for index, piece in pieces.items()
+        if (text := " " + piece[1:] if piece.startswith(mark) else piece).isascii()
+        and any(pattern.fullmatch(text) for pattern in OPEN.values())
+    }
+    spelt = set(texts.values())
+    for index, piece in pieces.items():
+        if (byte := _BYTE.fullmatch(piece)) and chr(int(byte[1], 16)) in _SPELT - spelt:
+            texts[index] = chr(int(byte[1], 16))
+    return texts
 
 
 def _encoder(tokenizer: Any) -> Callable[[str], list[int]]:
@@ -171,3 +222,11 @@ def _encoder(tokenizer: Any) -> Callable[[str], list[int]]:
     if fast is not None:
         return lambda text: list(fast.encode(text, add_special_tokens=False).ids)
     return lambda text: list(tokenizer.encode(text, add_special_tokens=False))
+
+
+def _decoder(tokenizer: Any) -> Callable[[list[int]], str]:
+    """Return ids → text, special tokens and all."""
+    fast = getattr(tokenizer, "backend_tokenizer", None)
+    if fast is not None:
+        return lambda ids: str(fast.decode(ids, skip_special_tokens=False))
+    return lambda ids: str(tokenizer.decode(ids, skip_special_tokens=False))

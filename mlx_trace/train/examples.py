@@ -9,8 +9,9 @@ from typing import Final
 
 import numpy as np
 
+from mlx_trace.decode.vocabulary import Vocabulary, usable_vocabulary
 from mlx_trace.errors import UserError
-from mlx_trace.model.prompts import Prompter
+from mlx_trace.model.prompts import CLOSING, Prompter
 from mlx_trace.problems.problem import Problem
 from mlx_trace.seeds import derive_seed
 
@@ -33,8 +34,8 @@ class Example:
 
 def examples(problems: Sequence[Problem], prompter: Prompter, max_length: int) -> list[Example]:
     """Encode the problems that have a gold trace; UserError lists the longest if any does not fit `max_length`."""
-    made = [Example(*prompter.example(p.question, p.trace), p.trace.count("{op:"))
-            for p in problems if p.trace is not None]  # fmt: skip
+    vocabulary = usable_vocabulary(prompter.tokenizer)
+    made = [example(p.question, p.trace, prompter, vocabulary) for p in problems if p.trace is not None]
     if not made:
         raise UserError("data: none of the problems has a gold trace; SFT needs them (or set epochs: 0 to skip it)")
     if long := sorted((-len(example), at) for at, example in enumerate(made) if len(example) > max_length):
@@ -45,6 +46,18 @@ def examples(problems: Sequence[Problem], prompter: Prompter, max_length: int) -
             *(f"  {-length} tokens: {with_traces[at].id}" for length, at in long[:_SHOWN]),
         )
     return made
+
+
+def example(question: str, trace: str, prompter: Prompter, vocabulary: Vocabulary | None) -> Example:
+    """Encode a question and its trace: in the tokens that the constraint offers, which decoding writes, too.
+
+    Without a vocabulary (a tokenizer that the constraint cannot hold), as the tokenizer itself does.
+    """
+    steps = trace.count("{op:")
+    if vocabulary is None:
+        return Example(*prompter.example(question, trace), steps)
+    target = [*vocabulary.word(trace + CLOSING), prompter.tokenizer.eos_token_id]
+    return Example(prompter.ids(question), target, steps)
 
 
 class Batches:

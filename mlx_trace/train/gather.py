@@ -15,6 +15,7 @@ from mlx_trace.problems.mixture import Mixture, Part, mix
 from mlx_trace.problems.problem import Problem
 from mlx_trace.seeds import stream
 from mlx_trace.train.examples import Example, examples
+from mlx_trace.train.rehearse import try_constraint
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Material:
     problems: list[Problem] = field(default_factory=list)
     lengths: list[Lengths] = field(default_factory=list)
     overlaps: list[Overlap] = field(default_factory=list)
+    constraint: str = ""  # how gold traces fare under it
 
 
 def gather(config: Config, prompter: Prompter) -> Material:
@@ -67,7 +69,8 @@ def gather(config: Config, prompter: Prompter) -> Material:
     training = [*mixture.problems, *(prompts.problems if prompts is not mixture else [])]
     found = overlaps(sets, training) if sets else []
     kept, held_out = _hold_out(rows, config)
-    return Material(kept, held_out, answered, lengths, found)
+    constraint = try_constraint(mixture.problems, prompter, config.decoding)
+    return Material(kept, held_out, answered, lengths, found, constraint)
 
 
 def _hold_out(rows: list[Example], config: Config) -> tuple[list[Example], list[Example]]:

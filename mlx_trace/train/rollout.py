@@ -4,11 +4,13 @@ Takes episodes in groups, one a problem. Knows nothing of gradients.
 """
 
 import importlib.util
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from mlx_trace.config import Reinforce
 from mlx_trace.decode.episode import Episode
@@ -19,8 +21,9 @@ from mlx_trace.train.advantages import is_dead
 from mlx_trace.train.loop import Metrics
 from mlx_trace.train.ranks import Ranks
 
-RewardFunction = Callable[[Problem, str, Grade], float]
+RewardFunction = Callable[[Problem, str, Grade], Any]  # a finite number is wanted
 Scorer = Callable[[Problem, str], Grade]
+_SHOWN: Final = 80  # characters of a reply in a message
 _KINDS: Final = tuple(kind for kind in GRADE_KINDS if kind != "solved")
 
 
@@ -57,9 +60,21 @@ def make_scorer(settings: Reinforce) -> Scorer:
 
     def score(problem: Problem, reply: str) -> Grade:
         graded = grade(reply, problem.expected, problem.expert, settings.rewards)
-        return graded if own is None else replace(graded, reward=float(own(problem, reply, graded)))
+        return graded if own is None else replace(graded, reward=_own_reward(own, problem, reply, graded))
 
     return score
+
+
+def _own_reward(own: RewardFunction, problem: Problem, reply: str, graded: Grade) -> float:
+    """Return what a user's function gives; UserError if it fails or gives no finite number."""
+    where = f"reinforce.reward_function: on problem {problem.id!r} and the reply {reply[:_SHOWN]!r}"
+    try:
+        reward = own(problem, reply, graded)
+    except Exception as error:  # the user's code, which may raise anything
+        raise UserError(f"{where}: {type(error).__name__}: {error}") from error
+    if isinstance(reward, bool) or not isinstance(reward, Real) or not math.isfinite(reward):
+        raise UserError(f"{where}: it returned {reward!r}, and a reward is a finite number")
+    return float(reward)
 
 
 def load_reward(name: str) -> RewardFunction:

@@ -26,6 +26,7 @@ from mlx_trace.train.checkpoint import Checkpoint
 from mlx_trace.train.gather import Material, gather
 from mlx_trace.train.loop import Phase, Report, Run, check_new, open_run
 from mlx_trace.train.ranks import Ranks
+from mlx_trace.train.rehearse import try_reward
 from mlx_trace.train.reinforce import Reinforce
 from mlx_trace.train.rollout import make_scorer
 from mlx_trace.train.sft import Sft
@@ -71,8 +72,9 @@ def plan(config: Config, resume: bool = False) -> Plan:
         planned.phases.append(sft)
         planned.notes.append(f"sft: {sft.updates:,} updates on {len(material.rows):,} examples")
     if config.reinforce.iters > 0:
-        rl = Reinforce(base, split, prompter, config, material.problems, material.rows, memory, ranks,
-                       make_scorer(config.reinforce))  # fmt: skip
+        scorer = make_scorer(config.reinforce)
+        try_reward(material.problems, scorer)
+        rl = Reinforce(base, split, prompter, config, material.problems, material.rows, memory, ranks, scorer)
         planned.phases.append(rl)
         planned.notes.append(f"rl ({config.reinforce.algorithm}): {rl.updates:,} updates on "
                              f"{len(material.problems):,} prompts")  # fmt: skip

@@ -1,12 +1,13 @@
 """What the automaton offers is always a legal trace in time, and all that gold traces need."""
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from llguidance import LLMatcher, LLTokenizer
 from llguidance.hf import from_tokenizer
 
 from mlx_trace.decode.automaton import MAX_ARGS, Automaton, Choice
+from mlx_trace.decode.follow import follow
 from mlx_trace.decode.vocabulary import Mask, Vocabulary
 from mlx_trace.errors import UserError
 from mlx_trace.language.experts import EXPERTS
@@ -21,12 +23,16 @@ from mlx_trace.language.numbers import grounded_numbers, spell
 from mlx_trace.language.solver import MAX_PARTS, MAX_STEPS, Failed, solve
 from mlx_trace.language.steps import LONGEST_NAME, AddEntity, Compute, Consume, Init, InitFrom, Percent, Query, Transfer
 from mlx_trace.language.syntax import MAX_BYTES, Part, Trace, parse, render
+from mlx_trace.problems.compile.compiler import Compiled, compile_row
 from mlx_trace.problems.generator import draw, generate_balanced
 from mlx_trace.problems.problem import Problem
 from mlx_trace.problems.schema import load_schemas
+from tests.decode import families
 from tests.decode.test_vocabulary import FAMILIES, token_texts, tokenizer, vocabulary
 
-REAL = Path(__file__).parents[3] / "shared" / "tokenizers"  # of real models, where they are at hand
+SHARED = Path(__file__).parents[3] / "shared"  # beside the checkout, where it is at hand
+REAL = SHARED / "tokenizers"  # of real models
+GSM8K = SHARED / "data" / "gsm8k" / "train.jsonl"
 END = "\n```"
 Numbers = Sequence[str] | None
 
@@ -73,7 +79,7 @@ def shortest(family: str, numbers: Numbers) -> int:
 # --- random walks ----------------------------------------------------------------------------------------------
 
 CHUNKS = 4
-WALKS = 834  # 10,008 over the families and chunks
+WALKS = 834  # in a chunk: 10,008 over the first three families, and 2,000 in each of the others
 HARMLESS = {"division_by_zero", "insufficient_amount", "negative_amount", "too_large"}
 
 
@@ -168,7 +174,8 @@ def check_finished(text: str, numbers: Numbers) -> None:
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_walk_ends_in_a_sound_trace_in_time(family: str, chunk: int) -> None:
-    for number in range(chunk * WALKS, (chunk + 1) * WALKS):
+    walks = 500 if family in families.NAMES else WALKS
+    for number in range(chunk * walks, (chunk + 1) * walks):
         rng = Random(number)
         question = problems()[number % len(problems())].question
         numbers = grounded_numbers(question) if number % 2 else None
@@ -176,6 +183,16 @@ def test_every_walk_ends_in_a_sound_trace_in_time(family: str, chunk: int) -> No
         automaton = Automaton(vocabulary(family), numbers, max_tokens)
         check_finished(walk(automaton, family, rng), numbers)
         assert len(automaton.ids) <= max_tokens
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_was_written_solves_to_the_same_once_it_is_tokenized_again(family: str) -> None:
+    rust = tokenizer(family).backend_tokenizer
+    for seed in range(60):
+        numbers = grounded_numbers(problems()[seed % len(problems())].question)
+        text = walk(Automaton(vocabulary(family), numbers, 400), family, Random(seed))
+        again = rust.decode(rust.encode(text, add_special_tokens=False).ids, skip_special_tokens=False)
+        assert solve(read(again, is_grounded=True)) == solve(read(text, is_grounded=True))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -210,22 +227,6 @@ def test_walks_that_avoid_the_end_stay_within_the_limits_of_the_language(family:
 
 
 # --- what gold traces need -------------------------------------------------------------------------------------
-
-
-def follow(automaton: Automaton, words: Vocabulary, tokens: Sequence[int]) -> tuple[int, int]:
-    """Take tokens as far as they are offered; return how many of them were written, and how many of these chosen."""
-    at = chosen = 0
-    while True:
-        while at < min(len(tokens), len(automaton.ids)) and automaton.ids[at] == tokens[at]:
-            at += 1
-        if automaton.choice is None or at < len(automaton.ids) or at == len(tokens):
-            return at, chosen
-        if tokens[at] not in automaton.choice.ids:
-            mask = automaton.choice.mask
-            if mask is None or not words.mask(mask)[tokens[at]]:
-                return at, chosen
-        automaton.take(tokens[at])
-        chosen += 1
 
 
 def drive(family: str, numbers: Numbers, text: str, max_tokens: int = 900) -> str:
@@ -265,6 +266,21 @@ THREE_PARTS = """- expert: percentage
   - {op: query, var: X}"""
 
 
+@cache
+def compositions() -> list[tuple[str, tuple[str, ...]]]:
+    """Return 500 gold traces of several parts, each with the numbers its question grounds."""
+    composed = [schema for schema in load_schemas().values() if schema.expert == "composition"]
+    drawn = [draw(composed[number % len(composed)], 12, number) for number in range(500)]
+    return [(problem.trace or "", grounded_numbers(problem.question)) for problem in drawn]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_composition_is_offered_token_by_token(family: str) -> None:
+    for gold, numbers in compositions()[:: 1 if family in families.NAMES else 5]:
+        assert gold.startswith("- expert:")
+        assert drive(family, numbers, gold + END) == gold + END
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_gold_trace_is_offered_token_by_token(family: str) -> None:
     for gold, numbers in golds():
@@ -294,14 +310,43 @@ def test_most_tokens_of_gold_traces_are_forced() -> None:
     assert forced_share(vocabulary("tiny")) >= 0.6
 
 
-@pytest.mark.parametrize("name", ["tinyllama", "llama32"])
-def test_more_are_forced_with_the_vocabularies_of_real_models(name: str) -> None:
+REAL_NAMES = ["tinyllama", "llama32", "smollm2"]
+
+
+def real(name: str) -> Vocabulary:
+    """Return the vocabulary of a real model, if its tokenizer is at hand."""
     from transformers import PreTrainedTokenizerFast
 
     if not (REAL / name).is_dir():
         pytest.skip(f"no tokenizer in {REAL / name}")
-    real: Any = PreTrainedTokenizerFast
-    assert forced_share(Vocabulary(real.from_pretrained(REAL / name))) >= 0.7
+    return Vocabulary(PreTrainedTokenizerFast.from_pretrained(REAL / name))
+
+
+@pytest.mark.parametrize("name", REAL_NAMES)
+def test_more_are_forced_with_the_vocabularies_of_real_models(name: str) -> None:
+    assert forced_share(real(name)) >= 0.7
+
+
+@cache
+def compiled() -> list[tuple[str, tuple[str, ...]]]:
+    """Return the traces that GSM-8K's training split compiles to, with the numbers their questions ground."""
+    if not GSM8K.is_file():
+        pytest.skip(f"no {GSM8K}")
+    rows = (json.loads(line) for line in GSM8K.read_text(encoding="utf-8").splitlines())
+    outcomes = [compile_row(row, str(at)) for at, row in enumerate(rows)]
+    problems = [outcome.problem for outcome in outcomes if isinstance(outcome, Compiled) and outcome.grounded]
+    return [(problem.trace or "", grounded_numbers(problem.question)) for problem in problems]
+
+
+@pytest.mark.parametrize("name", [*FAMILIES, *REAL_NAMES])
+def test_grounded_traces_compiled_from_gsm8k_are_offered_token_by_token(name: str) -> None:
+    """Each family reads other rows; eval/bench/families.py has all of them read all."""
+    words = real(name) if name in REAL_NAMES else vocabulary(name)
+    share = compiled()[[*FAMILIES, *REAL_NAMES].index(name) :: 13]
+    assert len(share) > 500
+    for gold, numbers in share:
+        tokens = words.word(gold + END)
+        assert follow(Automaton(words, numbers, 900), words, tokens)[0] == len(tokens), gold
 
 
 # --- scope -----------------------------------------------------------------------------------------------------

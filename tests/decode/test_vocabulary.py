@@ -13,14 +13,16 @@ from hypothesis import given, settings
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
 from mlx_trace.decode import vocabulary as module
-from mlx_trace.decode.vocabulary import OPEN, Mask, Vocabulary, split_words
+from mlx_trace.decode.vocabulary import OPEN, Mask, Vocabulary
 from mlx_trace.errors import UserError
 from mlx_trace.language.syntax import Trace, render
 from mlx_trace.resources import tiny_dir
 from tests.conftest import byte_level_tokenizer, sentencepiece_tokenizer
+from tests.decode import families
 from tests.language.traces import running_parts, traces
 
-FAMILIES = ["tiny", "byte-level", "SentencePiece"]
+FAMILIES = ["tiny", "byte-level", "SentencePiece", *families.NAMES]
+CANONICAL = [name for name in FAMILIES if name != "Gemma"]  # whose whole traces have the tokens of their words
 CHARACTERS = ascii_letters + digits + " _./:,-+{}[]`\n"
 ANCHOR = "a"  # what stands before a token, so that its space is shown
 
@@ -33,7 +35,7 @@ def tokenizer(family: str) -> Any:
     makers: dict[str, Callable[[], Any]]
     makers = {"byte-level": byte_level_tokenizer, "SentencePiece": sentencepiece_tokenizer,
               "tiny": lambda: PreTrainedTokenizerFast.from_pretrained(tiny_dir())}  # fmt: skip
-    return makers[family]()
+    return makers[family]() if family in makers else families.trained(family)
 
 
 @cache
@@ -84,31 +86,41 @@ SPACED_DIGITS = [("Ġ", digit) for digit in digits]
 # --- words -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", CANONICAL)
 @settings(max_examples=60)
 @given(trace=traces() | traces(running_parts()))
 def test_words_alone_are_the_tokens_of_the_whole_text(family: str, trace: Trace) -> None:
     text = canonical(trace)
-    words = [vocabulary(family).word(word) for word in split_words(text)]
-    assert tuple(token for word in words for token in word) == encode(family, text)
+    assert vocabulary(family).is_canonical
+    assert vocabulary(family).word(text) == encode(family, text)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@settings(max_examples=20)
+@given(trace=traces() | traces(running_parts()))
+def test_the_tokens_of_words_write_the_text(family: str, trace: Trace) -> None:
+    rust, text = tokenizer(family).backend_tokenizer, canonical(trace)
+    before = rust.encode("\n", add_special_tokens=False).ids
+    assert rust.decode([*before, *vocabulary(family).word(text)], skip_special_tokens=False) == f"\n{text}"
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @settings(max_examples=20)
 @given(trace=traces(running_parts()))
 def test_a_word_may_reach_from_any_safe_place_to_any_other(family: str, trace: Trace) -> None:
-    words = split_words(canonical(trace))
+    words = vocabulary(family).cut(canonical(trace))
     for start, end in pairwise(range(0, len(words) + 1, 3)):
         parts = [token for word in words[start:end] for token in vocabulary(family).word(word)]
         assert vocabulary(family).word("".join(words[start:end])) == tuple(parts)
 
 
-@given(trace=traces())
-def test_split_words_loses_nothing(trace: Trace) -> None:
-    assert "".join(split_words(render(trace))) == render(trace)
-
-
 @pytest.mark.parametrize("family", FAMILIES)
+@given(trace=traces())
+def test_cutting_loses_nothing(family: str, trace: Trace) -> None:
+    assert "".join(vocabulary(family).cut(render(trace))) == render(trace)
+
+
+@pytest.mark.parametrize("family", CANONICAL)
 @pytest.mark.parametrize("end", [",", "}\n", "],", "]"])
 def test_what_ends_a_name_is_tokenized_apart_from_it(family: str, end: str) -> None:
     for name in ("eggs", "x", "bob.cards", "step12", "16", "1/3", "a_b"):
@@ -130,7 +142,9 @@ def test_remembered_words_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("kind", OPEN)
 def test_a_mask_holds_exactly_the_tokens_that_fit_its_kind_and_limit(family: str, kind: str) -> None:
     special = set(tokenizer(family).all_special_ids)
-    fallback = {at for piece, at in tokenizer(family).get_vocab().items() if re.fullmatch("<0x[0-9A-F]{2}>", piece)}
+    pieces = tokenizer(family).get_vocab()
+    fallback = {at for piece, at in pieces.items() if (byte := re.fullmatch("<0x([0-9A-F]{2})>", piece))
+                and (chr(int(byte[1], 16)) in pieces or chr(int(byte[1], 16)) not in ascii_letters + digits + "_./")}  # fmt: skip
     texts = ["" if at in special | fallback else text for at, text in enumerate(token_texts(family))]
     for limit in (1, 2, 5, 33):
         fitting = {at for at, text in enumerate(texts) if OPEN[kind].fullmatch(text) and len(text) <= limit}
@@ -157,11 +171,32 @@ def test_a_tokenizer_of_neither_family_is_refused() -> None:
         Vocabulary(PreTrainedTokenizerFast(tokenizer_object=tokens, unk_token="<unk>"))
 
 
-@pytest.mark.parametrize("merge", [(",", "Ġ"), ("}", "Ċ-"), ("Ċ", "Ġ")])
-def test_a_tokenizer_that_merges_across_words_is_refused(merge: tuple[str, str]) -> None:
-    merges = [("Ċ", "-"), merge] if merge[1] == "Ċ-" else [merge]
-    with pytest.raises(UserError, match="merges across spaces or lines"):
-        Vocabulary(made([*merges, *SPACED_DIGITS], split=r"[\s\S]+"))
+@pytest.mark.parametrize("merge", [(",", "Ġ"), ("}", "Ċ-"), ("s", ","), ("ĊĠ", "Ġ-")])
+def test_a_tokenizer_that_merges_across_words_has_tokens_of_our_own_for_traces(merge: tuple[str, str]) -> None:
+    within = [pair for pair in [("Ċ", "-"), ("Ċ", "Ġ"), ("Ġ", "-")] if "".join(pair) in merge]
+    tokens = made([*within, merge, *SPACED_DIGITS], split=r"[\s\S]+")
+    words = Vocabulary(tokens)
+    text = "- {op: init, var: eggs, value: 5}\n- {op: query, var: eggs}\n  - {op"
+    assert not words.is_canonical
+    assert "".join(merge) in tokens.tokenize(text)
+    assert "".join(merge) not in tokens.convert_ids_to_tokens(words.word(text))
+
+
+@pytest.mark.parametrize(("merge", "word"), [(("Ġ", "{"), "- {"), (("Ċ", "Ġ"), "}\n ")])
+def test_where_a_family_may_merge_words_are_not_cut(merge: tuple[str, str], word: str) -> None:
+    words = Vocabulary(made([merge], split=r"[\s\S]+"))
+    assert words.is_canonical
+    text = "- {op: init, var: eggs, value: 5}\n  - {op: query, var: eggs}\n"
+    assert any(word in each for each in words.cut(text))
+
+
+def test_a_tokenizer_that_does_not_give_the_text_back_is_refused() -> None:
+    lossy = made([(",", "Ġ")], split=r"[\s\S]+")
+    lossy.backend_tokenizer.decoder = decoders.Sequence(
+        [decoders.ByteLevel(), decoders.Strip(" ", 0, 1), decoders.Replace("{", "(")]
+    )
+    with pytest.raises(UserError, match="does not give a trace's text back"):
+        Vocabulary(lossy)
 
 
 @pytest.mark.parametrize("missing", ["Q", "7", "_", "/"])
