@@ -135,7 +135,8 @@ def _local(name: str) -> Path:
     """Return a model's directory, if it is on this machine: named, bundled or downloaded."""
     from huggingface_hub import try_to_load_from_cache
 
-    from mlx_trace.model.base import TINY, locate_model
+    from mlx_trace.model.base import locate_model
+    from mlx_trace.model.named import TINY
 
     if name == TINY or Path(name).expanduser().is_dir():
         return locate_model(name)
