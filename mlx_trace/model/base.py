@@ -25,6 +25,7 @@ from mlx_trace.errors import UserError
 from mlx_trace.files import read_json
 from mlx_trace.model.hub import download, one_line
 from mlx_trace.model.named import TINY, canonical, locate_named, named, nearest, same_model
+from mlx_trace.model.precision import is_dequantised
 from mlx_trace.model.weights import digest, settle_types, type_name
 from mlx_trace.notice import tell
 from mlx_trace.resources import tiny_dir
@@ -73,7 +74,7 @@ def load_base(
     _check_directory(path, trust_remote_code)
     try:
         network, config = load_model(path, lazy=True, trust_remote_code=trust_remote_code)
-        written = settle_types(network, config, dtype, say)
+        written = settle_types(network, is_dequantised(path), dtype, say)
         tokenizer = read_tokenizer(path, config)
     except (ValueError, KeyError, TypeError, RuntimeError, OSError, StrictDataclassError) as error:
         raise UserError(f"{path}: the model cannot be loaded: {one_line(error)}") from error

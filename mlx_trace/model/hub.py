@@ -20,13 +20,20 @@ _PATIENCE: Final = 4.0  # seconds to find out whether the hub is there
 
 def cached(name: str) -> Path | None:
     """Return a model's directory in the hub's cache, None if it is not there or was not downloaded to its end."""
-    from huggingface_hub import snapshot_download
+    folder = cached_folder(name)
+    return folder if folder and is_whole(folder) else None
+
+
+def cached_folder(name: str) -> Path | None:
+    """Return the directory in the hub's cache that has a model's config.json, maybe without all of its weights."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
 
     try:
-        folder = Path(snapshot_download(name, local_files_only=True))
-    except OSError:  # LocalEntryNotFoundError is one
+        found = try_to_load_from_cache(name, "config.json")
+    except (HFValidationError, OSError):
         return None
-    return folder if is_whole(folder) else None
+    return Path(found).parent if isinstance(found, str) else None
 
 
 def is_whole(folder: Path) -> bool:

@@ -1,38 +1,47 @@
 """Which floating type a model is computed in: what the device does fast, the model's own type where it can.
 
-Takes names of types, returns names of types. Imports no MLX; `base` does the casting, `shape` plans for it.
+Takes names of types, returns names of types. Imports no MLX; `weights` does the casting, `shape` plans for it.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from mlx_trace.config import Dtype
+from mlx_trace.errors import UserError
+from mlx_trace.files import read_json
 
 BYTES: Final = {"float32": 4, "bfloat16": 2, "float16": 2}
-HALF: Final = "bfloat16"  # what a model has that does not say
-DEQUANTISED: Final = "dequantised_from"  # a key of config.json: these float32 weights were a quantised file's
+_HALF: Final = "bfloat16"  # what a model has whose configuration does not say
+_PROVENANCE: Final = "gguf.json"  # beside what was converted from a GGUF file
 
 
 def stored_type(content: Mapping[str, Any]) -> str:
     """Return the type that a model's config.json says its weights have."""
     found = str(content.get("dtype") or content.get("torch_dtype")).removeprefix("torch.")
-    return found if found in BYTES else HALF
+    return found if found in BYTES else _HALF
 
 
-def own_type(content: Mapping[str, Any], stored: str) -> str:
-    """Return the type that a model is best held in, if the device does not care.
+def is_dequantised(folder: Path) -> bool:
+    """Tell whether a model's weights were a quantised file's, made wider to lose nothing."""
+    try:
+        content = read_json(folder / _PROVENANCE) if (folder / _PROVENANCE).is_file() else {}
+    except UserError:
+        return False
+    kinds = content.get("tensors") if isinstance(content, dict) else None
+    return isinstance(kinds, dict) and not set(kinds) <= {"F32", "F16", "BF16"}
 
-    What a quantised file held in 4 to 8 bits was made float32 to lose nothing; it is far coarser than bfloat16, whose
-    range, unlike float16's, is that in which such models were trained.
+
+def computed_type(stored: str, asked: Dtype, on_cpu: bool, dequantised: bool = False) -> str:
+    """Return the type that a model is computed in: as asked, float32 on a CPU, its own on a GPU.
+
+    Dequantised weights are float32 and far coarser than bfloat16, in whose range, unlike float16's, models are trained.
     """
-    return HALF if stored == "float32" and content.get(DEQUANTISED) else stored
-
-
-def computed_type(content: Mapping[str, Any], stored: str, asked: Dtype, on_cpu: bool) -> str:
-    """Return the type that a model is computed in: as asked, float32 on a CPU, its own on a GPU."""
     if asked != "auto":
         return asked
-    return "float32" if on_cpu else own_type(content, stored)
+    if on_cpu:
+        return "float32"
+    return _HALF if dequantised and stored == "float32" else stored
 
 
 def written_type(stored: str, computed: str) -> str:
@@ -50,4 +59,4 @@ def reason(stored: str, computed: str, asked: Dtype, on_cpu: bool) -> str | None
         return f"{stored} weights computed in {computed}, as asked"
     if on_cpu:
         return f"{stored} weights computed in float32: a CPU is some 40 times slower in half precision"
-    return f"a quantised file's weights computed in {computed}, which is finer than they are (dtype: float32 for more)"
+    return f"weights of a quantised file computed in {computed}, which is finer than they were; dtype: float32 is exact"

@@ -7,7 +7,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -18,14 +17,14 @@ from mlx_trace.model.precision import computed_type, reason, written_type
 
 
 def settle_types(
-    network: nn.Module, config: Mapping[str, Any], asked: Dtype, say: Callable[[str], None]
+    network: nn.Module, dequantised: bool, asked: Dtype, say: Callable[[str], None]
 ) -> dict[str, mx.Dtype]:
     """Read a lazy network's weights in the type that it is computed in; return the type that each is written in."""
     stored = {name: value.dtype for name, value in tree_flatten(network.parameters())
               if mx.issubdtype(value.dtype, mx.floating)}  # fmt: skip
     on_cpu = mx.default_device().type == mx.cpu
     kinds = {kind: type_name(kind) for kind in set(stored.values())}
-    computed = {kind: computed_type(config, name, asked, on_cpu) for kind, name in kinds.items()}
+    computed = {kind: computed_type(name, asked, on_cpu, dequantised) for kind, name in kinds.items()}
     network.apply(lambda value: value.astype(getattr(mx, computed[value.dtype])) if value.dtype in computed else value)
     for layer in (*network.layers, network):  # one after another: both types of all weights are never there at once
         mx.eval(layer.parameters())
