@@ -1,6 +1,6 @@
 """Load a model through mlx-lm, put LoRA on its top layers, and read and write adapters in mlx-lm's format.
 
-Takes `tiny`, a directory or a hub name. Reads safetensors only, and runs no code of a model unless asked to.
+Takes `tiny`, a directory, a GGUF file or a hub name. Reads safetensors only, and runs no code of a model unless asked to.
 """
 
 import hashlib
@@ -23,6 +23,7 @@ from mlx_trace.blas import suit_threads
 from mlx_trace.config import Config
 from mlx_trace.errors import UserError
 from mlx_trace.files import read_json
+from mlx_trace.model.gguf.convert import model_directory
 from mlx_trace.resources import tiny_dir
 
 TINY: Final = "tiny"
@@ -80,16 +81,17 @@ def read_tokenizer(path: Path, config: dict[str, Any]) -> Any:
 
 
 def locate_model(name: str) -> Path:
-    """Return the directory of a model, downloading it if it is a hub name that is not in the cache yet."""
+    """Return the directory of a model: a folder, a GGUF file's (converted once), or a hub name's (downloaded once)."""
     if name == TINY:
         return tiny_dir()
     path = Path(name).expanduser()
     if name and path.is_dir():
         return path
-    if name and path.exists():
-        raise UserError(f"{name}: a model is a directory, and this is a file")
+    if name and (path.exists() or path.suffix.lower() == ".gguf"):
+        return model_directory(path)
     if not _HUB_NAME.fullmatch(name):
-        raise UserError(f"there is no model {name!r}: not '{TINY}', not a directory, and not a hub name (owner/model)")
+        raise UserError(f"there is no model {name!r}: not '{TINY}', not a directory or a GGUF file, and "
+                        "not a hub name (owner/model)")
     return _download(name)
 
 
