@@ -19,6 +19,7 @@ problems.compile.words problems.compile.expression problems.compile.items proble
 problems.compile.nouns problems.compile.node problems.compile.grounding problems.compile.graph problems.compile.context problems.compile.names
 problems.compile.route problems.compile.emit problems.compile.compiler
 problems.audit problems.sense problems.slots problems.retell problems.variants problems.mixture problems.contamination problems.diversity
+model.gguf.header model.gguf.rope model.gguf.architecture model.gguf.names model.gguf.weights model.gguf.patterns model.gguf.pieces model.gguf.tokenizer model.gguf.convert
 model.precision model.weights model.hub model.package_index model.named model.base model.prompts model.trunk model.shape model.memory model.budget model.published
 decode.vocabulary decode.shortest decode.automaton decode.cache decode.forward decode.episode decode.draw decode.engine decode.decoder
 evaluate.stats evaluate.suites evaluate.evaluate

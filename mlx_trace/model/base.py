@@ -1,7 +1,7 @@
 """Load a model through mlx-lm, put LoRA on its top layers, and read and write adapters in mlx-lm's format.
 
-Takes a named model, a directory or a hub name, and the type to compute in. Reads safetensors only, and runs no code of
-a model unless asked to.
+Takes a model's name, a directory, a GGUF file or a hub name, and the type to compute in. Reads no weights but
+safetensors, and runs no code of a model unless asked to.
 """
 
 import re
@@ -23,6 +23,7 @@ from mlx_trace.blas import suit_threads
 from mlx_trace.config import Config, Dtype
 from mlx_trace.errors import UserError
 from mlx_trace.files import read_json
+from mlx_trace.model.gguf.convert import model_directory
 from mlx_trace.model.hub import download, one_line
 from mlx_trace.model.named import TINY, canonical, locate_named, named, nearest, same_model
 from mlx_trace.model.precision import is_dequantised
@@ -96,7 +97,7 @@ def read_tokenizer(path: Path, config: dict[str, Any]) -> Any:
 
 
 def locate_model(name: str) -> Path:
-    """Return the directory of a model, fetching it if it is a name or a hub name that is not on this machine yet."""
+    """Return the directory of a model: a name's, a folder, a GGUF file's (converted once), or a hub name's."""
     if canonical(name) == TINY:
         return tiny_dir()
     if entry := named(name):
@@ -104,10 +105,12 @@ def locate_model(name: str) -> Path:
     path = Path(name).expanduser()
     if name and path.is_dir():
         return path
-    if name and path.exists():
-        raise UserError(f"{name}: a model is a directory, and this is a file")
+    if name and (path.exists() or path.suffix.lower() == ".gguf"):
+        return model_directory(path)
     if not _HUB_NAME.fullmatch(name):
-        raise UserError(f"there is no model {name!r}: not a directory, not a hub name (owner/model), {nearest(name)}")
+        raise UserError(
+            f"there is no model {name!r}: not a directory or a GGUF file, not a hub name (owner/model), {nearest(name)}"
+        )
     return download(name)
 
 

@@ -132,7 +132,7 @@ def _file(packaged: Packaged) -> Path:
 def _converted(file: Path) -> Path:
     from mlx_trace.model.gguf.convert import model_directory
 
-    return Path(model_directory(file))
+    return model_directory(file)
 
 
 @contextmanager
