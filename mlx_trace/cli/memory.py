@@ -18,15 +18,18 @@ from mlx_trace.config_file import load_config
 from mlx_trace.errors import UserError
 from mlx_trace.files import read_json
 from mlx_trace.model.budget import Run, budget_of, gigabytes, physical_memory, settle
-from mlx_trace.model.memory import Work, predict
+from mlx_trace.model.inventory import Found
+from mlx_trace.model.memory import MemoryPlan, Work, predict
 from mlx_trace.model.named import TINY
 from mlx_trace.model.precision import is_dequantised
-from mlx_trace.model.published import PUBLISHED
+from mlx_trace.model.published import PUBLISHED, published
 from mlx_trace.model.shape import shape_of
+from mlx_trace.notice import tell
 
 _GIB: Final = 1 << 30
 _SIZES: Final = (8, 16, 32, 64)  # of Macs, in GiB
 _LARGE: Final = 36  # up to here macOS recommends two thirds for the GPU, above three quarters
+_USUAL: Final = "llama32-1b"  # the configuration for models that have none
 _LEGEND: Final = "predicted peak (tokens learnt from at once, replies sampled at once)"
 
 
@@ -78,17 +81,20 @@ def print_table(runs: Mapping[str, Planned], machines: Mapping[str, Machine], ma
 
 
 def _cell(planned: Planned, machine: Machine) -> str:
-    return settled(planned, machine) or "does not fit"
+    settled = settle_on(planned, machine)
+    if settled is None:
+        return "does not fit"
+    peak, plan = settled
+    return f"{gigabytes(peak)} ({plan.micro_tokens:,}, {plan.width})"
 
 
-def settled(planned: Planned, machine: Machine) -> str | None:
-    """Return a run's predicted peak on a machine, and what it does at once there; None if it does not fit."""
+def settle_on(planned: Planned, machine: Machine) -> tuple[int, MemoryPlan] | None:
+    """Return a run's predicted peak on a machine, in bytes, and its plan there; None if it does not fit."""
     run = replace(planned(machine.on_cpu), budget=budget_of("auto", machine.usable))
-    try:
-        plan = settle(run)
-    except UserError:
+    if not run.fits(run.smallest):
         return None
-    return f"{gigabytes(predict(run.shape, run.work, plan).most)} ({plan.micro_tokens:,}, {plan.width})"
+    plan = settle(run)
+    return predict(run.shape, run.work, plan).most, plan
 
 
 def planned_of(content: Mapping[str, Any], config: Config, work: Work, dequantised: bool = False) -> Planned:
@@ -120,34 +126,52 @@ def _bundled() -> Iterator[tuple[str, Planned]]:
 
 def _own(config: Config) -> Iterator[tuple[str, Planned]]:
     """Yield a configuration's run, with its base as it is and in 4 bits."""
-    from mlx_trace.model.base import read_tokenizer
-    from mlx_trace.model.prompts import Prompter
-    from mlx_trace.train.gather import gather
-    from mlx_trace.train.work import work_of
-
-    path = _local(config.model)
-    content = read_json(path / "config.json")
-    prompter = Prompter(read_tokenizer(path, content), config.prompt)
-    planned = planned_of(content, config, work_of(config, gather(config, prompter), prompter), is_dequantised(path))
+    path, known = _local(config.model), published(config.model)
+    if path is not None:
+        planned = _read(path, config)
+    elif known is None:
+        raise UserError(f"{config.model} is not on this machine, and is planned from its config.json and its "
+                        "tokenizer; mlx-trace train downloads a model, or name a directory")  # fmt: skip
+    else:
+        tell(f"{config.model} is not on this machine: planned from its published shape, for data such as the bundled "
+             "configurations have")  # fmt: skip
+        planned = planned_of(known.content, config, known.work(config))
     yield config.model, planned
     if not planned(False).shape.is_quantised:
         yield f"{config.model}, in 4 bits", _in_4_bits(planned)
 
 
-def _local(name: str) -> Path:
-    """Return a model's directory, if it is on this machine: named, bundled, converted or downloaded."""
+def _read(path: Path, config: Config) -> Planned:
+    """Return the run of a model that is on this machine, with the data that the configuration names."""
+    from mlx_trace.model.base import read_tokenizer
+    from mlx_trace.model.prompts import Prompter
+    from mlx_trace.train.gather import gather
+    from mlx_trace.train.work import work_of
+
+    content = read_json(path / "config.json")
+    prompter = Prompter(read_tokenizer(path, content), config.prompt)
+    return planned_of(content, config, work_of(config, gather(config, prompter), prompter), is_dequantised(path))
+
+
+def planned_model(found: Found) -> Planned:
+    """Return the run of a model as its bundled configuration has it, or one of its size."""
+    known = published(found.name)
+    name = "tiny" if found.name == TINY else known.configuration if known else _USUAL
+    config = load_config(find_config(name), {})
+    lengths = known or next(model for model in PUBLISHED if model.configuration == _USUAL)
+    return planned_of(found.content, config, lengths.work(config), found.dequantised)
+
+
+def _local(name: str) -> Path | None:
+    """Return a model's directory if it is on this machine: named, bundled, converted or downloaded."""
     from mlx_trace.model.base import locate_model
     from mlx_trace.model.hub import cached_folder
     from mlx_trace.model.named import at_hand, canonical, named
 
     entry = named(name)
-    if (entry and at_hand(entry)) or canonical(name) == TINY or Path(name).expanduser().exists():
+    if (entry and at_hand(entry)) or canonical(name) == TINY or (not entry and Path(name).expanduser().exists()):
         return locate_model(name)
-    found = cached_folder(entry.hub if entry else name)
-    if found is not None:
-        return found
-    raise UserError(f"{name} is not on this machine, and is planned from its config.json and its tokenizer; "
-                    "mlx-trace train downloads a model, or name a directory")  # fmt: skip
+    return cached_folder(entry.hub if entry else name)
 
 
 def this_machine() -> Machine:

@@ -27,11 +27,11 @@ from mlx_trace.model.gguf.convert import model_directory
 from mlx_trace.model.hub import download, one_line
 from mlx_trace.model.named import TINY, canonical, locate_named, named, nearest, same_model
 from mlx_trace.model.precision import is_dequantised
+from mlx_trace.model.shape import ARCHITECTURES
 from mlx_trace.model.weights import digest, settle_types, type_name
 from mlx_trace.notice import tell
 from mlx_trace.resources import tiny_dir
 
-ARCHITECTURES: Final = ("llama", "mistral", "qwen2", "qwen3", "smollm3")  # those whose layers are Llama's shape
 ADAPTER_WEIGHTS: Final = "adapters.safetensors"
 ADAPTER_CONFIG: Final = "adapter_config.json"
 _HUB_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)

@@ -22,13 +22,18 @@ def stored_type(content: Mapping[str, Any]) -> str:
     return found if found in BYTES else _HALF
 
 
-def is_dequantised(folder: Path) -> bool:
-    """Tell whether a model's weights were a quantised file's, made wider to lose nothing."""
+def provenance(folder: Path) -> dict[str, Any]:
+    """Return what is said of the GGUF file that a directory was converted from; nothing if it was not."""
     try:
         content = read_json(folder / _PROVENANCE) if (folder / _PROVENANCE).is_file() else {}
     except UserError:
-        return False
-    kinds = content.get("tensors") if isinstance(content, dict) else None
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def is_dequantised(folder: Path) -> bool:
+    """Tell whether a model's weights were a quantised file's, made wider to lose nothing."""
+    kinds = provenance(folder).get("tensors")
     return isinstance(kinds, dict) and not set(kinds) <= {"F32", "F16", "BF16"}
 
 

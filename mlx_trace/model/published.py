@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from mlx_trace.config import Config
 from mlx_trace.model.memory import Examples, Rollouts, Work
+from mlx_trace.model.named import same_model
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ PUBLISHED: Final = (
               _llama(24, 896, 4864, 14, 2, 64, 151936), prompt=125, prefix=34, example=386, target=292),
     Published("Qwen3 0.6B", "qwen3-0.6b", "Qwen/Qwen3-0.6B",
               _llama(28, 1024, 3072, 16, 8, 128, 151936), prompt=125, prefix=34, example=386, target=292),
+    Published("SmolLM2 1.7B", "smollm2", "HuggingFaceTB/SmolLM2-1.7B-Instruct",
+              _llama(24, 2048, 8192, 32, 32, 64, 49152), prompt=125, prefix=34, example=386, target=292),
     Published("TinyLlama 1.1B", "tinyllama", "TinyLlama/TinyLlama-1.1B-Chat-v1.0",
               _llama(22, 2048, 5632, 32, 4, 64, 32000, tied=False), prompt=138, prefix=41, example=420, target=309),
     Published("Llama 3.2 1B", "llama32-1b", "meta-llama/Llama-3.2-1B-Instruct",
@@ -56,3 +59,8 @@ PUBLISHED: Final = (
     Published("Llama 3.2 3B", "llama32-3b", "meta-llama/Llama-3.2-3B-Instruct",
               _llama(28, 3072, 8192, 24, 8, 128, 128256), prompt=134, prefix=54, example=389, target=274),
 )  # fmt: skip
+
+
+def published(name: str) -> Published | None:
+    """Return what is published of a model, by our name for it or the hub's; None if nothing is known."""
+    return next((model for model in PUBLISHED if same_model(model.hub, name)), None)

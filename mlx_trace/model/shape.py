@@ -11,6 +11,7 @@ from mlx_trace.config import Config
 from mlx_trace.errors import UserError
 from mlx_trace.model.precision import BYTES, computed_type, stored_type
 
+ARCHITECTURES: Final = ("llama", "mistral", "qwen2", "qwen3", "smollm3")  # those whose layers are Llama's shape
 FLOAT: Final = 4  # bytes of a number in fp32
 
 

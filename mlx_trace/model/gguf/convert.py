@@ -13,10 +13,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from mlx_trace.errors import UserError
 from mlx_trace.files import unreadable, write_atomically
@@ -73,9 +73,7 @@ def _no_room(root: Path, error: OSError) -> UserError:
 
 def _digest(file: Path) -> str:
     """Return a fingerprint of all the file's bytes and of the converter; remembered while the file stays the same."""
-    known = (
-        cache_root() / "sources" / f"{hashlib.blake2b(os.fsencode(file.resolve()), digest_size=12).hexdigest()}.json"
-    )
+    known = cache_root() / "sources" / f"{hashlib.blake2b(os.fsencode(file.resolve()), digest_size=12).hexdigest()}.json"
     now = _identity(file)
     try:
         remembered = json.loads(known.read_text())
