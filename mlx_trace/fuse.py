@@ -16,6 +16,7 @@ from mlx_trace.errors import UserError
 from mlx_trace.files import unreadable
 from mlx_trace.model.base import Base, load_base
 from mlx_trace.model.prompts import Prompter
+from mlx_trace.model.weights import as_written
 
 _PROBE: Final = "A box holds 12 apples and a bag holds 7 more than that. How many apples are there in all?"
 
@@ -30,8 +31,8 @@ def fuse(base: Base, prompter: Prompter, folder: Path, dequantize: bool = False)
     probe = mx.array([prompter.ids(_PROBE)])
     before = _probabilities(base.network, probe)
     mx.eval(before)
-    config = dict(base.config)
-    network = _merge(base.network, dequantize, config)
+    config = dict(base.config) | {"torch_dtype": base.written_type}
+    network = as_written(_merge(base.network, dequantize, config), base.written)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
@@ -40,7 +41,7 @@ def fuse(base: Base, prompter: Prompter, folder: Path, dequantize: bool = False)
     try:
         save(temporary, base.path, network, base.tokenizer, config, donate_model=False)
         (temporary / "README.md").unlink(missing_ok=True)  # mlx-lm's card speaks of a hub model
-        after = _probabilities(load_base(str(temporary)).network, probe)
+        after = _probabilities(load_base(str(temporary), dtype=base.computed, say=lambda _: None).network, probe)
         folder.rmdir() if folder.exists() else None
         temporary.chmod(0o755)
         temporary.rename(folder)

@@ -3,7 +3,7 @@
     python eval/bench/memory.py [NAME ...] [--json]
 
 A run does SFT's update with the longest batch, after another one, then reinforcement's first two updates; with a trunk
-cache, all examples are read first. Except for tiny, weights are random. A prediction counts replies of max_tokens, all
+cache, all examples are read first. Except for tiny and SmolLM2, weights are random. A prediction counts replies of max_tokens, all
 learnt from (here by baseline ema): a trained model, whose replies are short and often all right, takes less. The
 planner's constants were fitted to other runs, but for two of reinforcement (_DRAWN, _SCOPE), which were last set with
 the runs of tiny and of the 128k vocabulary in view.
@@ -37,6 +37,7 @@ NEAR = 0.2
 VOCABULARY = {"vocab_size": 4608}
 DATA = [{"source": "synthetic", "n": 400}]
 RL = {"iters": 2, "batch_size": 4, "group_size": 4, "max_tokens": 120, "baseline": "ema"}
+SMOLLM2 = {"batch_size": 8, "data": DATA, "reinforce": {"iters": 0}}
 CASES: dict[str, dict[str, Any]] = {
     "tiny, SFT and RL": {"config": {"reinforce.baseline": "ema"}},
     "22 layers, 4 trained, SFT and RL": {
@@ -60,6 +61,9 @@ CASES: dict[str, dict[str, Any]] = {
     "trunk cache in memory": {
         "shape": VOCABULARY | {"num_hidden_layers": 4, "hidden_size": 512, "intermediate_size": 1024},
         "config": {"num_layers": 2, "batch_size": 4, "epochs": 2, "trunk_cache": "memory"}},
+    "SmolLM2 135M, SFT": {"model": "smollm2-135m", "config": SMOLLM2},
+    "SmolLM2 135M, RL": {
+        "model": "smollm2-135m", "config": SMOLLM2 | {"epochs": 0, "reinforce": RL, "decoding": {"constraint": "none"}}},
     "a tight budget": {
         "shape": VOCABULARY | {"num_hidden_layers": 6, "num_key_value_heads": 4},
         "config": {"num_layers": 3, "batch_size": 16, "memory": 0.25, "reinforce": RL}},
@@ -70,11 +74,11 @@ def measure(name: str) -> dict[str, float]:
     """Do a case's updates in this process; return its prediction and its peak, in bytes."""
     case = CASES[name]
     with tempfile.TemporaryDirectory() as folder:
-        model = str(_write(Path(folder) / "model", case)) if "shape" in case else "tiny"
+        model = str(_write(Path(folder) / "model", case)) if "shape" in case else case.get("model", "tiny")
         overrides = {"adapter_path": folder + "/run", "contamination": [], "model": model} | case.get("config", {})
         if "shape" in case:
             overrides |= {"data": DATA, "lora_parameters": {"rank": 8}}
-        planned = plan(load_config(find_config("tiny") if model == "tiny" else None, overrides))
+        planned = plan(load_config(None if "shape" in case else find_config(model), overrides))
         mx.reset_peak_memory()
         for phase in planned.phases:
             if isinstance(phase, Sft):

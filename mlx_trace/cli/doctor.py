@@ -1,19 +1,24 @@
-"""`mlx-trace doctor`: what this machine has, and what to do about what it lacks."""
+"""`mlx-trace doctor`: what this machine has, what to do about what it lacks, and which models it has and can train."""
 
 import argparse
 import platform
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
+from rich.table import Table
 
 from mlx_trace.blas import INSTALL, is_wanted, load_openblas
-from mlx_trace.model.budget import physical_memory
+from mlx_trace.cli.memory import Machine, planned_model, settle_on, this_machine
+from mlx_trace.errors import UserError
+from mlx_trace.model.budget import budget_of, gigabytes, physical_memory
+from mlx_trace.model.inventory import Found, models, others_in_hub_cache
+from mlx_trace.model.named import megabytes
 
 _PACKAGES: Final = ("mlx-trace", "mlx", "mlx-lm", "numpy", "transformers", "huggingface_hub")
 _GIB: Final = 2**30
@@ -35,10 +40,13 @@ def add_doctor_options(parser: argparse.ArgumentParser) -> None:
 
 def run_doctor(options: argparse.Namespace) -> int:
     findings = list(examine())
+    machine = this_machine()
+    trained = [Trained(found, *_peak(found, machine)) for found in models()]
     if options.json:
         import json
 
-        print(json.dumps({found.name: {"value": found.value, "advice": found.advice or None} for found in findings}))
+        report = {found.name: {"value": found.value, "advice": found.advice or None} for found in findings}
+        print(json.dumps(report | {"models": {"value": [one.row() for one in trained], "advice": None}}))
         return 0
     console = Console(highlight=False, soft_wrap=True)
     for found in findings:
@@ -46,7 +54,63 @@ def run_doctor(options: argparse.Namespace) -> int:
                       style="yellow" if found.advice else "")  # fmt: skip
         if found.advice:
             console.print(f"  {'':<9} → {found.advice}", markup=False)
+    console.print()
+    _show(console, trained, machine)
     return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A model, and what training it takes here: the peak of memory in bytes, None where it does not fit."""
+
+    model: Found
+    peak: int | None
+    fault: str = ""
+
+    @property
+    def said(self) -> str:
+        """Return what training it takes, in words."""
+        if self.model.fault or self.fault:
+            return self.model.fault or self.fault
+        return "does not fit" if self.peak is None else gigabytes(self.peak)
+
+    def row(self) -> dict[str, Any]:
+        """Return all that is known, for JSON."""
+        here = str(self.model.path) if self.model.path else None
+        return {"name": self.model.name, "bytes": self.model.size, "source": self.model.source, "path": here,
+                "fault": self.model.fault or self.fault or None, "training_bytes": self.peak}  # fmt: skip
+
+
+def _peak(found: Found, machine: Machine) -> tuple[int | None, str]:
+    """Return the peak of training a model here, or why that is not known."""
+    try:
+        settled = settle_on(planned_model(found), machine)
+    except UserError as error:
+        return None, error.faults[0]
+    return (settled[0] if settled else None), ""
+
+
+def _show(console: Console, trained: Sequence[Trained], machine: Machine) -> None:
+    """Print a row a model; those at hand, then those that may be had."""
+    for title, rows in (
+        ("model at hand", [one for one in trained if one.model.path]),
+        ("to be had", [one for one in trained if not one.model.path]),
+    ):
+        if rows:
+            shown = Table(title, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+            shown.add_column("size", justify="right")
+            shown.add_column("from")
+            shown.add_column("training takes", justify="right")
+            for one in rows:
+                shown.add_row(one.model.name, megabytes(one.model.size), one.model.source, one.said)
+            console.print(shown)
+            console.print()
+    allowed, kind = budget_of("auto", machine.usable), "float32, on the CPU" if machine.on_cpu else "its own type"
+    console.print(f"Training (LoRA, by a model's bundled configuration, in {kind}) may take {gigabytes(allowed)} here.")
+    if others := others_in_hub_cache():
+        console.print(f"The hub's cache holds {others} more, of kinds that mlx-trace does not train.")
+    name = next((one.model.name for one in trained if not one.model.path and one.peak), trained[-1].model.name)
+    console.print(f"--model takes any of these names, and fetches what is not here: mlx-trace chat --model {name}")
 
 
 def examine() -> Iterator[Finding]:

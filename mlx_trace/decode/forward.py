@@ -17,7 +17,8 @@ from mlx_lm.tuner.lora import LoRALinear
 from numpy.typing import NDArray
 
 from mlx_trace.decode.cache import RaggedCache
-from mlx_trace.model.base import ARCHITECTURES, hidden_states
+from mlx_trace.model.base import hidden_states
+from mlx_trace.model.shape import ARCHITECTURES
 
 
 class Kept:
