@@ -1,0 +1,118 @@
+"""Tokenizers survive GGUF: the same ids as the reference on thousands of texts, and unknown kinds are refused."""
+
+import json
+import random
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlx_trace.errors import UserError
+from mlx_trace.model.gguf.describe import describe_tokenizer
+from mlx_trace.model.gguf.header import Header
+from mlx_trace.model.gguf.patterns import CUTS
+from mlx_trace.model.gguf.tokenizer import read_vocabulary, tokenizer_config, tokenizer_json
+from tests.model.gguf.models import TEXTS, byte_level, sentencepiece
+
+SHARED = Path(__file__).resolve().parents[4] / "shared"
+NUM_TEXTS = 2000
+FAMILIES = {"smollm2": "smollm", "tinyllama": "default", "llama32": "llama-bpe"}
+
+
+def reference(name: str) -> Path:
+    folder = SHARED / "tokenizers" / name
+    if not folder.is_dir():
+        pytest.skip(f"shared/tokenizers/{name} is absent")
+    return folder
+
+
+def load(folder: Path) -> Any:
+    from transformers import PreTrainedTokenizerFast
+
+    return PreTrainedTokenizerFast.from_pretrained(folder, clean_up_tokenization_spaces=False)
+
+
+@lru_cache
+def texts() -> list[str]:
+    """Texts that people write and texts that nobody writes, 2,000 in all."""
+    return [*TEXTS, *questions(), *noise()][:NUM_TEXTS]
+
+
+def questions() -> Iterator[str]:
+    file = SHARED / "data" / "gsm8k" / "train.jsonl"
+    if not file.is_file():
+        pytest.skip("shared/data/gsm8k/train.jsonl is absent")
+    for line in file.read_text(encoding="utf-8").splitlines()[:1000]:
+        yield json.loads(line)["question"]
+
+
+def noise() -> Iterator[str]:
+    rng = random.Random(5)
+    parts = ["\n", "\n\n", " ", "  ", "   ", "\t", "0", "12", "345", "6789", "a", "The", "the", "I'm", "'s", "_", "-", "--", "...",
+             "é", "ß", "Я", "中", "🙂", "{op: init", "var: x1", "}", "```yaml", "<|im_end|>", "</s>", "<s>", "\r\n", "$", "½", "²", "(", ")"]  # fmt: skip
+    for _ in range(NUM_TEXTS // 2):
+        yield "".join(rng.choice(parts) for _ in range(rng.randint(1, 25)))
+    for _ in range(NUM_TEXTS):
+        yield "".join(chr(rng.choice([rng.randint(32, 126), rng.randint(160, 0x2FFF), rng.randint(0x1F300, 0x1F6FF)]))
+                      for _ in range(rng.randint(1, 30)))  # fmt: skip
+
+
+def rebuild(folder: Path, into: Path, num_rows: int, **changes: Any) -> Any:
+    """Describe a folder's tokenizer as GGUF does, build it again from that, and load it."""
+    metadata = describe_tokenizer(folder, num_rows, [])
+    header = Header(into / "x.gguf", metadata | changes, {})
+    vocabulary = read_vocabulary(header, num_rows)
+    into.mkdir(exist_ok=True)
+    (into / "tokenizer.json").write_text(json.dumps(tokenizer_json(header, vocabulary)), encoding="utf-8")
+    (into / "tokenizer_config.json").write_text(json.dumps(tokenizer_config(header, vocabulary, 4096)), encoding="utf-8")
+    return load(into)
+
+
+def differing(one: Any, other: Any, found: list[str]) -> list[str]:
+    left, right = (tokenizer._tokenizer.encode_batch(found) for tokenizer in (one, other))
+    return [text for text, a, b in zip(found, left, right, strict=True) if a.ids != b.ids]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_ids_are_the_reference_tokenizers(name: str, tmp_path: Path) -> None:
+    folder = reference(name)
+    wanted = load(folder)
+    metadata = describe_tokenizer(folder, len(wanted), [])
+    assert metadata["tokenizer.ggml.pre"] == FAMILIES[name]
+    built = rebuild(folder, tmp_path / "built", len(wanted))
+    assert len(texts()) == NUM_TEXTS
+    assert differing(wanted, built, texts()) == []
+    for role in ("bos_token", "eos_token", "unk_token", "pad_token", "chat_template"):
+        assert getattr(built, role) == getattr(wanted, role)
+
+
+def test_decoding_is_the_reference_tokenizers(tmp_path: Path) -> None:
+    for name in FAMILIES:
+        wanted = load(reference(name))
+        built = rebuild(reference(name), tmp_path / name, len(wanted))
+        for text in texts()[:300]:
+            ids = wanted.encode(text)
+            assert built.decode(ids) == wanted.decode(ids)
+            assert built.decode(ids, skip_special_tokens=True) == wanted.decode(ids, skip_special_tokens=True)
+
+
+def test_merges_are_the_reference_tokenizers(tmp_path: Path) -> None:
+    """SentencePiece's merges come out of scores in the very order that the reference has them."""
+    folder = reference("tinyllama")
+    content = json.loads((folder / "tokenizer.json").read_text())
+    rebuild(folder, tmp_path / "built", 32000)
+    built = json.loads((tmp_path / "built" / "tokenizer.json").read_text())
+    listed = [merge.split(" ") if isinstance(merge, str) else merge for merge in content["model"]["merges"]]
+    assert built["model"]["merges"] == listed
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_every_cut_survives(cut: str, tmp_path: Path) -> None:
+    tokenizer = byte_level(cut)
+    tokenizer.save_pretrained(tmp_path / "model")
+    assert describe_tokenizer(tmp_path / "model", len(tokenizer), [])["tokenizer.ggml.pre"] == cut
+    built = rebuild(tmp_path / "model", tmp_path / "built", len(tokenizer) + 3)
+    assert differing(tokenizer, built, [*TEXTS, *list(noise())[:500]]) == []
+    assert len(built) == len(tokenizer)
