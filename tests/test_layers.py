@@ -19,7 +19,7 @@ problems.compile.words problems.compile.expression problems.compile.items proble
 problems.compile.nouns problems.compile.node problems.compile.grounding problems.compile.graph problems.compile.context problems.compile.names
 problems.compile.route problems.compile.emit problems.compile.compiler
 problems.audit problems.sense problems.slots problems.retell problems.variants problems.mixture problems.contamination problems.diversity
-model.base model.prompts model.trunk model.shape model.memory model.budget
+model.base model.prompts model.chat_template model.trunk model.shape model.memory model.budget
 decode.vocabulary decode.shortest decode.automaton decode.cache decode.forward decode.episode decode.draw decode.engine decode.decoder
 evaluate.stats evaluate.suites evaluate.evaluate
 train.advantages train.checkpoint train.ranks train.loop train.examples train.learner train.states train.sft train.policy train.rollout train.reinforce train.gather train.work train.run

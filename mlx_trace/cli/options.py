@@ -67,10 +67,12 @@ def decoding_of(options: argparse.Namespace) -> Decoding:
 def load_named(options: argparse.Namespace) -> "tuple[Base, Prompt]":
     """Load the model that the options name, with its adapter, and the prompt settings it was trained with."""
     from mlx_trace.model.base import TINY, load_adapter, load_base, read_adapter_config
+    from mlx_trace.model.prompts import carried_prompt
 
     adapter = None if options.adapter_path is None else read_adapter_config(options.adapter_path)
     name = options.model or (adapter or {}).get("model") or TINY
     base = load_base(name, options.trust_remote_code)
     if options.adapter_path is not None:
         load_adapter(base, options.adapter_path, options.any_base)
-    return base, Prompt.model_validate((adapter or {}).get("prompt", {}))
+    trained_with = (adapter or {}).get("prompt")
+    return base, carried_prompt(base.tokenizer) if trained_with is None else Prompt.model_validate(trained_with)
