@@ -92,6 +92,14 @@ def stock_template(prompter: Prompter) -> str:
     raise UserError(f"the model's chat template cannot be made to ask for a trace by itself: {fault}")
 
 
+def stock_template_or_none(prompter: Prompter) -> str | None:
+    """Return `stock_template`, or None where there is none."""
+    try:
+        return stock_template(prompter)
+    except UserError:
+        return None
+
+
 def _candidates(prompter: Prompter) -> Iterator[str]:
     own = _own(prompter.tokenizer)
     if own is not None and prompter.opens_fence:
