@@ -14,6 +14,8 @@ SYSTEM_PROMPT: Final = (
     "entity_track, arithmetic, rate_equation, comparison, percentage"
 )
 MAX_TOKENS: Final = 400  # of a reply
+MODEL: Final = "a name such as tiny or smollm2-135m, a directory, a GGUF file, or a hub name"
+DTYPE: Final = "what to compute in; auto: float32 on a CPU, the model's own type on a GPU"
 NUMBER_WORD_RATE: Final = 0.15  # how often a question's small numbers are words
 
 
@@ -136,6 +138,7 @@ class FileSource(_Sized):
 Source = Annotated[SyntheticSource | CompiledSource | FileSource, Field(discriminator="source")]
 
 
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Algorithm = Literal["reinforce", "rloo", "grpo", "expert_iteration"]
 PRESETS: Final[dict[str, dict[str, Any]]] = {  # what an algorithm means, where a key is not given
     "reinforce": {"baseline": "ema"},
@@ -218,7 +221,8 @@ class Reinforce(_Section):
 class Config(_Section):
     """A training run: supervised fine-tuning, then reinforcement."""
 
-    model: str = Field("tiny", min_length=1, description="tiny, a directory, or a hub name")
+    model: str = Field("tiny", min_length=1, description=MODEL)
+    dtype: Dtype = Field("auto", description=DTYPE)
     adapter_path: Path = Field(Path("adapters/run"), description="the run's directory")
     seed: int = Field(0, ge=0, description="of everything random")
     fine_tune_type: Literal["lora", "dora", "full"] = Field("lora", description="lora, dora or full")

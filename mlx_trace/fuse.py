@@ -22,6 +22,7 @@ from mlx_trace.files import read_json, unreadable
 from mlx_trace.model.base import Base, load_base
 from mlx_trace.model.chat_template import CHAT_TEMPLATE, PROBES, stock_template
 from mlx_trace.model.prompts import Prompter
+from mlx_trace.model.weights import as_written
 
 _TOKENIZER: Final = "tokenizer_config.json"
 _GENERATION: Final = "generation_config.json"
@@ -38,14 +39,14 @@ def fuse(base: Base, prompter: Prompter, folder: Path, dequantize: bool = False)
     probe = mx.array([prompter.ids(_PROBE)])
     before = _probabilities(base.network, probe)
     mx.eval(before)
-    config = base.config | {"eos_token_id": _ends(base)}
-    network = _merge(base.network, dequantize, config)
+    config = base.config | {"eos_token_id": _ends(base), "torch_dtype": base.written_type}
+    network = as_written(_merge(base.network, dequantize, config), base.written)
     with _new_folder(folder) as temporary:
         save(temporary, base.path, network, base.tokenizer, config, donate_model=False)
         (temporary / "README.md").unlink(missing_ok=True)  # mlx-lm's card speaks of a hub model
         _write_asking(temporary, base, template)
         _check_asking(temporary, prompter)
-        after = _probabilities(load_base(str(temporary)).network, probe)
+        after = _probabilities(load_base(str(temporary), dtype=base.computed, say=lambda _: None).network, probe)
     return float(mx.abs(after - before).max().item())
 
 

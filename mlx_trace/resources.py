@@ -1,10 +1,15 @@
-"""Where the files that come with the package are: in a checkout beside it, in an installed wheel inside it."""
+"""Where files are: those that come with the package, in a checkout beside it or in an installed wheel inside it; and
+those that it keeps for itself, in a cache that may be removed at any time.
+"""
 
+import os
 from pathlib import Path
+from typing import Final
 
 from mlx_trace.errors import UserError
 
-_PACKAGE = Path(__file__).resolve().parent
+_CACHE: Final = "MLX_TRACE_CACHE"
+_PACKAGE: Final = Path(__file__).resolve().parent
 
 
 def _find(kind: str) -> Path:
@@ -33,3 +38,8 @@ def tiny_dir() -> Path:
 def adapters_dir() -> Path:
     """Return the folder of the adapters that come with the package."""
     return _find("adapters")
+
+
+def cache_dir() -> Path:
+    """Return the folder of what was fetched or converted once: MLX_TRACE_CACHE, or one in the user's home."""
+    return Path(os.environ.get(_CACHE) or "~/.cache/mlx-trace").expanduser().absolute()

@@ -11,7 +11,7 @@ PACKAGE = Path(mlx_trace.__file__).parent
 
 # From the ground up. A folder's entries are in order too; cli may import anything but its own siblings' commands.
 ORDER = """
-errors resources files seeds blas config config_file
+errors notice resources files seeds blas config config_file
 language.numbers language.steps language.experts language.syntax language.solver language.grade
 problems.problem problems.english problems.expression problems.vocabulary problems.skeleton problems.template problems.schema_file problems.schema problems.generator
 problems.gsm8k
@@ -19,7 +19,8 @@ problems.compile.words problems.compile.expression problems.compile.items proble
 problems.compile.nouns problems.compile.node problems.compile.grounding problems.compile.graph problems.compile.context problems.compile.names
 problems.compile.route problems.compile.emit problems.compile.compiler
 problems.audit problems.sense problems.slots problems.retell problems.variants problems.mixture problems.contamination problems.diversity
-model.base model.prompts model.chat_template model.trunk model.shape model.memory model.budget
+model.gguf.header model.gguf.rope model.gguf.architecture model.gguf.names model.gguf.weights model.gguf.patterns model.gguf.pieces model.gguf.tokenizer model.gguf.convert
+model.precision model.weights model.hub model.package_index model.named model.base model.prompts model.chat_template model.trunk model.shape model.memory model.budget model.published
 decode.vocabulary decode.shortest decode.automaton decode.cache decode.forward decode.episode decode.draw decode.engine decode.decoder
 evaluate.stats evaluate.suites evaluate.evaluate
 train.advantages train.checkpoint train.ranks train.loop train.examples train.learner train.states train.sft train.policy train.rollout train.reinforce train.gather train.work train.run

@@ -21,7 +21,7 @@ def run_fuse(options: argparse.Namespace) -> int:
     from mlx_trace.model.prompts import Prompter
 
     distance = fuse(base, Prompter(base.tokenizer, prompt), options.save_path, options.dequantize)
-    print(f"{base.name} with {options.adapter_path} is now {options.save_path}")
+    print(f"{base.name} with {options.adapter_path} is now {options.save_path}, in {base.written_type}")
     print(f"on a probe, its next-token probabilities differ from the adapter's by at most {distance:.1e}")
     if distance > _LOST:
         print("that is enough to show: a quantised base rounds small changes away; --dequantize keeps them")

@@ -4,7 +4,7 @@ Without a configuration, the bundled ones on Macs of several sizes; with one, it
 """
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +18,10 @@ from mlx_trace.config_file import load_config
 from mlx_trace.errors import UserError
 from mlx_trace.files import read_json
 from mlx_trace.model.budget import Run, budget_of, gigabytes, physical_memory, settle
-from mlx_trace.model.memory import Examples, Rollouts, Work, predict
+from mlx_trace.model.memory import Work, predict
+from mlx_trace.model.named import TINY
+from mlx_trace.model.precision import is_dequantised
+from mlx_trace.model.published import PUBLISHED
 from mlx_trace.model.shape import shape_of
 
 _GIB: Final = 1 << 30
@@ -27,34 +30,15 @@ _LARGE: Final = 36  # up to here macOS recommends two thirds for the GPU, above 
 _LEGEND: Final = "predicted peak (tokens learnt from at once, replies sampled at once)"
 
 
-@dataclass(frozen=True)
-class _Published:
-    """A model as its config.json on the hub has it, and its bundled configuration's longest sequences in its tokens."""
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A machine's memory that may be used, in bytes, and whether it computes on a CPU."""
 
-    name: str
-    configuration: str
-    content: Mapping[str, Any]
-    prompt: int
-    prefix: int
-    example: int
-    target: int
+    usable: int
+    on_cpu: bool = False
 
 
-_HEADS: Final = {"num_attention_heads": 32, "head_dim": 64, "torch_dtype": "bfloat16"}
-_LLAMA: Final = _HEADS | {"intermediate_size": 8192, "num_key_value_heads": 8, "vocab_size": 128256}
-_PUBLISHED: Final = (
-    _Published(
-        "TinyLlama 1.1B", "tinyllama",
-        _HEADS | {"num_hidden_layers": 22, "hidden_size": 2048, "intermediate_size": 5632, "num_key_value_heads": 4,
-                  "vocab_size": 32000, "tie_word_embeddings": False},
-        prompt=138, prefix=41, example=420, target=309,
-    ),
-    _Published("Llama 3.2 1B", "llama32-1b", _LLAMA | {"num_hidden_layers": 16, "hidden_size": 2048},
-               prompt=134, prefix=54, example=389, target=274),
-    _Published("Llama 3.2 3B", "llama32-3b",
-               _LLAMA | {"num_hidden_layers": 28, "hidden_size": 3072, "num_attention_heads": 24, "head_dim": 128},
-               prompt=134, prefix=54, example=389, target=274),
-)  # fmt: skip
+Planned = Callable[[bool], Run]  # a run, given whether it is computed on a CPU
 
 
 def add_memory_options(parser: argparse.ArgumentParser) -> None:
@@ -63,12 +47,12 @@ def add_memory_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_memory(options: argparse.Namespace) -> int:
-    machines = {f"{size} GB": recommended(size * _GIB) for size in _SIZES}
+    machines = {f"{size} GB": Machine(recommended(size * _GIB)) for size in _SIZES}
     if options.config is None:
         runs = dict(_bundled())
     else:
         runs = dict(_own(load_config(find_config(options.config), {})))
-        machines = {"this machine": _usable_here()} | machines
+        machines = {"this machine": this_machine()} | machines
     print_table(runs, machines, options.markdown)
     return 0
 
@@ -78,9 +62,9 @@ def recommended(size: int) -> int:
     return size * 2 // 3 if size <= _LARGE * _GIB else size * 3 // 4
 
 
-def print_table(runs: Mapping[str, Run], machines: Mapping[str, int], markdown: bool) -> None:
+def print_table(runs: Mapping[str, Planned], machines: Mapping[str, Machine], markdown: bool) -> None:
     """Print a row a run and a column a machine."""
-    cells = {name: [_cell(run, usable) for usable in machines.values()] for name, run in runs.items()}
+    cells = {name: [_cell(run, machine) for machine in machines.values()] for name, run in runs.items()}
     if markdown:
         print("| | " + " | ".join(machines) + " |")
         print("|---" * (1 + len(machines)) + "|")
@@ -93,29 +77,48 @@ def print_table(runs: Mapping[str, Run], machines: Mapping[str, int], markdown: 
     Console(highlight=False).print(shown)
 
 
-def _cell(run: Run, usable: int) -> str:
-    planned = replace(run, budget=budget_of("auto", usable))
+def _cell(planned: Planned, machine: Machine) -> str:
+    return settled(planned, machine) or "does not fit"
+
+
+def settled(planned: Planned, machine: Machine) -> str | None:
+    """Return a run's predicted peak on a machine, and what it does at once there; None if it does not fit."""
+    run = replace(planned(machine.on_cpu), budget=budget_of("auto", machine.usable))
     try:
-        plan = settle(planned)
+        plan = settle(run)
     except UserError:
-        return "does not fit"
+        return None
     return f"{gigabytes(predict(run.shape, run.work, plan).most)} ({plan.micro_tokens:,}, {plan.width})"
 
 
-def _bundled() -> Iterator[tuple[str, Run]]:
-    """Yield the bundled configurations' runs, each with a base in bf16 and in 4 bits, on a Mac."""
-    for model in _PUBLISHED:
+def planned_of(content: Mapping[str, Any], config: Config, work: Work, dequantised: bool = False) -> Planned:
+    """Return a model's run, given its config.json, as it is on a CPU and on a GPU."""
+
+    def planned(on_cpu: bool) -> Run:
+        shape = shape_of(content, config, on_cpu, dequantised)
+        return Run(shape, replace(work, is_fused=not on_cpu), config.trunk_cache, 0)
+
+    return planned
+
+
+def _in_4_bits(planned: Planned) -> Planned:
+    def quantised(on_cpu: bool) -> Run:
+        run = planned(on_cpu)
+        return replace(run, shape=run.shape.quantised())
+
+    return quantised
+
+
+def _bundled() -> Iterator[tuple[str, Planned]]:
+    """Yield the bundled configurations' runs, each with a base in bf16 and in 4 bits."""
+    for model in PUBLISHED:
         config = load_config(find_config(model.configuration), {})
-        rl = config.reinforce
-        examples = Examples(model.example, model.prefix, model.target, config.batch_size)
-        rollouts = Rollouts(model.prompt, model.prefix, rl.max_tokens, rl.batch_size, rl.group_size,
-                            has_reference=rl.kl > 0)  # fmt: skip
-        run = Run(shape_of(model.content, config), Work(examples, rollouts, is_fused=True), config.trunk_cache, 0)
-        yield f"{model.name}, bf16", run
-        yield f"{model.name}, 4-bit", replace(run, shape=run.shape.quantised())
+        planned = planned_of(model.content, config, model.work(config))
+        yield f"{model.title}, bf16", planned
+        yield f"{model.title}, 4-bit", _in_4_bits(planned)
 
 
-def _own(config: Config) -> Iterator[tuple[str, Run]]:
+def _own(config: Config) -> Iterator[tuple[str, Planned]]:
     """Yield a configuration's run, with its base as it is and in 4 bits."""
     from mlx_trace.model.base import read_tokenizer
     from mlx_trace.model.prompts import Prompter
@@ -125,32 +128,35 @@ def _own(config: Config) -> Iterator[tuple[str, Run]]:
     path = _local(config.model)
     content = read_json(path / "config.json")
     prompter = Prompter(read_tokenizer(path, content), config.prompt)
-    run = Run(shape_of(content, config), work_of(config, gather(config, prompter), prompter), config.trunk_cache, 0)
-    yield config.model, run
-    if not run.shape.is_quantised:
-        yield f"{config.model}, in 4 bits", replace(run, shape=run.shape.quantised())
+    planned = planned_of(content, config, work_of(config, gather(config, prompter), prompter), is_dequantised(path))
+    yield config.model, planned
+    if not planned(False).shape.is_quantised:
+        yield f"{config.model}, in 4 bits", _in_4_bits(planned)
 
 
 def _local(name: str) -> Path:
-    """Return a model's directory, if it is on this machine: named, bundled or downloaded."""
-    from huggingface_hub import try_to_load_from_cache
+    """Return a model's directory, if it is on this machine: named, bundled, converted or downloaded."""
+    from mlx_trace.model.base import locate_model
+    from mlx_trace.model.hub import cached_folder
+    from mlx_trace.model.named import at_hand, canonical, named
 
-    from mlx_trace.model.base import TINY, locate_model
-
-    if name == TINY or Path(name).expanduser().is_dir():
+    entry = named(name)
+    if (entry and at_hand(entry)) or canonical(name) == TINY or Path(name).expanduser().exists():
         return locate_model(name)
-    found = try_to_load_from_cache(name, "config.json") if name.count("/") == 1 else None
-    if isinstance(found, str):
-        return Path(found).parent
+    found = cached_folder(entry.hub if entry else name)
+    if found is not None:
+        return found
     raise UserError(f"{name} is not on this machine, and is planned from its config.json and its tokenizer; "
                     "mlx-trace train downloads a model, or name a directory")  # fmt: skip
 
 
-def _usable_here() -> int:
+def this_machine() -> Machine:
+    """Return what this machine has."""
     from mlx_trace.model.budget import usable_memory
 
     try:
         import mlx.core as mx
     except ImportError:
-        return physical_memory()
-    return usable_memory(dict(mx.device_info()) if hasattr(mx, "device_info") else {})
+        return Machine(physical_memory(), on_cpu=True)
+    info = dict(mx.device_info()) if hasattr(mx, "device_info") else {}
+    return Machine(usable_memory(info), mx.default_device().type == mx.cpu)

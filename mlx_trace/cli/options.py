@@ -3,9 +3,9 @@
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
-from mlx_trace.config import MAX_TOKENS, Decoding, Prompt
+from mlx_trace.config import DTYPE, MAX_TOKENS, MODEL, Decoding, Dtype, Prompt
 
 if TYPE_CHECKING:
     from mlx_trace.model.base import Base
@@ -28,9 +28,10 @@ def at_least(least: int) -> Callable[[str], int]:
 
 def add_model_options(parser: argparse.ArgumentParser, needs_adapter: bool = False) -> None:
     """Add --model, --adapter-path and what goes with them."""
-    parser.add_argument("--model", metavar="M", help="tiny, a directory or a hub name; by default the adapter's base")
+    parser.add_argument("--model", metavar="M", help=f"{MODEL}; by default the adapter's base")
     parser.add_argument("--adapter-path", type=Path, metavar="RUN", required=needs_adapter,
                         help="a run's directory, or any mlx-lm adapter")  # fmt: skip
+    parser.add_argument("--dtype", choices=get_args(Dtype), default="auto", help=f"{DTYPE} (default auto)")
     parser.add_argument("--any-base", action="store_true", help="load the adapter even if its base was another one")
     parser.add_argument("--trust-remote-code", action="store_true", help="allow code that comes with the model")
 
@@ -66,12 +67,13 @@ def decoding_of(options: argparse.Namespace) -> Decoding:
 
 def load_named(options: argparse.Namespace) -> "tuple[Base, Prompt]":
     """Load the model that the options name, with its adapter, and the prompt settings it was trained with."""
-    from mlx_trace.model.base import TINY, load_adapter, load_base, read_adapter_config
+    from mlx_trace.model.base import load_adapter, load_base, read_adapter_config
+    from mlx_trace.model.named import TINY
     from mlx_trace.model.prompts import carried_prompt
 
     adapter = None if options.adapter_path is None else read_adapter_config(options.adapter_path)
     name = options.model or (adapter or {}).get("model") or TINY
-    base = load_base(name, options.trust_remote_code)
+    base = load_base(name, options.trust_remote_code, options.dtype)
     if options.adapter_path is not None:
         load_adapter(base, options.adapter_path, options.any_base)
     trained_with = (adapter or {}).get("prompt")

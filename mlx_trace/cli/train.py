@@ -56,8 +56,11 @@ def config_keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str,
 
 def run_train(options: argparse.Namespace) -> int:
     config = _resolve(options)
+    from mlx_trace.model.base import locate_model
     from mlx_trace.train.loop import Interrupted
     from mlx_trace.train.run import plan, train
+
+    locate_model(config.model)  # a download has a bar of its own
 
     console = Console(highlight=False, soft_wrap=True)
     with Console(stderr=True, highlight=False).status("loading the model, gathering and checking the data"):

@@ -1,14 +1,14 @@
 """Load a model through mlx-lm, put LoRA on its top layers, and read and write adapters in mlx-lm's format.
 
-Takes `tiny`, a directory or a hub name. Reads safetensors only, and runs no code of a model unless asked to.
+Takes a model's name, a directory, a GGUF file or a hub name, and the type to compute in. Reads no weights but
+safetensors, and runs no code of a model unless asked to.
 """
 
-import hashlib
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -20,28 +20,46 @@ from mlx_lm.tuner.utils import linear_to_lora_layers, load_adapters
 from mlx_lm.utils import load_model
 
 from mlx_trace.blas import suit_threads
-from mlx_trace.config import Config
+from mlx_trace.config import Config, Dtype
 from mlx_trace.errors import UserError
 from mlx_trace.files import read_json
+from mlx_trace.model.gguf.convert import model_directory
+from mlx_trace.model.hub import download, one_line
+from mlx_trace.model.named import TINY, canonical, locate_named, named, nearest, same_model
+from mlx_trace.model.precision import is_dequantised
+from mlx_trace.model.weights import digest, settle_types, type_name
+from mlx_trace.notice import tell
 from mlx_trace.resources import tiny_dir
 
-TINY: Final = "tiny"
 ARCHITECTURES: Final = ("llama", "mistral", "qwen2", "qwen3", "smollm3")  # those whose layers are Llama's shape
 ADAPTER_WEIGHTS: Final = "adapters.safetensors"
 ADAPTER_CONFIG: Final = "adapter_config.json"
 _HUB_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
-_DOWNLOADED: Final = ["*.json", "model*.safetensors", "tokenizer.model", "*.tiktoken", "*.txt", "*.jinja"]
 
 
 @dataclass(frozen=True)
 class Base:
-    """A loaded model: the network, its tokenizer (mlx-lm's wrapper), its config.json, and where it came from."""
+    """A loaded model: the network, its tokenizer (mlx-lm's wrapper), its config.json, and where it came from.
+
+    `written` has the type in which each weight goes to a file again, whatever it is computed in.
+    """
 
     name: str
     path: Path
     network: Any
     tokenizer: Any
     config: dict[str, Any]
+    written: Mapping[str, mx.Dtype] = field(default_factory=dict)
+
+    @property
+    def computed(self) -> Dtype:
+        """Return the name of the type that the network is computed in."""
+        return cast(Dtype, type_name(self.network.model.norm.weight.dtype))
+
+    @property
+    def written_type(self) -> str:
+        """Return the name of the type that weights are written in, or their scales where they are quantised."""
+        return type_name(self.written["model.norm.weight"])
 
     @property
     def num_layers(self) -> int:
@@ -49,21 +67,20 @@ class Base:
         return len(self.network.layers)
 
 
-def load_base(name: str, trust_remote_code: bool = False) -> Base:
-    """Load a model by name; UserError if there is none, or one that cannot be used, says what to do."""
+def load_base(
+    name: str, trust_remote_code: bool = False, dtype: Dtype = "auto", say: Callable[[str], None] = tell
+) -> Base:
+    """Load a model by name, to compute in a type; UserError if it is none, or cannot be used, says what to do."""
     path = locate_model(name)
     _check_directory(path, trust_remote_code)
     try:
-        network, config = load_model(path, trust_remote_code=trust_remote_code)
+        network, config = load_model(path, lazy=True, trust_remote_code=trust_remote_code)
+        written = settle_types(network, is_dequantised(path), dtype, say)
         tokenizer = read_tokenizer(path, config)
     except (ValueError, KeyError, TypeError, RuntimeError, OSError, StrictDataclassError) as error:
-        raise UserError(f"{path}: the model cannot be loaded: {_one_line(error)}") from error
+        raise UserError(f"{path}: the model cannot be loaded: {one_line(error)}") from error
     suit_threads(int(config.get("hidden_size", 4096)))
-    return Base(name, path, network, tokenizer, config)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return Base(canonical(name), path, network, tokenizer, config, written)
 
 
 def read_tokenizer(path: Path, config: dict[str, Any]) -> Any:
@@ -80,39 +97,21 @@ def read_tokenizer(path: Path, config: dict[str, Any]) -> Any:
 
 
 def locate_model(name: str) -> Path:
-    """Return the directory of a model, downloading it if it is a hub name that is not in the cache yet."""
-    if name == TINY:
+    """Return the directory of a model: a name's, a folder, a GGUF file's (converted once), or a hub name's."""
+    if canonical(name) == TINY:
         return tiny_dir()
+    if entry := named(name):
+        return locate_named(entry)
     path = Path(name).expanduser()
     if name and path.is_dir():
         return path
-    if name and path.exists():
-        raise UserError(f"{name}: a model is a directory, and this is a file")
+    if name and (path.exists() or path.suffix.lower() == ".gguf"):
+        return model_directory(path)
     if not _HUB_NAME.fullmatch(name):
-        raise UserError(f"there is no model {name!r}: not '{TINY}', not a directory, and not a hub name (owner/model)")
-    return _download(name)
-
-
-def _download(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=_DOWNLOADED))
-    except GatedRepoError:
         raise UserError(
-            f"{name} is gated: accept its licence on its hub page, then `hf auth login` (or set HF_TOKEN)"
-        ) from None
-    except RepositoryNotFoundError:
-        raise UserError(
-            f"there is no model {name!r} on the hub, nor a directory of that name here; a private one needs "
-            "`hf auth login` (or HF_TOKEN)"
-        ) from None
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise UserError(
-            f"{name} is not in the local cache and cannot be downloaded ({_one_line(error)[:80]}); go online once, "
-            f"or name a model directory, or use --model {TINY}"
-        ) from None
+            f"there is no model {name!r}: not a directory or a GGUF file, not a hub name (owner/model), {nearest(name)}"
+        )
+    return download(name)
 
 
 def _check_directory(path: Path, trust_remote_code: bool) -> None:
@@ -126,17 +125,6 @@ def _check_directory(path: Path, trust_remote_code: bool) -> None:
         )
     if not any(path.glob("model*.safetensors")):
         raise UserError(f"{path}: no model*.safetensors; other weight formats are not read")
-
-
-def digest(path: Path) -> str:
-    """Return a fingerprint of a model's weights: every file's header, and the first 64 KiB of its tensors."""
-    summary = hashlib.blake2b(digest_size=12)
-    for file in sorted(path.glob("model*.safetensors")):
-        with file.open("rb") as weights:
-            size = int.from_bytes(weights.read(8), "little")
-            summary.update(weights.read(min(size, 1 << 24)))
-            summary.update(weights.read(1 << 16))
-    return summary.hexdigest()
 
 
 def hidden_states(network: Any, ids: mx.array, caches: Any = None) -> mx.array:
@@ -191,7 +179,7 @@ def attach_adapter(base: Base, config: Config) -> None:
     try:
         linear_to_lora_layers(base.network, layers, _lora(config), use_dora=config.fine_tune_type == "dora")
     except ValueError as error:
-        raise UserError(f"lora_parameters: {_one_line(error)}") from None
+        raise UserError(f"lora_parameters: {one_line(error)}") from None
     if not any(True for _ in adapter_weights(base.network)):
         raise UserError(f"lora_parameters.keys: {config.lora_parameters.keys} name no layers of {base.name}")
 
@@ -204,7 +192,7 @@ def start_from(base: Base, file: Path) -> None:
     try:
         weights = dict(mx.load(str(file)))
     except (RuntimeError, ValueError) as error:
-        raise UserError(f"resume_adapter_file: {file}: {_one_line(error)}") from None
+        raise UserError(f"resume_adapter_file: {file}: {one_line(error)}") from None
     new = dict(adapter_weights(base.network))
     faults = [f"{name}: not in the new adapter" for name in weights if name not in new]
     faults += [f"{name}: missing" for name in new if name not in weights]
@@ -253,15 +241,27 @@ def read_adapter_config(path: Path) -> dict[str, Any]:
     return dict(content)
 
 
+def check_same_base(base: Base, path: Path) -> None:
+    """Refuse to go on with a run on other weights than it was started on, the same model's from another source too."""
+    file = path / ADAPTER_CONFIG
+    content = read_json(file) if file.is_file() else {}
+    started_on = content.get("base_digest") if isinstance(content, dict) else None
+    if started_on is not None and started_on != digest(base.path):
+        raise UserError(
+            f"{path}: this run was started on other weights than those of {base.path}, to which {base.name} leads now; "
+            "a new run may begin with its adapter: --resume-adapter-file"
+        )
+
+
 def load_adapter(base: Base, path: Path, any_base: bool = False) -> None:
     """Load a trained adapter into a base; UserError if it was trained on another one, unless `any_base`."""
     content = read_adapter_config(path)
-    trained_on = content.get("base_digest")
+    trained_on, name = content.get("base_digest"), str(content.get("model", "unknown"))
     if trained_on is not None and trained_on != digest(base.path) and not any_base:
-        raise UserError(
-            f"{path}: this adapter was trained on another base ({content.get('model', 'unknown')}), "
-            f"not on {base.name}; --any-base loads it all the same"
-        )
+        if not same_model(name, base.name):
+            raise UserError(f"{path}: this adapter was trained on another base ({name}), not on {base.name}; "
+                            "--any-base loads it all the same")  # fmt: skip
+        tell(f"{path}: trained on other weights of the same model ({name}, as another source rounds them)")
     try:
         load_adapters(base.network, str(path))
     except (ValueError, KeyError, TypeError, RuntimeError) as error:

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from mlx_trace.config import Config
 from mlx_trace.errors import UserError
+from mlx_trace.model.precision import BYTES, computed_type, stored_type
 
-_ITEMS: Final = {"float32": 4}  # bytes of a number by dtype; others have 2
 FLOAT: Final = 4  # bytes of a number in fp32
 
 
@@ -86,13 +86,16 @@ class Shape:
         return replace(self, fine_tune_type="lora", rank=rank, trained_item=FLOAT, trained_each=each)
 
 
-def shape_of(content: Mapping[str, Any], config: Config) -> Shape:
-    """Return the shape of a model, given its config.json, that is trained as a run's configuration says."""
+def shape_of(content: Mapping[str, Any], config: Config, on_cpu: bool = False, dequantised: bool = False) -> Shape:
+    """Return the shape of a model, given its config.json, that is trained as a run's configuration says.
+
+    Sizes are those of the type that it is computed in, on a CPU or a GPU.
+    """
     wanted = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "vocab_size")
     if lacking := [key for key in wanted if not isinstance(content.get(key), int)]:
         raise UserError(f"{config.model}: its config.json has no {', '.join(lacking)}, so its memory cannot be planned")
     layers, hidden, intermediate, heads, vocabulary = (int(content[key]) for key in wanted)
-    item = _ITEMS.get(str(content.get("dtype") or content.get("torch_dtype")), 2)
+    item = BYTES[computed_type(stored_type(content), config.dtype, on_cpu, dequantised)]
     is_full, rank = config.fine_tune_type == "full", config.lora_parameters.rank
     bare = Shape(
         layers, hidden, intermediate, heads, int(content.get("num_key_value_heads") or heads),

@@ -16,7 +16,7 @@ from mlx_trace.config import Config
 from mlx_trace.errors import UserError
 from mlx_trace.files import read_json, write_atomically
 from mlx_trace.model import budget
-from mlx_trace.model.base import ADAPTER_WEIGHTS, Base, attach_adapter, load_base, start_from
+from mlx_trace.model.base import ADAPTER_WEIGHTS, Base, attach_adapter, check_same_base, load_base, start_from
 from mlx_trace.model.memory import MemoryPlan
 from mlx_trace.model.prompts import Prompter
 from mlx_trace.model.shape import Shape, shape_of
@@ -51,7 +51,9 @@ class Plan:
 def plan(config: Config, resume: bool = False) -> Plan:
     """Load and check all that a run needs; UserError if it cannot start."""
     ranks = Ranks.found()
-    base = load_base(config.model, config.trust_remote_code)
+    base = load_base(config.model, config.trust_remote_code, config.dtype)
+    if resume:
+        check_same_base(base, config.adapter_path)
     check_split(base.network, base.name)
     prompter = Prompter(base.tokenizer, config.prompt)
     material = gather(config, prompter)

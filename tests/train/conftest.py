@@ -48,11 +48,11 @@ def network(random_base: Base) -> Any:
 
 
 def half_precision_base(folder: Path) -> Base:
-    """Write a random model in bf16, and load it."""
+    """Write a random model in bf16, and load it to be computed so."""
     model = write_model(folder / "m", byte_level_tokenizer())
     weights = {name: value.astype(mx.bfloat16) for name, value in mx.load(str(model / "model.safetensors")).items()}
     mx.save_safetensors(str(model / "model.safetensors"), weights)
-    return load_base(str(model))
+    return load_base(str(model), dtype="bfloat16")
 
 
 def flat(gradients: Any) -> np.ndarray:

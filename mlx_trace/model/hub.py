@@ -1,0 +1,106 @@
+"""Models of the Hugging Face hub: what is whole in its cache, whether it can be reached, and downloads.
+
+Takes hub names (owner/model); returns directories. Fetches what mlx-lm needs to load a model and nothing else.
+"""
+
+import json
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Thread
+from typing import Final, cast
+
+from mlx_trace.errors import UserError
+
+_WANTED: Final = ["*.json", "model*.safetensors", "tokenizer.model", "*.tiktoken", "*.txt", "*.jinja"]
+_TOKENIZERS: Final = ("tokenizer.json", "tokenizer.model")
+_INDEX: Final = "model.safetensors.index.json"
+_PATIENCE: Final = 4.0  # seconds to find out whether the hub is there
+
+
+def cached(name: str) -> Path | None:
+    """Return a model's directory in the hub's cache, None if it is not there or was not downloaded to its end."""
+    folder = cached_folder(name)
+    return folder if folder and is_whole(folder) else None
+
+
+def cached_folder(name: str) -> Path | None:
+    """Return the directory in the hub's cache that has a model's config.json, maybe without all of its weights."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = try_to_load_from_cache(name, "config.json")
+    except (HFValidationError, OSError):
+        return None
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def is_whole(folder: Path) -> bool:
+    """Tell whether a directory has a configuration, a tokenizer and all its weights."""
+    if not (folder / "config.json").is_file() or not any((folder / name).is_file() for name in _TOKENIZERS):
+        return False
+    if not (folder / _INDEX).is_file():
+        return any(file.is_file() for file in folder.glob("model*.safetensors"))
+    try:
+        names = set(json.loads((folder / _INDEX).read_text(encoding="utf-8"))["weight_map"].values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+    return all((folder / str(name)).is_file() for name in names)
+
+
+def obstacle(name: str) -> str | None:
+    """Say in a few seconds why a model cannot be had from the hub now; None if it can."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return "is switched off (HF_HUB_OFFLINE)"
+    found: list[str | None] = []
+    asked = Thread(target=lambda: found.append(_refused(name)), daemon=True)  # name servers hang beyond any timeout
+    asked.start()
+    asked.join(_PATIENCE)
+    return found[0] if found else "does not answer"
+
+
+def _refused(name: str) -> str | None:
+    from huggingface_hub import HfApi
+
+    try:
+        HfApi().model_info(name, timeout=_PATIENCE)
+    except Exception as error:  # of the hub's HTTP client, which changes between its versions; any means no
+        return f"cannot be reached ({one_line(error)[:60]})"
+    return None
+
+
+def download(name: str) -> Path:
+    """Return a hub model's directory, downloaded if it is not in the cache; UserError says what to do."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=_WANTED))
+    except GatedRepoError:
+        raise UserError(
+            f"{name} is gated: accept its licence on its hub page, then `hf auth login` (or set HF_TOKEN)"
+        ) from None
+    except RepositoryNotFoundError:
+        raise UserError(
+            f"there is no model {name!r} on the hub, nor a directory of that name here; a private one needs "
+            "`hf auth login` (or HF_TOKEN)"
+        ) from None
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError, _network_error()) as error:
+        raise UserError(
+            f"{name} is not in the local cache and cannot be downloaded ({one_line(error)[:80]}); go online once, "
+            "or name a model directory, or use --model tiny"
+        ) from None
+
+
+def _network_error() -> type[Exception]:
+    """Return what the hub's HTTP client raises when a connection breaks; its package differs between versions."""
+    name = "httpx2" if find_spec("httpx2") else "httpx"
+    return cast(type[Exception], import_module(name).HTTPError)
+
+
+def one_line(error: Exception) -> str:
+    """Return an error's message in one line."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
