@@ -27,6 +27,9 @@ def _sequence(*steps: dict[str, Any]) -> dict[str, Any]:
     return {"type": "Sequence", "pretokenizers": list(steps)}
 
 
+_QWEN2: Final = _sequence(_split(rf"{_CONTRACTIONS}|{_WORDS}|\p{{N}}|{_TAIL}"), _BYTES)
+
+
 @dataclass(frozen=True, slots=True)
 class Cut:
     """A way to cut: the pre-tokenizer as tokenizer.json has it, and what llama.cpp does along with it."""
@@ -43,7 +46,8 @@ CUTS: Final[Mapping[str, Cut]] = {
     "llama-bpe": Cut(
         _sequence(_split(rf"{_CONTRACTIONS}|{_WORDS}|\p{{N}}{{1,3}}|{_TAIL}"), _BYTES), ignore_merges=True, adds_bos=True
     ),
-    "qwen2": Cut(_sequence(_split(rf"{_CONTRACTIONS}|{_WORDS}|\p{{N}}|{_TAIL}"), _BYTES), normalizer={"type": "NFC"}),
+    "qwen2": Cut(_QWEN2, normalizer={"type": "NFC"}),
+    "deepseek-r1-qwen": Cut(_QWEN2),  # the same, but for composed letters
     "tekken": Cut(
         _sequence(_split(rf"{_CASED}|\p{{N}}|{_TAIL_WITH_SLASHES}"), _BYTES), ignore_merges=True, adds_bos=True
     ),
@@ -52,23 +56,19 @@ CUTS: Final[Mapping[str, Cut]] = {
                   _split(r"\p{N}+"), _split("[0-9][0-9][0-9]"), _BYTES)
     ),
 }  # fmt: skip
-# Other names for the same cut.
-SYNONYMS: Final = {"llama3": "llama-bpe", "llama-v3": "llama-bpe", "deepseek-r1-qwen": "qwen2"}
+_SYNONYMS: Final = {"llama3": "llama-bpe", "llama-v3": "llama-bpe"}
 
 
 def cut_named(name: str) -> Cut | None:
     """Return the cut that GGUF calls so, or None if it is not known here."""
-    return CUTS.get(SYNONYMS.get(name, name))
+    return CUTS.get(_SYNONYMS.get(name, name))
 
 
-def name_of_cut(pre_tokenizer: Mapping[str, Any] | None, normalizer: Mapping[str, Any] | None,
-                ignore_merges: bool) -> str | None:  # fmt: skip
-    """Return GGUF's name for the way that a tokenizer.json cuts and merges, or None if it has no name."""
-    wanted = (_plain(pre_tokenizer), _plain(normalizer), ignore_merges)
-    for name, cut in CUTS.items():
-        if (_plain(cut.pre_tokenizer), _plain(cut.normalizer), cut.ignore_merges) == wanted:
-            return name
-    return None
+def name_of_cut(pre_tokenizer: Mapping[str, Any] | None, normalizer: Mapping[str, Any] | None) -> str | None:
+    """Return GGUF's name for the way that a tokenizer.json normalises and cuts text, or None if it has no name."""
+    wanted = _plain(pre_tokenizer), _plain(normalizer)
+    return next((name for name, cut in CUTS.items()
+                 if (_plain(cut.pre_tokenizer), _plain(cut.normalizer)) == wanted), None)  # fmt: skip
 
 
 def _plain(step: Mapping[str, Any] | None) -> str:

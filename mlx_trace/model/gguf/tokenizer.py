@@ -19,8 +19,8 @@ PREFIX: Final = "tokenizer.ggml."
 # tokens after which llama.cpp stops, whatever the file calls the end of sequence
 ENDS: Final = ("<|eot_id|>", "<|im_end|>", "<|end|>", "<|endoftext|>", "<|end_of_text|>", "<|eom_id|>", "<end_of_turn>",
                "<EOT>")  # fmt: skip
-_ROLES: Final = {"bos": "bos_token_id", "eos": "eos_token_id", "unk": "unknown_token_id", "pad": "padding_token_id"}
-_END_KEYS: Final = ("eos_token_id", "eot_token_id", "eom_token_id")
+ROLES: Final = {"bos": "bos_token_id", "eos": "eos_token_id", "unk": "unknown_token_id", "pad": "padding_token_id"}
+END_KEYS: Final = ("eos_token_id", "eot_token_id", "eom_token_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +48,10 @@ def read_vocabulary(header: Header, num_rows: int) -> Vocabulary:
     kinds = list(_list(header, "token_type", int) or [NORMAL] * len(tokens))
     if len(kinds) != len(tokens):
         raise UserError(f"{header.path}: {len(tokens):,} tokens, and types of {len(kinds):,}")
-    roles = {role: id_ for role, key in _ROLES.items() if (id_ := _id(header, key, len(tokens))) is not None}
+    roles = {role: id_ for role, key in ROLES.items() if (id_ := _id(header, key, len(tokens))) is not None}
     if "eos" not in roles:
         raise UserError(f"{header.path}: the metadata names no {PREFIX}eos_token_id, so no reply would end")
-    ends = [id_ for key in _END_KEYS if (id_ := _id(header, key, len(tokens))) is not None]
+    ends = [id_ for key in END_KEYS if (id_ := _id(header, key, len(tokens))) is not None]
     for id_ in (*roles.values(), *ends):
         kinds[id_] = kinds[id_] if kinds[id_] in (UNKNOWN, USER_DEFINED) else CONTROL
     ends += [id_ for id_, token in enumerate(tokens) if token in ENDS and kinds[id_] in (CONTROL, USER_DEFINED)]
