@@ -33,10 +33,6 @@ def add_chat_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_chat(options: argparse.Namespace) -> int:
-    from mlx_trace.resources import adapters_dir
-
-    if options.adapter_path is None and options.model is None:
-        options.adapter_path = adapters_dir() / "tiny"
     base, prompt = load_named(options)
     from mlx_trace.decode.decoder import Decoder
     from mlx_trace.model.prompts import Prompter

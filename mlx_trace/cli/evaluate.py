@@ -54,7 +54,8 @@ def run_eval(options: argparse.Namespace) -> int:
         spent = "{tokens:,} tokens ({sampled:,} sampled) in {seconds:.0f} s; {truncated} replies cut off".format(
             **_spent(records)
         )
-        shown.print(f"{spent} at {options.max_tokens} tokens", style="dim")
+        with_adapter = f" with {options.adapter_path}" if options.adapter_path is not None else ""
+        shown.print(f"{base.name}{with_adapter}: {spent} at {options.max_tokens} tokens", style="dim")
     return 0
 
 

@@ -1,29 +1,79 @@
-"""`mlx-trace fuse`: an adapter and its base become one model directory."""
+"""`mlx-trace fuse`: an adapter and its base become one model directory, or one GGUF file with its Modelfile."""
 
 import argparse
+import contextlib
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from mlx_trace.cli.options import add_model_options, load_named
+from mlx_trace.errors import UserError
+from mlx_trace.files import unreadable
 
 _LOST: Final = 0.05  # a change of probabilities that shows
+_KINDS: Final = ("f32", "f16", "bf16", "q8_0")
 
 
 def add_fuse_options(parser: argparse.ArgumentParser) -> None:
-    add_model_options(parser, needs_adapter=True)
-    parser.add_argument("--save-path", type=Path, required=True, metavar="DIR", help="where to write the model")
+    add_model_options(parser)
+    parser.add_argument("--save-path", type=Path, metavar="DIR", help="where to write the model")
     parser.add_argument("--dequantize", action="store_true", help="write full-precision weights of a quantised base")
+    parser.add_argument("--gguf", type=Path, metavar="FILE",
+                        help="write the model as a GGUF file for llama.cpp, with a Modelfile for Ollama beside it")  # fmt: skip
+    parser.add_argument("--gguf-type", choices=_KINDS, help="how its weights are stored (default f16)")
 
 
 def run_fuse(options: argparse.Namespace) -> int:
+    _check(options)
     base, prompt = load_named(options)
+    if options.adapter_path is None and options.gguf is None and not options.dequantize:
+        raise UserError(f"there is no adapter to merge into {base.name}; name one: --adapter-path RUN")
     from mlx_trace.fuse import fuse
+    from mlx_trace.llama_cpp import write_for_llama_cpp
     from mlx_trace.model.prompts import Prompter
 
-    distance = fuse(base, Prompter(base.tokenizer, prompt), options.save_path, options.dequantize)
-    print(f"{base.name} with {options.adapter_path} is now {options.save_path}, in {base.written_type}")
-    print(f"on a probe, its next-token probabilities differ from the adapter's by at most {distance:.1e}")
-    if distance > _LOST:
-        print("that is enough to show: a quantised base rounds small changes away; --dequantize keeps them")
-    print(f"try: mlx-trace chat --model {options.save_path}")
+    prompter = Prompter(base.tokenizer, prompt)
+    source = base.name if options.adapter_path is None else f"{base.name} with {options.adapter_path}"
+    with _folder(options) as folder:
+        distance = fuse(base, prompter, folder, options.dequantize or options.save_path is None)
+        if options.save_path is not None:
+            print(f"{source} is now {folder}")
+        print(f"on a probe, its next-token probabilities differ from the adapter's by at most {distance:.1e}")
+        if distance > _LOST:
+            print("that is enough to show: a quantised base rounds small changes away; --dequantize keeps them")
+        if options.gguf is not None:
+            modelfile = write_for_llama_cpp(folder, options.gguf, options.gguf_type or "f16", prompter)
+            print(f"{source} is now {options.gguf}, for llama.cpp (llama-server --jinja) and, by {modelfile}, for Ollama")
+    if options.save_path is not None:
+        print(f"try: mlx-trace chat --model {options.save_path}")
     return 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuse paths that cannot be written to, before anything is loaded."""
+    from mlx_trace.fuse import check_free
+    from mlx_trace.llama_cpp import check_new_gguf
+
+    if options.save_path is None and options.gguf is None:
+        raise UserError("where to? --save-path DIR writes a model directory, --gguf FILE a GGUF file")
+    if options.gguf is None and options.gguf_type is not None:
+        raise UserError(f"--gguf-type {options.gguf_type} says how --gguf FILE is written, and no FILE is given")
+    if options.save_path is not None:
+        check_free(options.save_path)
+    if options.gguf is not None:
+        check_new_gguf(options.gguf)
+
+
+@contextlib.contextmanager
+def _folder(options: argparse.Namespace) -> Iterator[Path]:
+    """Yield where to write the model directory: as named, or a temporary one beside the GGUF file."""
+    if options.save_path is not None:
+        yield options.save_path
+        return
+    try:
+        options.gguf.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=options.gguf.parent, prefix=".fuse.") as temporary:
+            yield Path(temporary) / options.gguf.stem
+    except OSError as error:
+        raise unreadable(options.gguf, error) from None

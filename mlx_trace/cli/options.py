@@ -3,12 +3,14 @@
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Final, get_args
 
 from mlx_trace.config import DTYPE, MAX_TOKENS, MODEL, Decoding, Dtype, Prompt
 
 if TYPE_CHECKING:
     from mlx_trace.model.base import Base
+
+NO_ADAPTER: Final = "none"
 
 
 def at_least(least: int) -> Callable[[str], int]:
@@ -26,11 +28,12 @@ def at_least(least: int) -> Callable[[str], int]:
     return read
 
 
-def add_model_options(parser: argparse.ArgumentParser, needs_adapter: bool = False) -> None:
+def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Add --model, --adapter-path and what goes with them."""
     parser.add_argument("--model", metavar="M", help=f"{MODEL}; by default the adapter's base")
-    parser.add_argument("--adapter-path", type=Path, metavar="RUN", required=needs_adapter,
-                        help="a run's directory, or any mlx-lm adapter")  # fmt: skip
+    parser.add_argument("--adapter-path", type=Path, metavar="RUN",
+                        help="a run's directory, any mlx-lm adapter, or none; by default adapters/NAME of a --model NAME, "
+                             "adapters/tiny without one")  # fmt: skip
     parser.add_argument("--dtype", choices=get_args(Dtype), default="auto", help=f"{DTYPE} (default auto)")
     parser.add_argument("--any-base", action="store_true", help="load the adapter even if its base was another one")
     parser.add_argument("--trust-remote-code", action="store_true", help="allow code that comes with the model")
@@ -65,14 +68,49 @@ def decoding_of(options: argparse.Namespace) -> Decoding:
     return Decoding(constraint=options.constraint, grounding=options.grounding, cap=options.cap)
 
 
-def load_named(options: argparse.Namespace) -> "tuple[Base, Prompt]":
-    """Load the model that the options name, with its adapter, and the prompt settings it was trained with."""
-    from mlx_trace.model.base import load_adapter, load_base, read_adapter_config
-    from mlx_trace.model.named import TINY
+def settle_adapter(model: str | None, adapter: Path | None) -> Path | None:
+    """Return the adapter that is meant: the one rule for every command that takes a model and an adapter.
 
+    The one that is named (`none`: none); else, for a model with a name of its own, `tiny` if none is named, the adapter
+    of that name: one trained here before one that comes along, if there is any. The model is the one that is named, else
+    the adapter's base.
+    """
+    from mlx_trace.model.named import TINY, canonical, named
+
+    if adapter is not None:
+        return None if str(adapter) == NO_ADAPTER else adapter
+    name = canonical(model or TINY)
+    return find_adapter(name) if name == TINY or named(name) else None
+
+
+def find_adapter(name: str) -> Path | None:
+    """Return a finished adapter by its name, among those trained here or those that come along."""
+    from mlx_trace.model.base import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+    from mlx_trace.resources import adapters_dir
+
+    folders = (Path("adapters") / name, adapters_dir() / name)
+    return next((path for path in folders if all((path / file).is_file() for file in (ADAPTER_CONFIG, ADAPTER_WEIGHTS))),
+                None)  # fmt: skip
+
+
+def load_named(options: argparse.Namespace) -> "tuple[Base, Prompt]":
+    """Load the model that the options name, with its adapter, and the prompt settings it was trained with.
+
+    The options then hold the adapter that was settled on.
+    """
+    from mlx_trace.model.base import load_adapter, load_base, read_adapter_config
+    from mlx_trace.model.named import TINY, named
+    from mlx_trace.model.prompts import carried_prompt
+    from mlx_trace.notice import tell
+
+    asked = options.adapter_path
+    options.adapter_path = settle_adapter(options.model, asked)
     adapter = None if options.adapter_path is None else read_adapter_config(options.adapter_path)
     name = options.model or (adapter or {}).get("model") or TINY
+    if asked is None and adapter is None and named(name):
+        tell(f"{name} as it is: there is no adapters/{name} (mlx-trace train -c {name} makes one)")
     base = load_base(name, options.trust_remote_code, options.dtype)
     if options.adapter_path is not None:
         load_adapter(base, options.adapter_path, options.any_base)
-    return base, Prompt.model_validate((adapter or {}).get("prompt", {}))
+    trained_with = (adapter or {}).get("prompt")
+    return base, carried_prompt(base.tokenizer) if trained_with is None else Prompt.model_validate(trained_with)

@@ -5,6 +5,7 @@ tokenizer as mlx-lm wraps it; knows nothing of models or batches.
 """
 
 from collections.abc import Sequence
+from datetime import date
 from functools import cached_property
 from itertools import takewhile
 from typing import Any, Final
@@ -15,7 +16,17 @@ from mlx_trace.errors import UserError
 FENCE: Final = "```"
 OPENING: Final = f"{FENCE}yaml\n"
 CLOSING: Final = f"\n{FENCE}"
-DATE: Final = "26 Jul 2024"  # Llama 3's template would insert today's date, so that no two days share a prompt
+DAY: Final = date(2024, 7, 26)  # templates such as Llama 3's insert today's date: no two days would share a prompt
+DATE: Final = "26 Jul 2024"
+
+
+def carried_prompt(tokenizer: Any) -> Prompt:
+    """Return the prompt settings of a model without an adapter: its own if its template asks by itself, else defaults.
+
+    A fused model carries its system text in its template, so that none is given to it.
+    """
+    bare = Prompt(system="")
+    return bare if getattr(tokenizer, "chat_template", None) and Prompter(tokenizer, bare).opens_fence else Prompt()
 
 
 class Prompter:
@@ -32,11 +43,11 @@ class Prompter:
         if self.prompt.template == "raw":
             system = f"{self.prompt.system}\n\n" if self.prompt.system else ""
             return f"{system}Question: {question}\n\n{OPENING}"
-        return self._chat(question) + OPENING
+        return self._chat(question) + OPENING * (not self.opens_fence)
 
     def _chat(self, question: str) -> str:
         said = [{"role": "user", "content": question}]
-        if self.prompt.system and self._has_system_role:
+        if self.prompt.system and self.has_system_role:
             said.insert(0, {"role": "system", "content": self.prompt.system})
         elif self.prompt.system:
             said[0]["content"] = f"{self.prompt.system}\n\n{question}"
@@ -44,12 +55,23 @@ class Prompter:
 
     def _render(self, messages: list[dict[str, str]]) -> str:
         rendered = self.tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True, date_string=DATE, enable_thinking=False
-        )
+            messages, tokenize=False, add_generation_prompt=True, date_string=DATE, strftime_now=DAY.strftime,
+            enable_thinking=False,
+        )  # fmt: skip
         return str(rendered)
 
     @cached_property
-    def _has_system_role(self) -> bool:
+    def opens_fence(self) -> bool:
+        """Tell whether the tokenizer's template opens the fence itself, as that of a fused model does."""
+        if not getattr(self.tokenizer, "chat_template", None):
+            return False
+        try:
+            return self._render([{"role": "user", "content": "How many?"}]).endswith(OPENING)
+        except Exception:
+            return False
+
+    @cached_property
+    def has_system_role(self) -> bool:
         """Tell whether the template shows a system turn; some refuse it, some leave it out."""
         probe = "a probe of the system turn"
         try:
@@ -86,6 +108,11 @@ class Prompter:
         """Return a reply as text, without special tokens, up to the closing fence if it has one."""
         text = str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
         return text.partition(CLOSING)[0]
+
+    @cached_property
+    def is_carried(self) -> bool:
+        """Tell whether the tokenizer's template asks by itself, and just as these settings do."""
+        return self.opens_fence and Prompter(self.tokenizer, Prompt(system="")).ids("x") == self.ids("x")
 
     @cached_property
     def stop_ids(self) -> frozenset[int]:

@@ -27,6 +27,8 @@ from mlx_trace.config_file import dump_config, validate_config
 from mlx_trace.errors import UserError
 from mlx_trace.files import read_text, read_yaml, write_atomically
 from mlx_trace.model.base import ADAPTER_CONFIG, ADAPTER_WEIGHTS, Base, adapter_config, adapter_weights
+from mlx_trace.model.chat_template import CHAT_TEMPLATE, stock_template_or_none
+from mlx_trace.model.prompts import Prompter
 from mlx_trace.seeds import derive_seed
 from mlx_trace.train import checkpoint
 from mlx_trace.train.checkpoint import Arrays, Checkpoint
@@ -164,8 +166,7 @@ class Run:
         folder = self.path / BEST
         with checkpoint.written_whole(folder):
             folder.mkdir(exist_ok=True)
-        content = json.dumps(adapter_config(self.base, self.config), indent=2)
-        write_atomically(folder / ADAPTER_CONFIG, [content + "\n"])
+        describe_adapter(folder, self.base, self.config)
         checkpoint.write_arrays(folder / ADAPTER_WEIGHTS, dict(adapter_weights(self.base.network)))
 
     def _log(self, metrics: Metrics) -> None:
@@ -206,8 +207,17 @@ def open_run(base: Base, config: Config) -> None:
     for name in (METRICS_FILE, ADAPTER_WEIGHTS):
         (config.adapter_path / name).unlink(missing_ok=True)
     write_atomically(config.adapter_path / CONFIG_FILE, [dump_config(config)])
-    content = json.dumps(adapter_config(base, config), indent=2)
-    write_atomically(config.adapter_path / ADAPTER_CONFIG, [content + "\n"])
+    describe_adapter(config.adapter_path, base, config)
+
+
+def describe_adapter(folder: Path, base: Base, config: Config) -> None:
+    """Write what makes this an adapter of its base, and the template with which other tools ask it for traces."""
+    write_atomically(folder / ADAPTER_CONFIG, [json.dumps(adapter_config(base, config), indent=2) + "\n"])
+    template = stock_template_or_none(Prompter(base.tokenizer, config.prompt))
+    if template is None:  # mlx-trace asks as ever; `fuse` would say why nothing else can
+        (folder / CHAT_TEMPLATE).unlink(missing_ok=True)
+    else:
+        write_atomically(folder / CHAT_TEMPLATE, [template])
 
 
 def read_run_config(path: Path) -> Config:
