@@ -44,7 +44,9 @@ def run_fuse(options: argparse.Namespace) -> int:
             print("that is enough to show: a quantised base rounds small changes away; --dequantize keeps them")
         if options.gguf is not None:
             modelfile = write_for_llama_cpp(folder, options.gguf, options.gguf_type or "f16", prompter)
-            print(f"{source} is now {options.gguf}, for llama.cpp (llama-server --jinja) and, by {modelfile}, for Ollama")
+            print(
+                f"{source} is now {options.gguf}, for llama.cpp (llama-server --jinja) and, by {modelfile}, for Ollama"
+            )
     if options.save_path is not None:
         print(f"try: mlx-trace chat --model {options.save_path}")
     return 0

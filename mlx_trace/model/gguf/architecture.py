@@ -105,9 +105,13 @@ def sizes_of(header: Header, architecture: str) -> Sizes:
     if keys.count("attention.value_length", head_dim) != head_dim:
         raise UserError(f"{where}keys and values of different sizes are not supported")
     if keys.count("rope.dimension_count", head_dim) != head_dim:
-        raise UserError(f"{where}rotating {keys.short['rope.dimension_count']} of {head_dim} dimensions is not supported")
+        raise UserError(
+            f"{where}rotating {keys.short['rope.dimension_count']} of {head_dim} dimensions is not supported"
+        )
     if architecture in _HEAD_IS_A_SHARE and head_dim * heads != hidden:
-        raise UserError(f"{where}{heads} heads of {head_dim} in a width of {hidden} are not supported for {architecture}")
+        raise UserError(
+            f"{where}{heads} heads of {head_dim} in a width of {hidden} are not supported for {architecture}"
+        )
     return Sizes(keys.count("block_count", most=1 << 12), hidden, keys.count("feed_forward_length"), heads, kv_heads,
                  head_dim)  # fmt: skip
 

@@ -73,7 +73,9 @@ def _no_room(root: Path, error: OSError) -> UserError:
 
 def _digest(file: Path) -> str:
     """Return a fingerprint of all the file's bytes and of the converter; remembered while the file stays the same."""
-    known = cache_root() / "sources" / f"{hashlib.blake2b(os.fsencode(file.resolve()), digest_size=12).hexdigest()}.json"
+    known = (
+        cache_root() / "sources" / f"{hashlib.blake2b(os.fsencode(file.resolve()), digest_size=12).hexdigest()}.json"
+    )
     now = _identity(file)
     try:
         remembered = json.loads(known.read_text())

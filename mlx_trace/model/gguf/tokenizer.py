@@ -122,7 +122,9 @@ def _sentencepiece(header: Header, vocabulary: Vocabulary) -> dict[str, Any]:
     before = [{"type": "Prepend", "prepend": SPACE}] if prefix else []
     strip = [{"type": "Strip", "content": " ", "start": 1, "stop": 0}] if prefix else []
     back = {"type": "Replace", "pattern": {"String": SPACE}, "content": " "}
-    unknown = vocabulary.roles.get("unk", next((id_ for id_, kind in enumerate(vocabulary.kinds) if kind == UNKNOWN), None))
+    unknown = vocabulary.roles.get(
+        "unk", next((id_ for id_, kind in enumerate(vocabulary.kinds) if kind == UNKNOWN), None)
+    )
     return {
         "version": "1.0", "truncation": None, "padding": None,
         "added_tokens": _added(vocabulary),

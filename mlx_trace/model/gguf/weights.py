@@ -108,7 +108,11 @@ def _check_tensors(header: Header, wanted: Mapping[str, tuple[int, ...]]) -> Non
               if name not in header.tensors and not name.endswith(".bias")]  # fmt: skip
     for name, tensor in header.tensors.items():
         if name in wanted:
-            shape = tensor.shape[1:] if len(tensor.shape) == 2 and tensor.shape[0] == 1 == len(wanted[name]) else tensor.shape
+            shape = (
+                tensor.shape[1:]
+                if len(tensor.shape) == 2 and tensor.shape[0] == 1 == len(wanted[name])
+                else tensor.shape
+            )
             if shape != wanted[name]:
                 faults.append(f"{name} has the shape {tensor.shape}, and the metadata asks for {wanted[name]}")
         elif name != names.FREQUENCIES and not name.endswith(names.IGNORED):

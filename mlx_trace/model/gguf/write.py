@@ -94,7 +94,9 @@ def _check(directory: Path, args: Any, config: Mapping[str, Any], architecture: 
         faults.append("rope_traditional is true")
     if any(kind != "full_attention" for kind in getattr(args, "layer_types", None) or []):
         faults.append("layer_types has windows")
-    if architecture == "smollm3" and args.no_rope_layers != [int((i + 1) % 4 != 0) for i in range(args.num_hidden_layers)]:
+    if architecture == "smollm3" and args.no_rope_layers != [
+        int((i + 1) % 4 != 0) for i in range(args.num_hidden_layers)
+    ]:
         faults.append("no_rope_layers is not every fourth layer")
     if config.get("partial_rotary_factor", 1) != 1:
         faults.append(f"partial_rotary_factor is {config['partial_rotary_factor']}")

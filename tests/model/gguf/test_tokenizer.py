@@ -66,7 +66,9 @@ def rebuild(folder: Path, into: Path, num_rows: int, **changes: Any) -> Any:
     vocabulary = read_vocabulary(header, num_rows)
     into.mkdir(exist_ok=True)
     (into / "tokenizer.json").write_text(json.dumps(tokenizer_json(header, vocabulary)), encoding="utf-8")
-    (into / "tokenizer_config.json").write_text(json.dumps(tokenizer_config(header, vocabulary, 4096)), encoding="utf-8")
+    (into / "tokenizer_config.json").write_text(
+        json.dumps(tokenizer_config(header, vocabulary, 4096)), encoding="utf-8"
+    )
     return load(into)
 
 
