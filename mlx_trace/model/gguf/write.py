@@ -94,7 +94,9 @@ def _check(directory: Path, args: Any, config: Mapping[str, Any], architecture: 
         faults.append("rope_traditional is true")
     if any(kind != "full_attention" for kind in getattr(args, "layer_types", None) or []):
         faults.append("layer_types has windows")
-    if architecture == "smollm3" and args.no_rope_layers != [int((i + 1) % 4 != 0) for i in range(args.num_hidden_layers)]:
+    if architecture == "smollm3" and args.no_rope_layers != [
+        int((i + 1) % 4 != 0) for i in range(args.num_hidden_layers)
+    ]:
         faults.append("no_rope_layers is not every fourth layer")
     if config.get("partial_rotary_factor", 1) != 1:
         faults.append(f"partial_rotary_factor is {config['partial_rotary_factor']}")
@@ -234,7 +236,7 @@ def _write_to(path: Path, architecture: str, metadata: Mapping[str, Any], vector
         writer.write_header_to_file(path)
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
-        for name, content in _contents(vectors, stored):
+        for content in _contents(vectors, stored):
             writer.write_tensor_data(content)
         writer.flush()
         with path.open("rb") as file:
@@ -243,7 +245,7 @@ def _write_to(path: Path, architecture: str, metadata: Mapping[str, Any], vector
         writer.close()
 
 
-def _contents(vectors: Mapping[str, Any], stored: Mapping[str, str]) -> Iterator[tuple[str, NDArray[Any]]]:
+def _contents(vectors: Mapping[str, Any], stored: Mapping[str, str]) -> Iterator[NDArray[Any]]:
     from gguf.constants import GGMLQuantizationType
     from gguf.quants import quantize
 
@@ -253,7 +255,7 @@ def _contents(vectors: Mapping[str, Any], stored: Mapping[str, str]) -> Iterator
             raise UserError(f"{name} holds numbers that are not finite")
         if stored[name] == "F16" and np.abs(values).max() > _LARGEST_HALF:
             raise UserError(f"{name} holds numbers that f16 cannot: write bf16 or f32")
-        yield name, quantize(values.reshape(-1, values.shape[-1]), GGMLQuantizationType[stored[name]])
+        yield quantize(values.reshape(-1, values.shape[-1]), GGMLQuantizationType[stored[name]])
 
 
 def _add(writer: Any, key: str, value: Any) -> None:
