@@ -101,7 +101,9 @@ def test_a_folder_that_lost_a_file_is_made_again(file: Path) -> None:
     folder = model_directory(file)
     (folder / "model.safetensors").unlink()
     assert model_directory(file) == folder
-    assert (folder / "model.safetensors").stat().st_size == json.loads((folder / PROVENANCE).read_text())["files"]["model.safetensors"]
+    assert (folder / "model.safetensors").stat().st_size == json.loads((folder / PROVENANCE).read_text())["files"][
+        "model.safetensors"
+    ]
 
 
 def test_what_a_folder_came_from_is_written_down(file: Path) -> None:
@@ -207,7 +209,9 @@ def test_a_head_that_differs_by_more_than_rounding_stays(tmp_path: Path, changed
     whole = mx.load(str(folder / "model.safetensors"))
     table = whole["model.embed_tokens.weight"]
     noise = 0.1 * mx.std(table) * mx.random.normal(table.shape)
-    whole["model.embed_tokens.weight"] = table + (noise if changed != "one row" else noise * (mx.arange(len(table)) == 77)[:, None])
+    whole["model.embed_tokens.weight"] = table + (
+        noise if changed != "one row" else noise * (mx.arange(len(table)) == 77)[:, None]
+    )
     mx.save_safetensors(str(folder / "model.safetensors"), whole)
     other = with_kinds(folder, tmp_path / "other.gguf", "Q8_0")
     found = model_directory(joined(fine, other, tmp_path / "both.gguf"))
@@ -235,7 +239,9 @@ def joined(coarse: Path, fine: Path, into: Path) -> Path:
     reader, other = GGUFReader(coarse), GGUFReader(fine)
     for key, field in reader.fields.items():
         if not key.startswith("GGUF.") and key != "general.architecture":
-            writer.add_key_value(key, field.contents(), field.types[0], field.types[-1] if len(field.types) > 1 else None)
+            writer.add_key_value(
+                key, field.contents(), field.types[0], field.types[-1] if len(field.types) > 1 else None
+            )
     heads = [tensor for tensor in other.tensors if tensor.name == "token_embd.weight"]
     for tensor, name in [*((one, one.name) for one in reader.tensors), *((one, "output.weight") for one in heads)]:
         writer.add_tensor(name, tensor.data, raw_dtype=tensor.tensor_type)

@@ -178,7 +178,9 @@ def written(folder: Path, edit: Callable[[dict[str, Any], dict[str, Any]], None]
 
     write_gguf(write_random(folder / "m", "llama", tokenizer or byte_level("smollm")), folder / "m.gguf", "f32")
     reader = GGUFReader(folder / "m.gguf")
-    metadata = {key: (field.contents(), field.types) for key, field in reader.fields.items() if not key.startswith("GGUF.")}
+    metadata = {
+        key: (field.contents(), field.types) for key, field in reader.fields.items() if not key.startswith("GGUF.")
+    }
     tensors = {tensor.name: tensor.data for tensor in reader.tensors}
     edit(metadata, tensors)
     writer = GGUFWriter(folder / "edited.gguf", "llama")
@@ -197,7 +199,12 @@ def setting(key: str, value: Any) -> Callable[[dict[str, Any], dict[str, Any]], 
     def edit(metadata: dict[str, Any], _: dict[str, Any]) -> None:
         from gguf import GGUFValueType
 
-        kinds = {int: GGUFValueType.UINT32, float: GGUFValueType.FLOAT32, str: GGUFValueType.STRING, bool: GGUFValueType.BOOL}
+        kinds = {
+            int: GGUFValueType.UINT32,
+            float: GGUFValueType.FLOAT32,
+            str: GGUFValueType.STRING,
+            bool: GGUFValueType.BOOL,
+        }
         metadata[key] = value, metadata[key][1] if key in metadata else [kinds[type(value)]]
 
     return edit
