@@ -195,17 +195,14 @@ def written(folder: Path, edit: Callable[[dict[str, Any], dict[str, Any]], None]
     return folder / "edited.gguf"
 
 
-def setting(key: str, value: Any) -> Callable[[dict[str, Any], dict[str, Any]], None]:
+def setting(key: str, value: Any, **scaling: Any) -> Callable[[dict[str, Any], dict[str, Any]], None]:
     def edit(metadata: dict[str, Any], _: dict[str, Any]) -> None:
         from gguf import GGUFValueType
 
-        kinds = {
-            int: GGUFValueType.UINT32,
-            float: GGUFValueType.FLOAT32,
-            str: GGUFValueType.STRING,
-            bool: GGUFValueType.BOOL,
-        }
-        metadata[key] = value, metadata[key][1] if key in metadata else [kinds[type(value)]]
+        kinds = {int: GGUFValueType.UINT32, float: GGUFValueType.FLOAT32, str: GGUFValueType.STRING}
+        others = {f"llama.rope.scaling.{name}": setting for name, setting in scaling.items()}
+        for name, new in ({key: value} | others).items():
+            metadata[name] = new, metadata[name][1] if name in metadata else [kinds[type(new)]]
 
     return edit
 
@@ -231,8 +228,7 @@ EDITS: dict[str, tuple[Callable[[dict[str, Any], dict[str, Any]], None], str]] =
     "part of a head rotated": (setting("llama.rope.dimension_count", 8), "rotating 8 of 24"),
     "base 0": (setting("llama.rope.freq_base", 0.0), "freq_base is 0.0"),
     "longrope": (setting("llama.rope.scaling.type", "longrope"), "'longrope'"),
-    "odd yarn": (lambda m, t: [setting("llama.rope.scaling.type", "yarn")(m, t), setting("llama.rope.scaling.factor", 2.0)(m, t),
-                               setting("llama.rope.scaling.attn_factor", 2.0)(m, t)] and None, "attn_factor is 2.0"),
+    "odd yarn": (setting("llama.rope.scaling.attn_factor", 2.0, type="yarn", factor=2.0), "attn_factor is 2.0"),
     "unknown cut": (setting("tokenizer.ggml.pre", "poro-chat"), "'poro-chat'"),
     "unknown tokenizer": (setting("tokenizer.ggml.model", "t5"), "kind 't5'"),
     "fewer embeddings": (lambda m, t: t.update({"token_embd.weight": t["token_embd.weight"][:9], "output.weight": t["output.weight"][:9]}),
