@@ -73,7 +73,7 @@ def _id(header: Header, key: str, count: int) -> int | None:
     id_ = header.metadata.get(PREFIX + key)
     if id_ is None:
         return None
-    if not isinstance(id_, int) or isinstance(id_, bool) or not -1 <= id_:
+    if not isinstance(id_, int) or isinstance(id_, bool) or id_ < -1:
         raise UserError(f"{header.path}: damaged: {PREFIX}{key} is {id_!r}")
     return id_ if 0 <= id_ < count else None  # all ones, or a token that does not exist: none
 

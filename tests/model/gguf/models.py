@@ -168,7 +168,7 @@ class LlamaCpp:
 
     def likeliest(self, prompt: Sequence[int], num_shown: int) -> dict[int, float]:
         """Return the likeliest next tokens with their log-probabilities; none where the likeliest is half a character."""
-        shown = self._complete(prompt, 1, num_shown)["completion_probabilities"]
+        shown = self._complete(prompt, 1, num_shown).get("completion_probabilities")
         return {entry["id"]: entry["logprob"] for entry in shown[0]["top_logprobs"]} if shown else {}
 
     def _complete(self, prompt: Sequence[int], num_tokens: int, num_shown: int) -> Any:

@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from mlx_trace.errors import UserError
 from mlx_trace.model.gguf.describe import describe_tokenizer
 from mlx_trace.model.gguf.header import Header
 from mlx_trace.model.gguf.patterns import CUTS
 from mlx_trace.model.gguf.tokenizer import read_vocabulary, tokenizer_config, tokenizer_json
-from tests.model.gguf.models import TEXTS, byte_level, sentencepiece
+from tests.model.gguf.models import TEXTS, byte_level
 
 SHARED = Path(__file__).resolve().parents[4] / "shared"
 NUM_TEXTS = 2000
