@@ -79,7 +79,7 @@ def _exchange(tokenizer: Any, with_system: bool) -> Exchange | None:
         return None
     *pieces, between, last = re.split("|".join(map(re.escape, marks)), _without_begin(tokenizer, text))
     before_system, before_first = (pieces[0], pieces[1]) if with_system else ("", pieces[0])
-    question = _common_end(before_first, between)
+    question = _behind_end(tokenizer, _common_end(before_first, between))
     behind_system = before_first.removesuffix(question)
     if not with_system and behind_system:
         return None
@@ -101,6 +101,12 @@ def _common_end(one: str, other: str) -> str:
     while size < min(len(one), len(other)) and one[-1 - size] == other[-1 - size]:
         size += 1
     return one[len(one) - size :]
+
+
+def _behind_end(tokenizer: Any, text: str) -> str:
+    """Return what stands before a question without the end of the turn before it, which need not be there."""
+    shorter = text.removeprefix(tokenizer.eos_token)
+    return shorter.lstrip() if shorter != text else text
 
 
 def _fault(prompter: Prompter, tokenizer: Any, exchange: Exchange | None, system: str) -> str:
