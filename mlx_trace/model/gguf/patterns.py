@@ -50,6 +50,8 @@ CUTS: Final[Mapping[str, Cut]] = {
     "deepseek-r1-qwen": Cut(_QWEN2),  # the same, but for composed letters
     "tekken": Cut(_sequence(_split(rf"{_CASED}|\p{{N}}|{_TAIL_WITH_SLASHES}"), _BYTES),
                   ignore_merges=True, adds_bos=True),
+    # digits in threes from the right, and nothing else is cut: merges may run from word to word
+    "superbpe": Cut(_sequence(_split(r"\p{N}+"), _split("(?=([0-9]{3})+(?![0-9]))"), _BYTES)),
     "default": Cut(_sequence(_split(r"[\p{P}\$\+<=>\^~\|]+"), _split(_GPT2), _split(r"\p{N}+"),
                              _split("[0-9][0-9][0-9]"), _BYTES)),
 }  # fmt: skip
