@@ -5,7 +5,7 @@ The same table serves both directions: from a name to a `tokenizers` pre-tokeniz
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 _BYTES: Final = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
@@ -55,12 +55,15 @@ CUTS: Final[Mapping[str, Cut]] = {
     "default": Cut(_sequence(_split(r"[\p{P}\$\+<=>\^~\|]+"), _split(_GPT2), _split(r"\p{N}+"),
                              _split("[0-9][0-9][0-9]"), _BYTES)),
 }  # fmt: skip
-_SYNONYMS: Final = {"llama3": "llama-bpe", "llama-v3": "llama-bpe"}
+# SmolLM3's files say smaug-bpe: Llama 3's tokenizer, which begins no text with a token. llama.cpp does without
+# ignore_merges there, unlike the tokenizer; that shows in a few words of other languages than English.
+_ALSO_READ: Final = {"llama3": CUTS["llama-bpe"], "llama-v3": CUTS["llama-bpe"],
+                     "smaug-bpe": replace(CUTS["llama-bpe"], adds_bos=False)}  # fmt: skip
 
 
 def cut_named(name: str) -> Cut | None:
     """Return the cut that GGUF calls so, or None if it is not known here."""
-    return CUTS.get(_SYNONYMS.get(name, name))
+    return CUTS.get(name) or _ALSO_READ.get(name)
 
 
 def name_of_cut(pre_tokenizer: Mapping[str, Any] | None, normalizer: Mapping[str, Any] | None) -> str | None:

@@ -12,11 +12,13 @@ import pytest
 from mlx_trace.model.gguf.describe import describe_tokenizer
 from mlx_trace.model.gguf.header import Header
 from mlx_trace.model.gguf.patterns import CUTS
+from mlx_trace.model.gguf.pieces import merges_from_scores
 from mlx_trace.model.gguf.tokenizer import read_vocabulary, tokenizer_config, tokenizer_json
 from tests.model.gguf.models import TEXTS, byte_level
 
 SHARED = Path(__file__).resolve().parents[4] / "shared"
 NUM_TEXTS = 2000
+DEFAULT = "tokenizer.ggml.add_bos_token"
 FAMILIES = {"smollm2": "smollm", "tinyllama": "default", "llama32": "llama-bpe"}
 
 
@@ -61,7 +63,8 @@ def noise() -> Iterator[str]:
 def rebuild(folder: Path, into: Path, num_rows: int, **changes: Any) -> Any:
     """Describe a folder's tokenizer as GGUF does, build it again from that, and load it."""
     metadata = describe_tokenizer(folder, num_rows, [])
-    header = Header(into / "x.gguf", metadata | changes, {})
+    kept = {key: value for key, value in (metadata | changes).items() if value is not None}
+    header = Header(into / "x.gguf", kept, {})
     vocabulary = read_vocabulary(header, num_rows)
     into.mkdir(exist_ok=True)
     (into / "tokenizer.json").write_text(json.dumps(tokenizer_json(header, vocabulary)), encoding="utf-8")
@@ -107,6 +110,28 @@ def test_merges_are_the_reference_tokenizers(tmp_path: Path) -> None:
     built = json.loads((tmp_path / "built" / "tokenizer.json").read_text())
     listed = [merge.split(" ") if isinstance(merge, str) else merge for merge in content["model"]["merges"]]
     assert built["model"]["merges"] == listed
+
+
+def test_merges_are_those_of_the_scores_that_pieces_have() -> None:
+    """The scores in SentencePiece's own file, as GGUF files have them: many runs of spaces have the same."""
+    sentencepiece = pytest.importorskip("sentencepiece", reason="sentencepiece is absent")
+    folder = reference("tinyllama")
+    model = sentencepiece.SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
+    pieces = {model.id_to_piece(id_): id_ for id_ in range(model.get_piece_size())}
+    content = json.loads((folder / "tokenizer.json").read_text())
+    listed = [tuple(merge.split(" ") if isinstance(merge, str) else merge) for merge in content["model"]["merges"]]
+    assert merges_from_scores(pieces, [model.get_score(id_) for id_ in range(len(pieces))]) == listed
+
+
+@pytest.mark.parametrize("name", ["smaug-bpe", "llama3"])
+def test_other_names_of_a_cut_are_read(name: str, tmp_path: Path) -> None:
+    """A file that says nothing of it: SmolLM3's texts begin with no token, Llama 3's do."""
+    tokenizer = byte_level("llama-bpe")
+    tokenizer.save_pretrained(tmp_path / "model")
+    built = rebuild(
+        tmp_path / "model", tmp_path / "built", len(tokenizer), **{"tokenizer.ggml.pre": name, DEFAULT: None}
+    )
+    assert differing(tokenizer, built, TEXTS) == ([] if name == "smaug-bpe" else TEXTS)
 
 
 @pytest.mark.parametrize("cut", CUTS)
