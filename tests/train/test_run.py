@@ -221,9 +221,9 @@ def test_a_run_does_not_go_on_with_other_weights_of_its_model(tmp_path: Path) ->
         run(settings, stop_at=1)
     write_model(model, byte_level_tokenizer(), seed=1)
     with pytest.raises(UserError, match="started on other weights"):
-        run(settings, resume=True)
+        plan(settings, resume=True)
     write_model(model, byte_level_tokenizer())
-    run(settings, resume=True)
+    plan(settings, resume=True)
 
 
 def adapter_of(planned: Plan) -> dict[str, mx.array]:
