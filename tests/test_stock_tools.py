@@ -1,7 +1,7 @@
 """A fused model answers as ours does in tools that know nothing of mlx-trace and are given only the question."""
 
 import contextlib
-import importlib
+import importlib.util
 import json
 import os
 import socket
@@ -20,9 +20,14 @@ from mlx_trace.cli.main import main
 from mlx_trace.config import Decoding, Prompt
 from mlx_trace.decode.decoder import Decoder
 from mlx_trace.evaluate.suites import suite
-from mlx_trace.model.base import load_adapter, load_base
+from mlx_trace.fuse import fuse
+from mlx_trace.llama_cpp import write_for_llama_cpp
+from mlx_trace.model.base import load_adapter, load_base, read_tokenizer
+from mlx_trace.model.chat_template import PROBES
 from mlx_trace.model.prompts import CLOSING, OPENING, Prompter
 from mlx_trace.resources import adapters_dir, tiny_dir
+from tests.conftest import write_model
+from tests.model.test_chat_template import SHARED
 
 QUESTIONS = [problem.question for problem in (*suite("synthetic", 4), *suite("phrasing", 2))]
 ADAPTER = adapters_dir() / "tiny"
@@ -116,19 +121,27 @@ def test_transformers_tokenizes_a_question_as_training_did(fused: Path, prompter
         assert ids == prompter.ids(question)
 
 
-def test_transformers_generates_whole_traces_with_no_settings(fused: Path, replies: list[str]) -> None:
-    torch = pytest.importorskip("torch", reason="needs the package torch (extra interop)")
-    from transformers import AutoModelForCausalLM
+STOCK_TRANSFORMERS = """
+import json, sys
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(fused)
-    model = AutoModelForCausalLM.from_pretrained(fused)
-    for question, reply in zip(QUESTIONS, replies, strict=True):
-        asked = tokenizer.apply_chat_template(
-            [{"role": "user", "content": question}], add_generation_prompt=True, return_tensors="pt", return_dict=True
-        )
-        with torch.no_grad():
-            ids = model.generate(**asked)[0, asked["input_ids"].shape[1] :]
-        assert tokenizer.decode(ids, skip_special_tokens=True) == reply
+tokenizer, model = AutoTokenizer.from_pretrained(sys.argv[1]), AutoModelForCausalLM.from_pretrained(sys.argv[1])
+for question in json.load(sys.stdin):
+    asked = tokenizer.apply_chat_template(
+        [{"role": "user", "content": question}], add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )
+    ids = model.generate(**asked)[0, asked["input_ids"].shape[1] :]
+    print(json.dumps(tokenizer.decode(ids, skip_special_tokens=True)))
+"""
+
+
+def test_transformers_generates_whole_traces_with_no_settings(fused: Path, replies: list[str]) -> None:
+    if importlib.util.find_spec("torch") is None:
+        pytest.skip("needs the package torch (extra interop)")
+    command = [sys.executable, "-c", STOCK_TRANSFORMERS, str(fused)]  # in a process without MLX, as its users have it
+    done = subprocess.run(command, input=json.dumps(QUESTIONS), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line) for line in done.stdout.splitlines()] == replies
 
 
 class LlamaCpp:
@@ -173,3 +186,22 @@ def test_llama_cpp_runs_a_conversation_as_transformers_does(fused: Path) -> None
         text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         assert text.count(OPENING) == 2
         assert llama_cpp.post("/apply-template", messages=messages)["prompt"] == text
+
+
+@pytest.mark.parametrize("name", ["tinyllama", "llama32", "smollm2"])
+@pytest.mark.parametrize("template", ["chat", "raw"])
+def test_real_tokenizers_are_read_as_training_reads_them(tmp_path: Path, name: str, template: Any) -> None:
+    if not SHARED.is_dir():
+        pytest.skip(f"needs {name}'s tokenizer in ../shared/tokenizers")
+    tokenizer = read_tokenizer(SHARED / name, {})
+    base = load_base(str(write_model(tmp_path / "base", tokenizer, hidden_size=32, intermediate_size=32)))
+    prompter = Prompter(base.tokenizer, Prompt(template=template))
+    fuse(base, prompter, tmp_path / "fused")  # it asks AutoTokenizer for the same ids
+    write_for_llama_cpp(tmp_path / "fused", tmp_path / "model.gguf", "f32", prompter)
+    llama_cpp = LlamaCpp(tmp_path / "model.gguf")
+    for question in [*QUESTIONS, *PROBES]:
+        ids, asked = prompter.ids(question), [{"role": "user", "content": question}]
+        text = llama_cpp.post("/apply-template", messages=asked)["prompt"]
+        assert llama_cpp.post("/tokenize", content=text, add_special=True, parse_special=True)["tokens"] == ids
+        usage = llama_cpp.post("/v1/chat/completions", messages=asked, max_tokens=1)["usage"]
+        assert usage["prompt_tokens"] == len(ids)
