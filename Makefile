@@ -1,10 +1,12 @@
-# make demo: train, measure and ask the tiny model.   make test: lint, types and tests.
-# Both set up what they need first; make setup does only that.
+# make demo: train, measure and ask the tiny model.   make test: lint, types and tests.   make bench: every benchmark.
+# Each sets up what it needs first; make setup does only that. make test WITH=interop also asks fused models in llama.cpp,
+# transformers and through the openai client, which it installs: PyTorch is large.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.complete
+WITH ?=
+STAMP := $(VENV)/.complete$(if $(WITH),-$(WITH))
 
 ifeq ($(shell uname -s),Darwin)
 EXTRA := dev
@@ -14,7 +16,11 @@ else
 EXTRA := cpu,dev
 endif
 
-.PHONY: setup test lint demo clean
+ifneq ($(WITH),)
+EXTRA := $(EXTRA),$(WITH)
+endif
+
+.PHONY: setup test lint demo bench clean
 
 setup: $(STAMP)
 
@@ -49,6 +55,11 @@ lint: setup
 
 demo: setup
 	@$(BIN)/mlx-trace demo
+
+# make bench ROWS=GSM8K-train.jsonl TOKENIZER=folder runs those that need data, too.
+bench:
+	@$(MAKE) --no-print-directory setup WITH=bench
+	@$(BIN)/python eval/bench/all.py $(if $(ROWS),--rows '$(ROWS)') $(if $(TOKENIZER),--tokenizer '$(TOKENIZER)')
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -16,7 +16,7 @@ from mlx_trace.files import read_json, read_text, write_atomically
 from mlx_trace.model.base import read_tokenizer
 from mlx_trace.model.gguf.write import write_gguf
 from mlx_trace.model.prompts import Prompter
-from mlx_trace.modelfile import MARK, begins_texts, modelfile
+from mlx_trace.modelfile import MARK, begins_prompts, begins_texts, modelfile
 
 MODELFILE: Final = "Modelfile"
 
@@ -53,7 +53,7 @@ def _begun_as_asked(folder: Path, prompter: Prompter) -> Iterator[Path]:
     llama.cpp begins a conversation with what the tokenizer begins a text with, whatever the chat template says.
     """
     tokenizer = read_tokenizer(folder, {})
-    if not begins_texts(tokenizer) or prompter.ids("x")[:1] == [tokenizer.bos_token_id]:
+    if not begins_texts(tokenizer) or begins_prompts(prompter):
         yield folder
         return
     with tempfile.TemporaryDirectory() as temporary:

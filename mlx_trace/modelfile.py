@@ -43,8 +43,9 @@ class Exchange:
 def modelfile(prompter: Prompter, tokenizer: Any, file_name: str, context: int) -> str:
     """Return a Modelfile for a GGUF file beside it; `tokenizer` is the fused folder's, `prompter` the adapter's."""
     system = _default_system(tokenizer)
-    exchange = _exchange(tokenizer, bool(system))
-    fault = _fault(prompter, tokenizer, exchange, system)
+    begin = tokenizer.bos_token if begins_texts(tokenizer) and begins_prompts(prompter) else ""
+    exchange = _exchange(tokenizer, begin, bool(system))
+    fault = _fault(prompter, tokenizer, begin, exchange, system)
     lines = [MARK, "FROM " + (f'"./{file_name}"' if re.search(r"\s", file_name) else f"./{file_name}")]
     if exchange is None or fault:
         lines += [f'# no TEMPLATE: {fault}; ask with the whole prompt, and "raw": true']
@@ -69,7 +70,7 @@ def _default_system(tokenizer: Any) -> str:
     return bare[len(before) : len(bare) - len(rest)]
 
 
-def _exchange(tokenizer: Any, with_system: bool) -> Exchange | None:
+def _exchange(tokenizer: Any, begin: str, with_system: bool) -> Exchange | None:
     """Read off a template what it writes around texts; None if it does not write them one after the other."""
     said = [("user", _FIRST), ("assistant", _REPLY + CLOSING), ("user", _SECOND)]
     said = [("system", _SYSTEM)] * with_system + said
@@ -77,7 +78,7 @@ def _exchange(tokenizer: Any, with_system: bool) -> Exchange | None:
     marks = [_SYSTEM] * with_system + [_FIRST, _REPLY + CLOSING, _SECOND]
     if any(text.count(mark) != 1 for mark in marks):
         return None
-    *pieces, between, last = re.split("|".join(map(re.escape, marks)), _without_begin(tokenizer, text))
+    *pieces, between, last = re.split("|".join(map(re.escape, marks)), text.removeprefix(begin))  # llama.cpp writes it
     before_system, before_first = (pieces[0], pieces[1]) if with_system else ("", pieces[0])
     question = _behind_end(tokenizer, _common_end(before_first, between))
     behind_system = before_first.removesuffix(question)
@@ -86,14 +87,14 @@ def _exchange(tokenizer: Any, with_system: bool) -> Exchange | None:
     return Exchange(before_system, behind_system, question, last, between.removesuffix(question))
 
 
-def _without_begin(tokenizer: Any, text: str) -> str:
-    """Return a prompt without the token that llama.cpp puts before it, which is not to stand there twice."""
-    return text.removeprefix(tokenizer.bos_token) if begins_texts(tokenizer) else text
-
-
 def begins_texts(tokenizer: Any) -> bool:
     """Tell whether a tokenizer begins every text with its begin-of-sequence token."""
     return bool(tokenizer.encode("x")[:1] == [tokenizer.bos_token_id])
+
+
+def begins_prompts(prompter: Prompter) -> bool:
+    """Tell whether prompts begin with the tokenizer's begin-of-sequence token."""
+    return prompter.ids("x")[:1] == [prompter.tokenizer.bos_token_id]
 
 
 def _common_end(one: str, other: str) -> str:
@@ -109,14 +110,13 @@ def _behind_end(tokenizer: Any, text: str) -> str:
     return shorter.lstrip() if shorter != text else text
 
 
-def _fault(prompter: Prompter, tokenizer: Any, exchange: Exchange | None, system: str) -> str:
+def _fault(prompter: Prompter, tokenizer: Any, begin: str, exchange: Exchange | None, system: str) -> str:
     if exchange is None:
         return "the model's own does not write question and reply one after the other"
     if _QUOTES in system or _QUOTES in exchange.go():
         return f"it would hold {_QUOTES}"
     for question in (probe for probe in PROBES if probe == probe.strip()):
         text = exchange.prompt(system, question)
-        begin = tokenizer.bos_token if begins_texts(tokenizer) else ""
         if _ids(tokenizer, begin + text) != prompter.ids(question):
             return "Go's templates cannot ask as training did"
     return ""

@@ -11,7 +11,7 @@ from typing import Any, Final
 from jinja2 import TemplateError
 
 from mlx_trace.errors import UserError
-from mlx_trace.model.prompts import CLOSING, DATE, DAY, FENCE, OPENING, Prompter
+from mlx_trace.model.prompts import CLOSING, DATE, FENCE, OPENING, Prompter, dated, jinja_literal, own_template
 
 CHAT_TEMPLATE: Final = "chat_template.jinja"  # what transformers calls it, in a model's folder
 PROBES: Final = (
@@ -22,7 +22,6 @@ PROBES: Final = (
     "¿Cuántos 苹果? 🍎\t1,000",
 )
 _ASKED: Final[tuple[dict[str, Any], ...]] = ({}, {"enable_thinking": True, "date_string": "1 Jan 2001"})
-_NOW: Final = re.compile(r"strftime_now\(\s*(['\"])(?P<format>[^'\"]*)\1\s*\)")
 
 # Earlier replies come back from a client as they were written, without the fence that the prompt had opened.
 _REPLIES: Final = """\
@@ -101,7 +100,7 @@ def stock_template_or_none(prompter: Prompter) -> str | None:
 
 
 def _candidates(prompter: Prompter) -> Iterator[str]:
-    own = _own(prompter.tokenizer)
+    own = own_template(prompter.tokenizer)
     if own is not None and prompter.opens_fence:
         yield own
     if prompter.prompt.template == "raw":
@@ -110,18 +109,12 @@ def _candidates(prompter: Prompter) -> Iterator[str]:
         with_role = _SYSTEM_TURN * bool(prompter.prompt.system)
         before = _pins(own) + _REPLIES + (with_role if prompter.has_system_role else _SYSTEM_TEXT)
         behind = "" if prompter.opens_fence else _filled(_FENCE_LAST, prompter)
-        dated = _NOW.sub(lambda call: _literal(DAY.strftime(call["format"])), own)
-        yield _filled(before, prompter) + dated.removesuffix("\n") + behind
-
-
-def _own(tokenizer: Any) -> str | None:
-    own = getattr(tokenizer, "chat_template", None)
-    return own.get("default") if isinstance(own, dict) else own
+        yield _filled(before, prompter) + dated(own).removesuffix("\n") + behind
 
 
 def _pins(own: str) -> str:
     """Return what fixes the settings that tools give as they like."""
-    values = {"date_string": _literal(DATE), "enable_thinking": "false"}
+    values = {"date_string": jinja_literal(DATE), "enable_thinking": "false"}
     return "".join(f"{{%- set {name} = {value} %}}\n" for name, value in values.items() if name in own)
 
 
@@ -131,19 +124,13 @@ def _filled(jinja: str, prompter: Prompter) -> str:
     values = {"OPENING": OPENING, "CLOSING": CLOSING, "FENCE": FENCE, "SYSTEM": prompter.prompt.system,
               "BEGIN": "".join(tokenizer.convert_ids_to_tokens(_begin(tokenizer))),
               "END": tokenizer.convert_ids_to_tokens(tokenizer.eos_token_id)}  # fmt: skip
-    return re.sub(rf"\b({'|'.join(values)})\b", lambda name: _literal(values[name[1]]), jinja)
+    return re.sub(rf"\b({'|'.join(values)})\b", lambda name: jinja_literal(values[name[1]]), jinja)
 
 
 def _begin(tokenizer: Any) -> list[int]:
     """Return the ids that a tokenizer puts before every text."""
     bare, whole = (list(tokenizer.encode("x", add_special_tokens=special)) for special in (False, True))
     return whole[: len(whole) - len(bare)] if whole[len(whole) - len(bare) :] == bare else []
-
-
-def _literal(text: str) -> str:
-    """Return a string of Jinja that every engine reads alike."""
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return "'" + escaped.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t") + "'"
 
 
 def _fault(prompter: Prompter, template: str) -> str:

@@ -4,6 +4,7 @@ A prompt ends in an opened fence, and a target is the trace, the closing fence a
 tokenizer as mlx-lm wraps it; knows nothing of models or batches.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import date
 from functools import cached_property
@@ -19,6 +20,24 @@ CLOSING: Final = f"\n{FENCE}"
 DAY: Final = date(2024, 7, 26)  # templates such as Llama 3's insert today's date: no two days would share a prompt
 DATE: Final = "26 Jul 2024"
 _TRIED: Final = ("How many?", "A box holds 12 eggs. How many do 3 boxes hold?")
+_NOW: Final = re.compile(r"strftime_now\(\s*(['\"])(?P<format>[^'\"]*)\1\s*\)")
+
+
+def own_template(tokenizer: Any) -> str | None:
+    """Return a tokenizer's chat template, of several the one that is used when nothing is said."""
+    own = getattr(tokenizer, "chat_template", None)
+    return own.get("default") if isinstance(own, dict) else own
+
+
+def dated(template: str) -> str:
+    """Return a template that writes the one day wherever it asks what day it is."""
+    return _NOW.sub(lambda call: jinja_literal(DAY.strftime(call["format"])), template)
+
+
+def jinja_literal(text: str) -> str:
+    """Return a string of Jinja that every engine reads alike."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return "'" + escaped.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t") + "'"
 
 
 def carried_prompt(tokenizer: Any) -> Prompt:
@@ -69,10 +88,16 @@ class Prompter:
 
     def _render(self, messages: list[dict[str, str]]) -> str:
         rendered = self.tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True, date_string=DATE, strftime_now=DAY.strftime,
-            enable_thinking=False,
+            messages, tokenize=False, add_generation_prompt=True, date_string=DATE, enable_thinking=False,
+            chat_template=self._dated,
         )  # fmt: skip
         return str(rendered)
+
+    @cached_property
+    def _dated(self) -> str | None:
+        """Return the tokenizer's template on the one day; None if it asks for no other."""
+        own = own_template(self.tokenizer)
+        return None if own is None or dated(own) == own else dated(own)
 
     @cached_property
     def opens_fence(self) -> bool:
