@@ -20,7 +20,7 @@ def add_fuse_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--save-path", type=Path, metavar="DIR", help="where to write the model")
     parser.add_argument("--dequantize", action="store_true", help="write full-precision weights of a quantised base")
     parser.add_argument("--gguf", type=Path, metavar="FILE",
-                        help="write the model as a GGUF file for llama.cpp, with a Modelfile for Ollama beside it")  # fmt: skip
+                        help="write a GGUF file for llama.cpp, with a Modelfile for Ollama beside it")  # fmt: skip
     parser.add_argument("--gguf-type", choices=_KINDS, help="how its weights are stored (default f16)")
 
 
