@@ -122,14 +122,15 @@ def greedy(base: Base, real: LlamaCpp, prompts: Sequence[Sequence[int]], num_tok
     for prompt in prompts:
         theirs = real.complete(prompt, num_tokens)["tokens"]
         said = logprobs(base, [*prompt, *theirs])[len(prompt) - 1 : -1]
+        said[:, mx.array(sorted(base.tokenizer.eos_token_ids))] = -mx.inf  # continuations go on behind an end
         ours = mx.argmax(said, axis=-1).tolist()
         if ours == theirs:
             same += 1
             continue
         at = next(index for index, pair in enumerate(zip(ours, theirs, strict=True)) if pair[0] != pair[1])
-        partings.append({"token": at, "nearer_by": round((said[at, ours[at]] - said[at, theirs[at]]).item(), 4)})
+        partings.append({"token": at, "likelier_by": round((said[at, ours[at]] - said[at, theirs[at]]).item(), 4)})
     return {"prompts": len(prompts), "tokens": num_tokens, "same": same, "partings": partings,
-            "near_ties": sum(parting["nearer_by"] < NEAR for parting in partings)}  # fmt: skip
+            "near_ties": sum(parting["likelier_by"] < NEAR for parting in partings)}  # fmt: skip
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
