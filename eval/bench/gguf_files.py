@@ -37,6 +37,9 @@ from mlx_trace.model.gguf.convert import model_directory
 started = time.perf_counter()
 folder = model_directory(Path(sys.argv[1]))
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+status = Path("/proc/self/status")  # there, unlike above, the process that started this one does not count
+if status.exists():
+    peak = 1024 * int(status.read_text().partition("VmHWM:")[2].split()[0])
 print(json.dumps({"seconds": round(time.perf_counter() - started, 2), "peak_mb": round(peak / 1e6),
                   "folder": str(folder)}))
 """
@@ -122,14 +125,15 @@ def greedy(base: Base, real: LlamaCpp, prompts: Sequence[Sequence[int]], num_tok
     for prompt in prompts:
         theirs = real.complete(prompt, num_tokens)["tokens"]
         said = logprobs(base, [*prompt, *theirs])[len(prompt) - 1 : -1]
+        said[:, mx.array(sorted(base.tokenizer.eos_token_ids))] = -mx.inf  # continuations go on behind an end
         ours = mx.argmax(said, axis=-1).tolist()
         if ours == theirs:
             same += 1
             continue
         at = next(index for index, pair in enumerate(zip(ours, theirs, strict=True)) if pair[0] != pair[1])
-        partings.append({"token": at, "nearer_by": round((said[at, ours[at]] - said[at, theirs[at]]).item(), 4)})
+        partings.append({"token": at, "likelier_by": round((said[at, ours[at]] - said[at, theirs[at]]).item(), 4)})
     return {"prompts": len(prompts), "tokens": num_tokens, "same": same, "partings": partings,
-            "near_ties": sum(parting["nearer_by"] < NEAR for parting in partings)}  # fmt: skip
+            "near_ties": sum(parting["likelier_by"] < NEAR for parting in partings)}  # fmt: skip
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:

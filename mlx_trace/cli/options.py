@@ -98,6 +98,9 @@ def load_named(options: argparse.Namespace) -> "tuple[Base, Prompt]":
 
     The options then hold the adapter that was settled on.
     """
+    from mlx_trace.model.gguf.convert import check_file
+
+    check_file(options.model)
     from mlx_trace.model.base import load_adapter, load_base, read_adapter_config
     from mlx_trace.model.named import TINY, named
     from mlx_trace.model.prompts import carried_prompt

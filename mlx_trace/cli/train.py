@@ -56,6 +56,9 @@ def config_keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str,
 
 def run_train(options: argparse.Namespace) -> int:
     config = _resolve(options)
+    from mlx_trace.model.gguf.convert import check_file
+
+    check_file(config.model)
     from mlx_trace.model.base import locate_model
     from mlx_trace.train.loop import Interrupted
     from mlx_trace.train.run import plan, train

@@ -67,6 +67,15 @@ def model_directory(file: Path) -> Path:
     return folder
 
 
+def check_file(name: str | None) -> None:
+    """Refuse a file that is no model, by its name on a command line: before MLX is imported, which takes seconds."""
+    path = Path(name or "").expanduser()
+    if name and not path.is_dir() and (path.exists() or path.suffix.lower() == ".gguf"):
+        open_file(path)[0].close()
+        if _remembered(path) is None:
+            _prepare(path)
+
+
 def _is_whole(folder: Path) -> bool:
     """Tell whether a folder holds what its provenance lists: it appears at once, but a person may have tidied up."""
     try:

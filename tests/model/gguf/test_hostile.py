@@ -3,6 +3,8 @@
 import os
 import resource
 import struct
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -156,6 +158,17 @@ def test_what_is_no_ordinary_file_is_refused(tmp_path: Path, cache: Path) -> Non
     (tmp_path / "folder.gguf").mkdir()
     with pytest.raises(UserError, match="directory"):
         read_header(tmp_path / "folder.gguf")
+
+
+@pytest.mark.parametrize("command", ["eval", "chat", "train"])
+def test_a_command_refuses_a_file_before_it_imports_anything_large(command: str, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("a shopping list")
+    code = ("import sys; from mlx_trace.cli.main import main; code = main(sys.argv[1:])\n"
+            "assert not {'mlx_lm', 'transformers'} & set(sys.modules); sys.exit(code)")  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code, command, "--model", str(tmp_path / "notes.txt")], cwd=tmp_path,
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"mlx-trace: {tmp_path / 'notes.txt'}: not a GGUF file: it begins with b'a sh'\n"
 
 
 def test_a_long_file_of_zeros_is_refused_at_once(tmp_path: Path, cache: Path) -> None:

@@ -33,9 +33,13 @@ def likeliest(base: Base, prompt: list[int]) -> mx.array:
 
 
 def continued(base: Base, prompt: list[int], num_tokens: int) -> list[int]:
+    """Return the greedy continuation, which goes on behind an end of sequence."""
     said: list[int] = []
+    ends = mx.array(sorted(base.tokenizer.eos_token_ids))
     for _ in range(num_tokens):
-        said.append(int(mx.argmax(likeliest(base, prompt + said)).item()))
+        logprobs = likeliest(base, prompt + said)
+        logprobs[ends] = -mx.inf
+        said.append(int(mx.argmax(logprobs).item()))
     return said
 
 

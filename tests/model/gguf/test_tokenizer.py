@@ -79,35 +79,35 @@ def differing(one: Any, other: Any, found: list[str]) -> list[str]:
     return [text for text, a, b in zip(found, left, right, strict=True) if a.ids != b.ids]
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-def test_ids_are_the_reference_tokenizers(name: str, tmp_path: Path) -> None:
-    folder = reference(name)
-    wanted = load(folder)
-    metadata = describe_tokenizer(folder, len(wanted), [])
-    assert metadata["tokenizer.ggml.pre"] == FAMILIES[name]
-    built = rebuild(folder, tmp_path / "built", len(wanted))
+@pytest.fixture(scope="module", params=FAMILIES)
+def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Any, Any, Path]:
+    """A reference tokenizer's name, itself, what is built from its description, and the folder of that."""
+    wanted = load(reference(request.param))
+    folder = tmp_path_factory.mktemp("built") / request.param
+    return request.param, wanted, rebuild(reference(request.param), folder, len(wanted)), folder
+
+
+def test_ids_are_the_reference_tokenizers(family: tuple[str, Any, Any, Path]) -> None:
+    name, wanted, built, _ = family
     assert len(texts()) == NUM_TEXTS
     assert differing(wanted, built, texts()) == []
     for role in ("bos_token", "eos_token", "unk_token", "pad_token", "chat_template"):
         assert getattr(built, role) == getattr(wanted, role)
+    assert describe_tokenizer(reference(name), len(wanted), [])["tokenizer.ggml.pre"] == FAMILIES[name]
 
 
-def test_decoding_is_the_reference_tokenizers(tmp_path: Path) -> None:
-    for name in FAMILIES:
-        wanted = load(reference(name))
-        built = rebuild(reference(name), tmp_path / name, len(wanted))
-        for text in texts()[:300]:
-            ids = wanted.encode(text)
-            assert built.decode(ids) == wanted.decode(ids)
-            assert built.decode(ids, skip_special_tokens=True) == wanted.decode(ids, skip_special_tokens=True)
+def test_decoding_is_the_reference_tokenizers(family: tuple[str, Any, Any, Path]) -> None:
+    _, wanted, built, _ = family
+    for text in texts()[:300]:
+        ids = wanted.encode(text)
+        assert built.decode(ids) == wanted.decode(ids)
+        assert built.decode(ids, skip_special_tokens=True) == wanted.decode(ids, skip_special_tokens=True)
 
 
-def test_merges_are_the_reference_tokenizers(tmp_path: Path) -> None:
-    """SentencePiece's merges come out of scores in the very order that the reference has them."""
-    folder = reference("tinyllama")
-    content = json.loads((folder / "tokenizer.json").read_text())
-    rebuild(folder, tmp_path / "built", 32000)
-    built = json.loads((tmp_path / "built" / "tokenizer.json").read_text())
+def test_merges_are_the_reference_tokenizers(family: tuple[str, Any, Any, Path]) -> None:
+    """All of them, in the very order that the reference has them, SentencePiece's out of its scores."""
+    name, _, _, folder = family
+    content, built = (json.loads((path / "tokenizer.json").read_text()) for path in (reference(name), folder))
     listed = [merge.split(" ") if isinstance(merge, str) else merge for merge in content["model"]["merges"]]
     assert built["model"]["merges"] == listed
 
