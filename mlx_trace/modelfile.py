@@ -48,7 +48,7 @@ def modelfile(prompter: Prompter, tokenizer: Any, file_name: str, context: int) 
     fault = _fault(prompter, tokenizer, begin, exchange, system)
     lines = [MARK, "FROM " + (f'"./{file_name}"' if re.search(r"\s", file_name) else f"./{file_name}")]
     if exchange is None or fault:
-        lines += [f"# no TEMPLATE: {fault}; ask with the whole prompt, and \"raw\": true"]
+        lines += [f'# no TEMPLATE: {fault}; ask with the whole prompt, and "raw": true']
     else:
         lines += [f"TEMPLATE {_QUOTES}{exchange.go()}{_QUOTES}"]
         lines += [f"SYSTEM {_QUOTES}{system}{_QUOTES}"] * bool(system)
