@@ -3,10 +3,10 @@
     python eval/bench/memory.py [NAME ...] [--json]
 
 A run does SFT's update with the longest batch, after another one, then reinforcement's first two updates; with a trunk
-cache, all examples are read first. Except for tiny and SmolLM2, weights are random. A prediction counts replies of max_tokens, all
-learnt from (here by baseline ema): a trained model, whose replies are short and often all right, takes less. The
-planner's constants were fitted to other runs, but for two of reinforcement (_DRAWN, _SCOPE), which were last set with
-the runs of tiny and of the 128k vocabulary in view.
+cache, all examples are read first. Except for tiny and SmolLM2, weights are random. A prediction counts replies of
+max_tokens, all learnt from (here by baseline ema): a trained model, whose replies are short and often all right, takes
+less. The planner's constants were fitted to other runs, but for two of reinforcement (_DRAWN, _SCOPE), which were last
+set with the runs of tiny and of the 128k vocabulary in view.
 """
 
 import argparse
@@ -63,7 +63,8 @@ CASES: dict[str, dict[str, Any]] = {
         "config": {"num_layers": 2, "batch_size": 4, "epochs": 2, "trunk_cache": "memory"}},
     "SmolLM2 135M, SFT": {"model": "smollm2-135m", "config": SMOLLM2},
     "SmolLM2 135M, RL": {
-        "model": "smollm2-135m", "config": SMOLLM2 | {"epochs": 0, "reinforce": RL, "decoding": {"constraint": "none"}}},
+        "model": "smollm2-135m",
+        "config": SMOLLM2 | {"epochs": 0, "reinforce": RL, "decoding": {"constraint": "none"}}},
     "a tight budget": {
         "shape": VOCABULARY | {"num_hidden_layers": 6, "num_key_value_heads": 4},
         "config": {"num_layers": 3, "batch_size": 16, "memory": 0.25, "reinforce": RL}},

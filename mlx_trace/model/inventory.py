@@ -85,11 +85,11 @@ def _in_hub_cache() -> Iterator[Found]:
 
 def _cached_models() -> Iterator[tuple[str, int]]:
     """Yield (name, bytes) of the hub's cache, however damaged it is."""
-    from huggingface_hub import scan_cache_dir
+    from huggingface_hub import constants, scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 
     try:
-        repositories = scan_cache_dir().repos
+        repositories = scan_cache_dir(constants.HF_HUB_CACHE).repos
     except (CacheNotFound, OSError, ValueError):
         return
     yield from sorted((one.repo_id, one.size_on_disk) for one in repositories if one.repo_type == "model")

@@ -20,6 +20,7 @@ CLOSING: Final = f"\n{FENCE}"
 DAY: Final = date(2024, 7, 26)  # templates such as Llama 3's insert today's date: no two days would share a prompt
 DATE: Final = "26 Jul 2024"
 _NOW: Final = re.compile(r"strftime_now\(\s*(['\"])(?P<format>[^'\"]*)\1\s*\)")
+_TRIED: Final = ("How many?", "A box holds 12 eggs. How many do 3 boxes hold?")
 
 
 def own_template(tokenizer: Any) -> str | None:
@@ -56,6 +57,19 @@ class Prompter:
         self.prompt = prompt
         if prompt.template == "chat" and not getattr(tokenizer, "chat_template", None):
             raise UserError("the model has no chat template; say prompt.template: raw in the configuration")
+        self._try_template()
+
+    def _try_template(self) -> None:
+        """Make sure that the question is in the prompt; UserError if the template fails, or leaves it out."""
+        for question in _TRIED:
+            try:
+                text = self.text(question)
+            except Exception as error:  # templates are programs, and fail in every way there is
+                raise UserError(f"the model's chat template fails: {' '.join(str(error).split())[:120]}; "
+                                "prompt.template: raw does without it") from None  # fmt: skip
+            if question not in text:
+                raise UserError("the model's chat template leaves the question out of the prompt; "
+                                "prompt.template: raw does without it")  # fmt: skip
 
     def text(self, question: str) -> str:
         """Return the prompt as text, up to and with the opened fence."""

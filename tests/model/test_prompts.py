@@ -83,8 +83,8 @@ def test_models_without_a_system_role_get_it_with_the_question(template: str) ->
 
 def test_thinking_is_switched_off() -> None:
     tokenizer = byte_level_tokenizer()
-    tokenizer.chat_template = "{{ 'think' if enable_thinking is not defined or enable_thinking else 'plain' }} "
-    assert Prompter(wrap(tokenizer), Prompt()).text("How many?") == "plain ```yaml\n"
+    tokenizer.chat_template = "{{ 'think' if enable_thinking is not defined or enable_thinking else 'plain' }} {{ messages[-1]['content'] }} "
+    assert Prompter(wrap(tokenizer), Prompt(system="")).text("How many?") == "plain How many? ```yaml\n"
 
 
 def test_an_empty_system_prompt_is_left_out() -> None:
@@ -107,3 +107,18 @@ def test_text_after_the_closing_fence_is_cut() -> None:
     prompter = Prompter(wrap(byte_level_tokenizer()), Prompt())
     ids = prompter.tokenizer.encode(f"{TRACE}\n```\nSo the answer", add_special_tokens=False)
     assert prompter.decode(ids) == TRACE
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [("{% for m in messages %}{{ m['role'] }}{% endfor %}", "leaves the question out"),
+     ("{% for m in messages %}{% if m['content'] is not string %}{{ m['content'][0] }}{% endif %}{% endfor %}ask", "leaves the question out"),
+     ("{% for m in messages %}", "fails: .*endfor"), ("{{ messages[7].content }}{{ nothing.at.all }}", "fails"),
+     ("{{ raise_exception('not for you') }}", "fails: not for you")],
+)  # fmt: skip
+def test_a_template_that_does_not_ask_the_question_is_refused_at_once(template: str, said: str) -> None:
+    tokenizer = byte_level_tokenizer()
+    tokenizer.chat_template = template
+    with pytest.raises(UserError, match=f"template {said}.*raw"):
+        Prompter(wrap(tokenizer), Prompt())
+    Prompter(wrap(tokenizer), Prompt(template="raw"))

@@ -21,7 +21,8 @@ _HEAD_IS_A_SHARE: Final = ("qwen2",)  # mlx-lm knows no head_dim of its own ther
 _READ: Final = frozenset(
     "block_count context_length embedding_length feed_forward_length vocab_size rope.dimension_count rope.freq_base "
     "attention.head_count attention.head_count_kv attention.layer_norm_rms_epsilon attention.key_length "
-    "attention.value_length attention.sliding_window rope.scale_linear rope.scaling.finetuned tensor_data_layout".split()
+    "attention.value_length attention.sliding_window rope.scale_linear rope.scaling.finetuned "
+    "tensor_data_layout".split()
 )
 _SCALING: Final = "rope.scaling."
 
@@ -56,10 +57,10 @@ class _Keys:
     def refuse_unknown(self) -> None:
         """Refuse keys that nobody reads here and that are set: they may change what the network computes."""
         unknown = [key for key, value in self.short.items()
-                   if key not in _READ and not key.startswith(_SCALING) and value not in (0, False, "", None)]  # fmt: skip
+                   if key not in _READ and not key.startswith(_SCALING) and value not in (0, False, "")]  # fmt: skip
         if unknown:
-            raise UserError(*(f"{self._path}: {self._prefix}{key} is {_shown(self.short[key])}, and mlx-trace does not "
-                              "know what that changes" for key in unknown))  # fmt: skip
+            said = ", ".join(f"{self._prefix}{key} = {_shown(self.short[key])}" for key in unknown[:3])
+            raise UserError(f"{self._path}: {said}: mlx-trace does not know what that changes")
 
 
 def _shown(value: Any) -> str:
@@ -105,9 +106,13 @@ def sizes_of(header: Header, architecture: str) -> Sizes:
     if keys.count("attention.value_length", head_dim) != head_dim:
         raise UserError(f"{where}keys and values of different sizes are not supported")
     if keys.count("rope.dimension_count", head_dim) != head_dim:
-        raise UserError(f"{where}rotating {keys.short['rope.dimension_count']} of {head_dim} dimensions is not supported")
+        raise UserError(
+            f"{where}rotating {keys.short['rope.dimension_count']} of {head_dim} dimensions is not supported"
+        )
     if architecture in _HEAD_IS_A_SHARE and head_dim * heads != hidden:
-        raise UserError(f"{where}{heads} heads of {head_dim} in a width of {hidden} are not supported for {architecture}")
+        raise UserError(
+            f"{where}{heads} heads of {head_dim} in a width of {hidden} are not supported for {architecture}"
+        )
     return Sizes(keys.count("block_count", most=1 << 12), hidden, keys.count("feed_forward_length"), heads, kv_heads,
                  head_dim)  # fmt: skip
 

@@ -13,10 +13,11 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 from mlx_trace.errors import UserError
 from mlx_trace.files import unreadable, write_atomically
@@ -24,9 +25,10 @@ from mlx_trace.model.gguf import names
 from mlx_trace.model.gguf.architecture import architecture_of, config_from, sizes_of
 from mlx_trace.model.gguf.header import Header, open_file, read_header
 from mlx_trace.model.gguf.tokenizer import read_vocabulary, tokenizer_config, tokenizer_json
-from mlx_trace.model.gguf.weights import Layout, Progress, plan, read_vector, write_weights
+from mlx_trace.model.gguf.weights import Layout, Progress, plan, read_vector, with_one_head, write_weights
+from mlx_trace.notice import tell
+from mlx_trace.resources import cache_dir
 
-CACHE_VARIABLE: Final = "MLX_TRACE_CACHE"
 PROVENANCE: Final = "gguf.json"
 _FORMAT: Final = 1  # of the folders; a converter that writes others takes the next number
 _SPARE: Final = 64 << 20  # bytes that a conversion leaves free
@@ -34,38 +36,51 @@ _YOUNG: Final = 2_000_000_000  # ns; a file changed so lately may change again w
 _TYPES: Final = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
+@dataclass(frozen=True, slots=True)
+class _Conversion:
+    """What a file becomes: known, and checked, before anything of it is written."""
+
+    header: Header
+    architecture: str
+    layout: Layout
+    config: dict[str, Any]
+    texts: dict[str, Any]  # file name: content
+
+
 def model_directory(file: Path) -> Path:
     """Return the directory that a GGUF file was converted into, converting it if it has not been; else UserError."""
-    header = read_header(file)
-    architecture = architecture_of(header)
-    root = cache_root() / "models"
+    open_file(file)[0].close()
+    root = cache_dir() / "models"
     try:
+        known = _remembered(file)
+        if known and _is_whole(root / known):
+            return root / known
+        conversion = _prepare(file)
         root.mkdir(parents=True, exist_ok=True)
-        digest = _digest(file)
-        folder = root / digest
+        folder = root / _digest(file)
         if not _is_whole(folder):
-            with _lock(root, digest, file):
+            with _lock(root, folder.name, file):
                 if not _is_whole(folder):
-                    _convert(header, architecture, folder)
+                    _convert(conversion, folder)
     except OSError as error:
-        raise _no_room(root, error) if error.errno == errno.ENOSPC else unreadable(
-            Path(error.filename or root), error) from None  # fmt: skip
+        raise _failed(root, error) from None
     return folder
 
 
-def cache_root() -> Path:
-    """Return where converted models are kept."""
-    named = os.environ.get(CACHE_VARIABLE)
-    return Path(named).expanduser() if named else Path.home() / ".cache" / "mlx-trace"
-
-
 def _is_whole(folder: Path) -> bool:
-    return (folder / PROVENANCE).is_file()  # folders are renamed when they are complete, so one file tells
+    """Tell whether a folder holds what its provenance lists: it appears at once, but a person may have tidied up."""
+    try:
+        sizes = json.loads((folder / PROVENANCE).read_text())["files"]
+        return all((folder / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
 
 
-def _no_room(root: Path, error: OSError) -> UserError:
-    return UserError(f"{root}: {(error.strerror or 'the disk is full').lower()}; free some, or name another place in "
-                     f"{CACHE_VARIABLE}")  # fmt: skip
+def _failed(root: Path, error: OSError) -> UserError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return UserError(f"{root}: {os.strerror(error.errno).lower()}; free some, or name another place in "
+                         f"MLX_TRACE_CACHE")  # fmt: skip
+    return unreadable(Path(error.filename or root), error)
 
 
 # --- which file it is ------------------------------------------------------------------------------------------
@@ -73,21 +88,27 @@ def _no_room(root: Path, error: OSError) -> UserError:
 
 def _digest(file: Path) -> str:
     """Return a fingerprint of all the file's bytes and of the converter; remembered while the file stays the same."""
-    known = cache_root() / "sources" / f"{hashlib.blake2b(os.fsencode(file.resolve()), digest_size=12).hexdigest()}.json"
-    now = _identity(file)
-    try:
-        remembered = json.loads(known.read_text())
-    except (OSError, ValueError):
-        remembered = None
-    if isinstance(remembered, dict) and remembered.get("identity") == now and isinstance(remembered.get("digest"), str):
-        return str(remembered["digest"])
-    digest = _hash(file)
+    now, digest = _identity(file), _remembered(file) or _hash(file)
     if _identity(file) != now:
         raise UserError(f"{file}: changed while it was read")
     if time.time_ns() - max(now[2], now[3]) > _YOUNG:
-        known.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(known, [json.dumps({"identity": now, "digest": digest, "file": str(file.resolve())}) + "\n"])
+        note = _note(file)
+        note.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(note, [json.dumps({"identity": now, "digest": digest, "file": str(file.resolve())}) + "\n"])
     return digest
+
+
+def _remembered(file: Path) -> str | None:
+    try:
+        note = json.loads(_note(file).read_text())
+        return str(note["digest"]) if note["identity"] == _identity(file) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _note(file: Path) -> Path:
+    name = hashlib.blake2b(os.fsencode(file.resolve()), digest_size=12).hexdigest()
+    return cache_dir() / "sources" / f"{name}.json"
 
 
 def _identity(file: Path) -> list[int]:
@@ -112,7 +133,7 @@ def _lock(root: Path, digest: str, file: Path) -> Iterator[None]:
     """Hold the right to convert into a folder, waiting for another process that holds it."""
     with (root / f".{digest}.lock").open("w") as handle:
         if not _try(handle):
-            _say(f"{file}: another process is converting it; waiting")
+            tell(f"{file}: another process is converting it; waiting")
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
@@ -140,67 +161,72 @@ def _sweep(root: Path, digest: str) -> None:
 # --- converting ------------------------------------------------------------------------------------------------
 
 
-def _convert(header: Header, architecture: str, folder: Path) -> None:
-    """Write a folder beside its place, and rename it when it is whole and on the disk."""
+def _prepare(file: Path) -> _Conversion:
+    """Read what the file says of itself; UserError says what is wrong with it, or what is not supported."""
+    header = read_header(file)
+    architecture = architecture_of(header)
     sizes = sizes_of(header, architecture)
-    factors = read_vector(header, names.FREQUENCIES)
-    config = config_from(header, architecture, sizes, factors)
+    config = config_from(header, architecture, sizes, read_vector(header, names.FREQUENCIES))
     layout = plan(header, architecture, sizes)
     vocabulary = read_vocabulary(header, layout.config["vocab_size"])
     texts = {
-        "config.json": _config(config, layout, vocabulary.end_ids, vocabulary.roles),
         "generation_config.json": {"eos_token_id": list(vocabulary.end_ids)},
         "tokenizer.json": tokenizer_json(header, vocabulary),
         "tokenizer_config.json": tokenizer_config(header, vocabulary, config["max_position_embeddings"]),
-        PROVENANCE: _provenance(header, architecture, folder.name),
-    }  # fmt: skip
+    }
+    ids = {f"{role}_token_id": vocabulary.roles[role] for role in ("bos", "pad") if role in vocabulary.roles}
+    ends = list(vocabulary.end_ids)
+    config |= ids | {"eos_token_id": ends[0] if len(ends) == 1 else ends}
+    return _Conversion(header, architecture, layout, config, texts)
+
+
+def _convert(conversion: _Conversion, folder: Path) -> None:
+    """Write a folder beside its place, and rename it when it is whole and on the disk."""
+    file = conversion.header.path
     _sweep(folder.parent, folder.name)
-    _check_room(header.path, folder.parent, layout)
+    shutil.rmtree(folder, ignore_errors=True)  # one that is not whole
+    identity = _identity(file)
+    layout = with_one_head(conversion.header, conversion.layout)
+    _check_room(file, folder.parent, layout)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.part."))
-    identity = _identity(header.path)
     try:
-        with _shown_progress(header, architecture, layout) as progress:
-            write_weights(header, layout, temporary, progress)
-        for name, content in texts.items():
+        with _shown_progress(conversion, layout) as progress:
+            write_weights(conversion.header, layout, temporary, progress)
+        config = conversion.config | layout.config | {"torch_dtype": _TYPES[layout.kind]}
+        for name, content in ({"config.json": config} | conversion.texts).items():
             _write_json(temporary / name, content)
-        if _identity(header.path) != identity:
-            raise UserError(f"{header.path}: changed while it was converted")
+        _write_json(temporary / PROVENANCE, _provenance(conversion, folder.name, temporary))
+        if _identity(file) != identity:
+            raise UserError(f"{file}: changed while it was converted")
         temporary.chmod(0o755)
         _sync(temporary)
         temporary.rename(folder)
         _sync(folder.parent)
     except UserError as error:
-        raise UserError(*(fault if str(header.path) in fault else f"{header.path}: {fault}" for fault in error.faults)
-                        ) from None  # fmt: skip
+        raise UserError(*(fault if str(file) in fault else f"{file}: {fault}" for fault in error.faults)) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _config(config: dict[str, Any], layout: Layout, ends: Any, roles: Any) -> dict[str, Any]:
-    ids = {f"{role}_token_id": roles[role] for role in ("bos", "pad") if role in roles}
-    end = list(ends)
-    return config | layout.config | ids | {
-        "eos_token_id": end[0] if len(end) == 1 else end, "torch_dtype": _TYPES[layout.kind]}  # fmt: skip
-
-
-def _provenance(header: Header, architecture: str, digest: str) -> dict[str, Any]:
-    kinds = Counter(tensor.kind for tensor in header.tensors.values())
+def _provenance(conversion: _Conversion, digest: str, folder: Path) -> dict[str, Any]:
+    header = conversion.header
     return {
         "source": header.path.name,
         "bytes": header.path.stat().st_size,
         "digest": digest,
         "format": _FORMAT,
-        "architecture": architecture,
-        "tensors": dict(kinds.most_common()),
+        "architecture": conversion.architecture,
+        "tensors": dict(Counter(tensor.kind for tensor in header.tensors.values()).most_common()),
         "name": header.metadata.get("general.name"),
+        "files": {file.name: file.stat().st_size for file in sorted(folder.iterdir())},
     }
 
 
 def _check_room(file: Path, root: Path, layout: Layout) -> None:
     free, needed = shutil.disk_usage(root).free, layout.num_bytes + _SPARE
     if needed > free:
-        raise UserError(f"{file}: converting it takes {_size(needed)} in {root}, and {_size(free)} are free; free some, "
-                        f"or name another place in {CACHE_VARIABLE}")  # fmt: skip
+        raise UserError(f"{file}: converting it takes {_size(needed)} in {root}, and {_size(free)} are free; free "
+                        f"some, or name another place in MLX_TRACE_CACHE")  # fmt: skip
 
 
 def _size(count: int) -> str:
@@ -226,20 +252,17 @@ def _sync(folder: Path) -> None:
 # --- what a person sees ----------------------------------------------------------------------------------------
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
 @contextmanager
-def _shown_progress(header: Header, architecture: str, layout: Layout) -> Iterator[Progress]:
+def _shown_progress(conversion: _Conversion, layout: Layout) -> Iterator[Progress]:
     """Show a bar on a terminal, and a line before and after elsewhere."""
+    header = conversion.header
     matrices = Counter(tensor.kind for tensor in header.tensors.values() if len(tensor.shape) > 1)
-    what = f"{header.path.name} ({architecture}, {matrices.most_common(1)[0][0]})"
-    _say(f"converting {what} to {_size(layout.num_bytes)} in {cache_root()}, once")
+    what = f"{header.path.name} ({conversion.architecture}, {matrices.most_common(1)[0][0]})"
+    tell(f"converting {what} to {_size(layout.num_bytes)} in {cache_dir()}, once")
     started = time.monotonic()
     with _bar(layout.num_numbers) as progress:
         yield progress
-    _say(f"converted in {time.monotonic() - started:.1f} s")
+    tell(f"converted in {time.monotonic() - started:.1f} s")
 
 
 @contextmanager
@@ -247,10 +270,12 @@ def _bar(total: int) -> Iterator[Progress]:
     if not sys.stderr.isatty():
         yield lambda count: None
         return
+    from rich import progress as rich_progress
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = TextColumn("converting"), BarColumn(), TextColumn("{task.percentage:3.0f}%"), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    text = rich_progress.TextColumn
+    columns = (text("converting"), rich_progress.BarColumn(), text("{task.percentage:3.0f}%"),
+               rich_progress.TimeRemainingColumn())  # fmt: skip
+    with rich_progress.Progress(*columns, console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task("", total=total)
         yield lambda count: bars.advance(task, count)

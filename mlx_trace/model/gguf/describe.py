@@ -88,7 +88,9 @@ def _byte_level(found: _Tokenizer) -> dict[str, Any]:
         merges = near_merges(found.model["merges"], found.model["vocab"])
         return {"pre": NEAREST, "merges": [_joined(found, merge) for merge in merges]}
     if name is None:
-        raise found.refuse(f"it has no name for how this tokenizer cuts text before it merges; {', '.join(CUTS)} it has")
+        raise found.refuse(
+            f"it has no name for how this tokenizer cuts text before it merges; {', '.join(CUTS)} it has"
+        )
     if found.model["ignore_merges"] != CUTS[name].ignore_merges and not _are_merged(found):
         raise found.refuse("some of its tokens cannot be merged from their parts")
     return {"pre": name, "merges": [_joined(found, merge) for merge in found.model["merges"]]}

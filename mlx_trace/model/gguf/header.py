@@ -10,6 +10,7 @@ import stat
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -221,7 +222,7 @@ def _tensors(content: _Bytes, path: Path, size: int, count: int, alignment: int)
         if tensor.start + tensor.num_bytes > size:
             raise UserError(f"{path}: cut short, or damaged: {name} goes beyond the end of the file")
     order = sorted(tensors.values(), key=lambda tensor: tensor.start)
-    for before, after in zip(order, order[1:], strict=False):
+    for before, after in pairwise(order):
         if before.start + before.num_bytes > after.start:
             raise UserError(f"{path}: damaged: {before.name} and {after.name} overlap")
     return tensors

@@ -73,7 +73,7 @@ def _id(header: Header, key: str, count: int) -> int | None:
     id_ = header.metadata.get(PREFIX + key)
     if id_ is None:
         return None
-    if not isinstance(id_, int) or isinstance(id_, bool) or not -1 <= id_:
+    if not isinstance(id_, int) or isinstance(id_, bool) or id_ < -1:
         raise UserError(f"{header.path}: damaged: {PREFIX}{key} is {id_!r}")
     return id_ if 0 <= id_ < count else None  # all ones, or a token that does not exist: none
 
@@ -122,7 +122,9 @@ def _sentencepiece(header: Header, vocabulary: Vocabulary) -> dict[str, Any]:
     before = [{"type": "Prepend", "prepend": SPACE}] if prefix else []
     strip = [{"type": "Strip", "content": " ", "start": 1, "stop": 0}] if prefix else []
     back = {"type": "Replace", "pattern": {"String": SPACE}, "content": " "}
-    unknown = vocabulary.roles.get("unk", next((id_ for id_, kind in enumerate(vocabulary.kinds) if kind == UNKNOWN), None))
+    unknown = vocabulary.roles.get(
+        "unk", next((id_ for id_, kind in enumerate(vocabulary.kinds) if kind == UNKNOWN), None)
+    )
     return {
         "version": "1.0", "truncation": None, "padding": None,
         "added_tokens": _added(vocabulary),

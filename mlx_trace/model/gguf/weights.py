@@ -8,9 +8,11 @@ import json
 import os
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +39,6 @@ class Layout:
     shapes: Mapping[str, tuple[int, ...]]
     permuted: Mapping[str, int]  # mlx-lm's name: heads whose rows are reordered
     kind: str
-    tied: bool
     config: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -59,31 +60,40 @@ def _size(shape: Sequence[int]) -> int:
 
 
 def plan(header: Header, architecture: str, sizes: Sizes) -> Layout:
-    """Return what a folder will hold; UserError lists tensors that are missing, unknown or of a wrong shape."""
-    biased = _biased(header, architecture)
-    wanted = names.shapes(sizes, architecture, biased)
+    """Return what a folder will hold, as if head and embeddings were two; UserError if tensors do not fit that."""
     embedding = header.tensors.get(names.EMBEDDING)
     if embedding is None:
         raise UserError(f"{header.path}: there is no tensor {names.EMBEDDING}")
-    rows = embedding.shape[0]
-    wanted |= {names.EMBEDDING: (rows, sizes.hidden), names.NORM: (sizes.hidden,)}
-    if names.HEAD in header.tensors:
+    biased, rows = _biased(header, architecture), embedding.shape[0]
+    wanted = {names.EMBEDDING: (rows, sizes.hidden), names.NORM: (sizes.hidden,)}
+    wanted |= names.shapes(sizes, architecture, biased)
+    is_tied = names.HEAD not in header.tensors
+    if not is_tied:
         wanted[names.HEAD] = (rows, sizes.hidden)
     _check_tensors(header, wanted)
-    finest = _finest_if_same(header, embedding)
     sources = {name: header.tensors.get(name) for name in wanted}
-    if finest:
-        sources[names.EMBEDDING] = finest
-        sources.pop(names.HEAD, None)
-    used = [tensor for tensor in sources.values() if tensor]
     return Layout(
         {names.network_name(name): tensor for name, tensor in sources.items()},
-        {names.network_name(name): wanted[name] for name in sources},
-        {names.network_name(name): heads for name in sources
+        {names.network_name(name): shape for name, shape in wanted.items()},
+        {names.network_name(name): heads for name in wanted
          if (heads := names.permuted_heads(name, architecture, sizes))},
-        _common_kind(header, used), finest is not None,
-        {"vocab_size": rows, "tie_word_embeddings": finest is not None, **_bias_keys(architecture, biased)},
+        _common_kind(header, [tensor for tensor in sources.values() if tensor]),
+        {"vocab_size": rows, "tie_word_embeddings": is_tied, **_bias_keys(architecture, biased)},
     )  # fmt: skip
+
+
+def with_one_head(header: Header, layout: Layout) -> Layout:
+    """Return a layout whose head is its embeddings, if the file holds the same matrix twice: the finer copy of it."""
+    head, embedding = (names.network_name(name) for name in (names.HEAD, names.EMBEDDING))
+    one, other = layout.sources.get(head), layout.sources[embedding]
+    if one is None or other is None or not _are_same(header, one, other):
+        return layout
+    sources = {name: tensor for name, tensor in layout.sources.items() if name != head}
+    sources[embedding] = min(one, other, key=_rounding)
+    shapes = {name: shape for name, shape in layout.shapes.items() if name != head}
+    kind = _common_kind(header, [tensor for tensor in sources.values() if tensor])
+    return replace(layout, sources=sources, shapes=shapes, kind=kind,
+                   config=layout.config | {"tie_word_embeddings": True})  # fmt: skip
 
 
 def _biased(header: Header, architecture: str) -> list[str]:
@@ -107,25 +117,25 @@ def _check_tensors(header: Header, wanted: Mapping[str, tuple[int, ...]]) -> Non
     faults = [f"there is no tensor {name}" for name in wanted
               if name not in header.tensors and not name.endswith(".bias")]  # fmt: skip
     for name, tensor in header.tensors.items():
-        if name in wanted:
-            shape = tensor.shape[1:] if len(tensor.shape) == 2 and tensor.shape[0] == 1 == len(wanted[name]) else tensor.shape
-            if shape != wanted[name]:
-                faults.append(f"{name} has the shape {tensor.shape}, and the metadata asks for {wanted[name]}")
-        elif name != names.FREQUENCIES and not name.endswith(names.IGNORED):
+        if name in wanted and tensor.shape != wanted[name]:
+            faults.append(f"{name} has the shape {tensor.shape}, and the metadata asks for {wanted[name]}")
+        elif name not in wanted and name != names.FREQUENCIES and not name.endswith(names.IGNORED):
             faults.append(f"the tensor {name} has no place in a model of this architecture")
-    faults += [f"{tensor.name} is of type {tensor.kind}, which holds no weights that can be read"
-               for tensor in header.tensors.values() if not _is_readable(tensor)]  # fmt: skip
+        elif not is_readable(tensor.kind):
+            faults.append(f"{name} is of type {tensor.kind}, which holds no weights that can be read")
     if faults:
-        raise UserError(*(f"{header.path}: {fault}" for fault in faults))
+        more = f" (and {len(faults) - 1:,} such faults more)" if len(faults) > 1 else ""
+        raise UserError(f"{header.path}: {faults[0]}{more}")
 
 
-def _is_readable(tensor: Tensor) -> bool:
+@lru_cache
+def is_readable(kind: str) -> bool:
+    """Tell whether the gguf package turns a type into numbers."""
     from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
     from gguf.quants import dequantize
 
-    kind = GGMLQuantizationType[tensor.kind]
     try:
-        dequantize(np.zeros((1, GGML_QUANT_SIZES[kind][1]), dtype=np.uint8), kind)
+        dequantize(np.zeros((1, GGML_QUANT_SIZES[GGMLQuantizationType[kind]][1]), np.uint8), GGMLQuantizationType[kind])
     except NotImplementedError:
         return False
     return True
@@ -134,7 +144,7 @@ def _is_readable(tensor: Tensor) -> bool:
 # --- reading ---------------------------------------------------------------------------------------------------
 
 
-def rows_of(file: BinaryIO, tensor: Tensor, first: int = 0, count: int | None = None) -> NDArray[np.uint8]:
+def rows_of(file: BufferedReader, tensor: Tensor, first: int = 0, count: int | None = None) -> NDArray[np.uint8]:
     """Return a tensor's rows as they lie in the file, in bytes (R, B)."""
     count = tensor.rows - first if count is None else count
     content = np.empty((count, tensor.row_bytes), dtype=np.uint8)
@@ -157,7 +167,7 @@ def values_of(rows: NDArray[np.uint8], kind: str) -> NDArray[np.float32]:
 def read_vector(header: Header, name: str) -> list[float] | None:
     """Return a small tensor's numbers, or None if there is no such tensor."""
     tensor = header.tensors.get(name)
-    if tensor is None or tensor.size > _CHUNK or not _is_readable(tensor):
+    if tensor is None or tensor.size > _CHUNK or not is_readable(tensor.kind):
         return None
     with header.path.open("rb") as file:
         return [float(value) for value in values_of(rows_of(file, tensor), tensor.kind).ravel()]
@@ -193,19 +203,15 @@ def _survives(values: NDArray[np.float32], kind: str) -> bool:
 # --- one matrix or two -----------------------------------------------------------------------------------------
 
 
-def _finest_if_same(header: Header, embedding: Tensor) -> Tensor | None:
-    """Return the finer copy of embeddings and head if they are one matrix, rounded differently; None if they are two."""
-    head = header.tensors.get(names.HEAD)
-    if head is None:
-        return embedding
-    allowed = _rounding(embedding) + _rounding(head)
+def _are_same(header: Header, one: Tensor, other: Tensor) -> bool:
+    """Tell whether two matrices are one, rounded differently: row by row, they differ no more than rounding does."""
+    allowed = _rounding(one) + _rounding(other)
     with header.path.open("rb") as file:
-        for first, count in _chunks(embedding, heads=0):
-            one = values_of(rows_of(file, embedding, first, count), embedding.kind)
-            other = values_of(rows_of(file, head, first, count), head.kind)
-            if not _alike(one, other, allowed):
-                return None
-    return min(head, embedding, key=_rounding)
+        for first, count in _chunks(one, heads=0):
+            left, right = (values_of(rows_of(file, tensor, first, count), tensor.kind) for tensor in (one, other))
+            if not _alike(left, right, allowed):
+                return False
+    return True
 
 
 def _rounding(tensor: Tensor) -> float:
@@ -234,8 +240,8 @@ def write_weights(header: Header, layout: Layout, folder: Path, progress: Progre
         for file, shard in zip(files, shards, strict=True):
             _write_shard(source, layout, shard, folder / file, progress)
     if len(shards) > 1:
-        index = {"metadata": {"total_size": layout.num_bytes},
-                 "weight_map": {name: file for file, shard in zip(files, shards, strict=True) for name in shard}}  # fmt: skip
+        where = {name: file for file, shard in zip(files, shards, strict=True) for name in shard}
+        index = {"metadata": {"total_size": layout.num_bytes}, "weight_map": where}
         (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n")
 
 
@@ -252,7 +258,7 @@ def _shards(layout: Layout) -> list[list[str]]:
     return shards
 
 
-def _write_shard(source: BinaryIO, layout: Layout, shard: Sequence[str], path: Path, progress: Progress) -> None:
+def _write_shard(source: BufferedReader, layout: Layout, shard: Sequence[str], path: Path, progress: Progress) -> None:
     """Write one safetensors file piece by piece; the library's own writers want it whole in memory."""
     width, at = _DTYPES[layout.kind][1], 0
     entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
@@ -272,7 +278,7 @@ def _write_shard(source: BinaryIO, layout: Layout, shard: Sequence[str], path: P
         os.fsync(file.fileno())
 
 
-def _pieces(source: BinaryIO, layout: Layout, name: str) -> Iterator[NDArray[np.float32]]:
+def _pieces(source: BufferedReader, layout: Layout, name: str) -> Iterator[NDArray[np.float32]]:
     tensor, heads = layout.sources[name], layout.permuted.get(name, 0)
     if tensor is None:
         yield np.zeros(layout.shapes[name], dtype=np.float32)
@@ -282,13 +288,8 @@ def _pieces(source: BinaryIO, layout: Layout, name: str) -> Iterator[NDArray[np.
         if not np.isfinite(values).all():
             raise UserError(f"damaged: {tensor.name} holds numbers that are not finite")
         if heads:
-            values = to_halves_of(values, layout.shapes[name], heads)
+            values = names.to_halves(values.reshape(layout.shapes[name]), heads)
         yield values
-
-
-def to_halves_of(values: NDArray[np.float32], shape: tuple[int, ...], heads: int) -> NDArray[np.float32]:
-    """Reorder a matrix's rows or a bias's numbers as mlx-lm has them."""
-    return names.to_halves(values.reshape(shape), heads)
 
 
 def _encoded(values: NDArray[np.float32], kind: str) -> NDArray[Any]:

@@ -16,7 +16,7 @@ from mlx_lm.utils import load_model
 from numpy.typing import NDArray
 
 from mlx_trace.errors import UserError
-from mlx_trace.files import unreadable
+from mlx_trace.files import read_json, unreadable
 from mlx_trace.model.gguf import names
 from mlx_trace.model.gguf.architecture import ARCHITECTURES, Sizes
 from mlx_trace.model.gguf.describe import describe_tokenizer
@@ -40,8 +40,8 @@ def write_gguf(directory: Path, file: Path, kind: str) -> None:
         raise UserError(f"GGUF files are written as {', '.join(KINDS)}, not {kind!r}")
     if file.is_dir():
         raise UserError(f"{file}: is a directory")
+    architecture = _architecture(directory)
     network, config = _load(directory)
-    architecture = _architecture(directory, config)
     _check(directory, network.args, config, architecture)
     sizes = _sizes(network.args)
     vectors = _vectors(network, sizes, architecture)
@@ -58,8 +58,6 @@ def write_gguf(directory: Path, file: Path, kind: str) -> None:
 
 
 def _load(directory: Path) -> tuple[Any, dict[str, Any]]:
-    if not (directory / "config.json").is_file():
-        raise UserError(f"{directory}: not a model directory: it has no config.json")
     try:
         return load_model(directory, lazy=True)  # type: ignore[no-any-return]
     except (ValueError, KeyError, TypeError, RuntimeError, OSError) as error:
@@ -71,8 +69,11 @@ def _name(directory: Path) -> str:
     return directory.resolve().name
 
 
-def _architecture(directory: Path, config: Mapping[str, Any]) -> str:
-    name = config.get("model_type")
+def _architecture(directory: Path) -> str:
+    if not (directory / "config.json").is_file():
+        raise UserError(f"{directory}: not a model directory: it has no config.json")
+    content = read_json(directory / "config.json")
+    name = content.get("model_type") if isinstance(content, dict) else None
     name = "llama" if name == "mistral" else name
     if name not in ARCHITECTURES:
         raise UserError(f"{directory}: a model of type {name!r}; GGUF files are written of mistral, "
@@ -94,7 +95,9 @@ def _check(directory: Path, args: Any, config: Mapping[str, Any], architecture: 
         faults.append("rope_traditional is true")
     if any(kind != "full_attention" for kind in getattr(args, "layer_types", None) or []):
         faults.append("layer_types has windows")
-    if architecture == "smollm3" and args.no_rope_layers != [int((i + 1) % 4 != 0) for i in range(args.num_hidden_layers)]:
+    if architecture == "smollm3" and args.no_rope_layers != [
+        int((i + 1) % 4 != 0) for i in range(args.num_hidden_layers)
+    ]:
         faults.append("no_rope_layers is not every fourth layer")
     if config.get("partial_rotary_factor", 1) != 1:
         faults.append(f"partial_rotary_factor is {config['partial_rotary_factor']}")
@@ -234,7 +237,7 @@ def _write_to(path: Path, architecture: str, metadata: Mapping[str, Any], vector
         writer.write_header_to_file(path)
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
-        for name, content in _contents(vectors, stored):
+        for content in _contents(vectors, stored):
             writer.write_tensor_data(content)
         writer.flush()
         with path.open("rb") as file:
@@ -243,7 +246,7 @@ def _write_to(path: Path, architecture: str, metadata: Mapping[str, Any], vector
         writer.close()
 
 
-def _contents(vectors: Mapping[str, Any], stored: Mapping[str, str]) -> Iterator[tuple[str, NDArray[Any]]]:
+def _contents(vectors: Mapping[str, Any], stored: Mapping[str, str]) -> Iterator[NDArray[Any]]:
     from gguf.constants import GGMLQuantizationType
     from gguf.quants import quantize
 
@@ -253,7 +256,7 @@ def _contents(vectors: Mapping[str, Any], stored: Mapping[str, str]) -> Iterator
             raise UserError(f"{name} holds numbers that are not finite")
         if stored[name] == "F16" and np.abs(values).max() > _LARGEST_HALF:
             raise UserError(f"{name} holds numbers that f16 cannot: write bf16 or f32")
-        yield name, quantize(values.reshape(-1, values.shape[-1]), GGMLQuantizationType[stored[name]])
+        yield quantize(values.reshape(-1, values.shape[-1]), GGMLQuantizationType[stored[name]])
 
 
 def _add(writer: Any, key: str, value: Any) -> None:

@@ -68,7 +68,10 @@ def byte_level(cut: str, vocab_size: int = 480) -> Any:
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.BPE())
-    content = json.loads(tokenizer.to_str()) | {"pre_tokenizer": CUTS[cut].pre_tokenizer, "normalizer": CUTS[cut].normalizer}
+    content = json.loads(tokenizer.to_str()) | {
+        "pre_tokenizer": CUTS[cut].pre_tokenizer,
+        "normalizer": CUTS[cut].normalizer,
+    }
     tokenizer = Tokenizer.from_str(json.dumps(content))
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=SPECIAL, show_progress=False,
@@ -88,7 +91,9 @@ def sentencepiece(prefix: bool = True) -> Any:
     from transformers import PreTrainedTokenizerFast
 
     words = sorted({word for text in CORPUS for word in text.replace("\n", " ").split(" ") if word.isascii()})
-    pieces = {piece: id_ for id_, piece in enumerate(["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))])}
+    pieces = {
+        piece: id_ for id_, piece in enumerate(["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))])
+    }
     found = {"▁"} | {char for word in words for char in word}
     for word in ("▁" + word for word in words):
         found |= {word[start : start + size] for size in (2, 3, 4) for start in range(0, len(word) - size + 1, 2)}
@@ -98,7 +103,9 @@ def sentencepiece(prefix: bool = True) -> Any:
     tokenizer = Tokenizer(models.BPE(vocab=pieces, merges=merges, byte_fallback=True, unk_token="<unk>", fuse_unk=True))
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁")] * prefix + [normalizers.Replace(" ", "▁")])
     strip = [decoders.Strip(" ", 1, 0)] * prefix
-    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), *strip])
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), *strip]
+    )
     tokenizer.add_special_tokens(["<unk>", "<s>", "</s>"])
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>",
                                    chat_template=PIECES_TEMPLATE, clean_up_tokenization_spaces=False)  # fmt: skip
@@ -161,7 +168,7 @@ class LlamaCpp:
 
     def likeliest(self, prompt: Sequence[int], num_shown: int) -> dict[int, float]:
         """Return the likeliest next tokens with their log-probabilities; none where the likeliest is half a character."""
-        shown = self._complete(prompt, 1, num_shown)["completion_probabilities"]
+        shown = self._complete(prompt, 1, num_shown).get("completion_probabilities")
         return {entry["id"]: entry["logprob"] for entry in shown[0]["top_logprobs"]} if shown else {}
 
     def _complete(self, prompt: Sequence[int], num_tokens: int, num_shown: int) -> Any:

@@ -9,15 +9,16 @@ from typing import Any
 
 import pytest
 
-from mlx_trace.errors import UserError
 from mlx_trace.model.gguf.describe import describe_tokenizer
 from mlx_trace.model.gguf.header import Header
 from mlx_trace.model.gguf.patterns import CUTS
+from mlx_trace.model.gguf.pieces import merges_from_scores
 from mlx_trace.model.gguf.tokenizer import read_vocabulary, tokenizer_config, tokenizer_json
-from tests.model.gguf.models import TEXTS, byte_level, sentencepiece
+from tests.model.gguf.models import TEXTS, byte_level
 
 SHARED = Path(__file__).resolve().parents[4] / "shared"
 NUM_TEXTS = 2000
+DEFAULT = "tokenizer.ggml.add_bos_token"
 FAMILIES = {"smollm2": "smollm", "tinyllama": "default", "llama32": "llama-bpe"}
 
 
@@ -62,11 +63,14 @@ def noise() -> Iterator[str]:
 def rebuild(folder: Path, into: Path, num_rows: int, **changes: Any) -> Any:
     """Describe a folder's tokenizer as GGUF does, build it again from that, and load it."""
     metadata = describe_tokenizer(folder, num_rows, [])
-    header = Header(into / "x.gguf", metadata | changes, {})
+    kept = {key: value for key, value in (metadata | changes).items() if value is not None}
+    header = Header(into / "x.gguf", kept, {})
     vocabulary = read_vocabulary(header, num_rows)
     into.mkdir(exist_ok=True)
     (into / "tokenizer.json").write_text(json.dumps(tokenizer_json(header, vocabulary)), encoding="utf-8")
-    (into / "tokenizer_config.json").write_text(json.dumps(tokenizer_config(header, vocabulary, 4096)), encoding="utf-8")
+    (into / "tokenizer_config.json").write_text(
+        json.dumps(tokenizer_config(header, vocabulary, 4096)), encoding="utf-8"
+    )
     return load(into)
 
 
@@ -75,37 +79,59 @@ def differing(one: Any, other: Any, found: list[str]) -> list[str]:
     return [text for text, a, b in zip(found, left, right, strict=True) if a.ids != b.ids]
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-def test_ids_are_the_reference_tokenizers(name: str, tmp_path: Path) -> None:
-    folder = reference(name)
-    wanted = load(folder)
-    metadata = describe_tokenizer(folder, len(wanted), [])
-    assert metadata["tokenizer.ggml.pre"] == FAMILIES[name]
-    built = rebuild(folder, tmp_path / "built", len(wanted))
+@pytest.fixture(scope="module", params=FAMILIES)
+def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Any, Any, Path]:
+    """A reference tokenizer's name, itself, what is built from its description, and the folder of that."""
+    wanted = load(reference(request.param))
+    folder = tmp_path_factory.mktemp("built") / request.param
+    return request.param, wanted, rebuild(reference(request.param), folder, len(wanted)), folder
+
+
+def test_ids_are_the_reference_tokenizers(family: tuple[str, Any, Any, Path]) -> None:
+    name, wanted, built, _ = family
     assert len(texts()) == NUM_TEXTS
     assert differing(wanted, built, texts()) == []
     for role in ("bos_token", "eos_token", "unk_token", "pad_token", "chat_template"):
         assert getattr(built, role) == getattr(wanted, role)
+    assert describe_tokenizer(reference(name), len(wanted), [])["tokenizer.ggml.pre"] == FAMILIES[name]
 
 
-def test_decoding_is_the_reference_tokenizers(tmp_path: Path) -> None:
-    for name in FAMILIES:
-        wanted = load(reference(name))
-        built = rebuild(reference(name), tmp_path / name, len(wanted))
-        for text in texts()[:300]:
-            ids = wanted.encode(text)
-            assert built.decode(ids) == wanted.decode(ids)
-            assert built.decode(ids, skip_special_tokens=True) == wanted.decode(ids, skip_special_tokens=True)
+def test_decoding_is_the_reference_tokenizers(family: tuple[str, Any, Any, Path]) -> None:
+    _, wanted, built, _ = family
+    for text in texts()[:300]:
+        ids = wanted.encode(text)
+        assert built.decode(ids) == wanted.decode(ids)
+        assert built.decode(ids, skip_special_tokens=True) == wanted.decode(ids, skip_special_tokens=True)
 
 
-def test_merges_are_the_reference_tokenizers(tmp_path: Path) -> None:
-    """SentencePiece's merges come out of scores in the very order that the reference has them."""
-    folder = reference("tinyllama")
-    content = json.loads((folder / "tokenizer.json").read_text())
-    rebuild(folder, tmp_path / "built", 32000)
-    built = json.loads((tmp_path / "built" / "tokenizer.json").read_text())
+def test_merges_are_the_reference_tokenizers(family: tuple[str, Any, Any, Path]) -> None:
+    """All of them, in the very order that the reference has them, SentencePiece's out of its scores."""
+    name, _, _, folder = family
+    content, built = (json.loads((path / "tokenizer.json").read_text()) for path in (reference(name), folder))
     listed = [merge.split(" ") if isinstance(merge, str) else merge for merge in content["model"]["merges"]]
     assert built["model"]["merges"] == listed
+
+
+def test_merges_are_those_of_the_scores_that_pieces_have() -> None:
+    """The scores in SentencePiece's own file, as GGUF files have them: many runs of spaces have the same."""
+    sentencepiece = pytest.importorskip("sentencepiece", reason="sentencepiece is absent")
+    folder = reference("tinyllama")
+    model = sentencepiece.SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
+    pieces = {model.id_to_piece(id_): id_ for id_ in range(model.get_piece_size())}
+    content = json.loads((folder / "tokenizer.json").read_text())
+    listed = [tuple(merge.split(" ") if isinstance(merge, str) else merge) for merge in content["model"]["merges"]]
+    assert merges_from_scores(pieces, [model.get_score(id_) for id_ in range(len(pieces))]) == listed
+
+
+@pytest.mark.parametrize("name", ["smaug-bpe", "llama3"])
+def test_other_names_of_a_cut_are_read(name: str, tmp_path: Path) -> None:
+    """A file that says nothing of it: SmolLM3's texts begin with no token, Llama 3's do."""
+    tokenizer = byte_level("llama-bpe")
+    tokenizer.save_pretrained(tmp_path / "model")
+    built = rebuild(
+        tmp_path / "model", tmp_path / "built", len(tokenizer), **{"tokenizer.ggml.pre": name, DEFAULT: None}
+    )
+    assert differing(tokenizer, built, TEXTS) == ([] if name == "smaug-bpe" else TEXTS)
 
 
 @pytest.mark.parametrize("cut", CUTS)
