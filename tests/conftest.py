@@ -105,6 +105,12 @@ def write_model(folder: Path, tokenizer: Any, seed: int = 0, **changes: Any) -> 
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep what tests convert and fetch out of the user's cache."""
+    os.environ["MLX_TRACE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random Llama's directory, with a byte-level tokenizer."""

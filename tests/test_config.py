@@ -22,8 +22,9 @@ def test_bundled_configurations_are_valid_and_leave_room_for_rl(path: Path) -> N
     assert config.adapter_path.parent == Path("adapters")
 
 
-def test_the_five_bundled_models_are_there() -> None:
-    assert {path.stem for path in BUNDLED} >= {"tiny", "tinyllama", "llama32-1b", "llama32-3b", "smollm2"}
+def test_the_bundled_models_are_there() -> None:
+    small = {"smollm2-135m", "qwen25-coder-0.5b", "qwen3-0.6b"}
+    assert {path.stem for path in BUNDLED} >= small | {"tiny", "tinyllama", "llama32-1b", "llama32-3b", "smollm2"}
 
 
 @pytest.mark.parametrize("name", ["tiny", "tiny.yaml", "configs/tiny.yaml"])

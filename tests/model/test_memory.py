@@ -15,13 +15,18 @@ import mlx_trace.model  # before MLX: it loads OpenBLAS where that is wanted
 import mlx.core as mx  # isort: skip
 
 from mlx_trace.cli.main import main
+from mlx_trace.cli.memory import Machine, planned_of, settle_on
+from mlx_trace.cli.train import find_config
 from mlx_trace.config import Config
+from mlx_trace.config_file import load_config
 from mlx_trace.decode import cache, engine
 from mlx_trace.errors import UserError
 from mlx_trace.model import budget, memory
 from mlx_trace.model.base import attach_adapter, load_base
 from mlx_trace.model.budget import Run, settle
 from mlx_trace.model.memory import Examples, MemoryPlan, Rollouts, Work, predict
+from mlx_trace.model.named import same_model
+from mlx_trace.model.published import PUBLISHED
 from mlx_trace.model.shape import Shape, shape_of
 from mlx_trace.model.trunk import Split
 from mlx_trace.train import learner
@@ -246,6 +251,29 @@ def test_a_configuration_of_ones_own_is_planned(
     assert main(["memory", "-c", str(file)]) == 0
     shown = capsys.readouterr().out
     assert "8 GB" in shown
+    file.write_text("model: Qwen/Qwen3-0.6B\n")
+    assert main(["memory", "-c", str(file)]) == 0
+    assert "planned from its published shape" in capsys.readouterr().err
     file.write_text("model: owner/model-that-is-nowhere\n")
     assert main(["memory", "-c", str(file)]) == 2
     assert "is not on this machine" in capsys.readouterr().err
+
+
+def test_what_a_cpu_computes_in_float32_takes_more_there() -> None:
+    for model in PUBLISHED:
+        settings = load_config(find_config(model.configuration), {})
+        planned = planned_of(model.content, settings, model.work(settings))
+        assert planned(True).shape.weights == 2 * planned(False).shape.weights
+        assert settle_on(planned, Machine(2 * 10**8)) is None
+        on_cpu, on_gpu = (settle_on(planned, Machine(10**11, on_cpu)) for on_cpu in (True, False))
+        assert on_cpu is not None
+        assert on_gpu is not None
+        assert on_cpu[0] > on_gpu[0]
+
+
+def test_every_published_model_has_its_configuration() -> None:
+    for model in PUBLISHED:
+        settings = load_config(find_config(model.configuration), {})
+        assert same_model(settings.model, model.hub)
+        assert settings.reinforce.max_tokens >= model.target
+        assert settings.max_seq_length >= max(model.example, model.prompt + settings.reinforce.max_tokens)

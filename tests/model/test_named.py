@@ -165,6 +165,12 @@ def test_a_model_that_only_the_hub_has_says_what_the_hub_says(roads: dict[str, o
         locate_named(entry(None))
 
 
+def test_the_hubs_name_says_which_name_needs_no_hub() -> None:
+    with pytest.raises(UserError, match="not in the local cache") as error:
+        locate_model("HuggingFaceTB/SmolLM2-135M-Instruct")
+    assert "--model smollm2-135m" in error.value.faults[1]
+
+
 def test_a_directory_of_the_same_name_is_mentioned(
     roads: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out
 ) -> None:
@@ -269,6 +275,18 @@ def test_what_does_not_come_as_it_should_is_refused(
         fetch(replace(packaged, **changes), target)  # type: ignore[arg-type]
     assert len(error.value.faults[0].splitlines()) == 1
     assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [("WARNING: Retrying (Retry(total=0)) after connection broken by 'NewConnectionError('<object>: Failed to establish "
+      "a new connection: [Errno 111] Connection refused')': /simple/some-model/\nERROR: No matching distribution",
+      "it does not answer ([Errno 111] Connection refused)"),
+     ("WARNING: something\nERROR: Could not find\nERROR: No matching distribution\n", "No matching distribution"),
+     ("No module named pip", "No module named pip"), ("", "pip said nothing")],
+)  # fmt: skip
+def test_pips_fault_is_one_line(said: str, expected: str) -> None:
+    assert package_index._fault(said) == expected
 
 
 def test_pips_word_is_not_enough(packaged: Packaged, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from mlx_trace.model.base import adapter_weights
 from mlx_trace.train import checkpoint
 from mlx_trace.train.loop import Interrupted, Metrics, learning_rate, read_run_config
 from mlx_trace.train.run import Plan, plan, train
+from tests.conftest import byte_level_tokenizer, write_model
 
 import mlx.core as mx  # isort: skip
 
@@ -211,6 +212,18 @@ def test_a_run_can_start_from_another_one_s_adapter(random_model: Path, tmp_path
     for wrong in (tmp_path / "absent", tmp_path / "first" / "config.yaml"):
         with pytest.raises(UserError, match="resume_adapter_file"):
             plan(config(random_model, tmp_path / "next", resume_adapter_file=wrong))
+
+
+def test_a_run_does_not_go_on_with_other_weights_of_its_model(tmp_path: Path) -> None:
+    model = write_model(tmp_path / "model", byte_level_tokenizer())
+    settings = config(model, tmp_path / "run", reinforce={"iters": 0})
+    with pytest.raises(Interrupted):
+        run(settings, stop_at=1)
+    write_model(model, byte_level_tokenizer(), seed=1)
+    with pytest.raises(UserError, match="started on other weights"):
+        plan(settings, resume=True)
+    write_model(model, byte_level_tokenizer())
+    plan(settings, resume=True)
 
 
 def adapter_of(planned: Plan) -> dict[str, mx.array]:
