@@ -3,7 +3,7 @@
     python eval/bench/all.py [--rows GSM8K-train.jsonl] [--tokenizer FOLDER] [--gguf FILE] [NAME ...]
 
 Those that need data run where it is given: worked solutions, TinyLlama's tokenizer, a GGUF file. One that fails is
-named at the end, and the exit code tells. The study of algorithms, which takes a day and an adapter of yours, is left out.
+named at the end, and the exit code tells. The study of algorithms, which takes a day, is left out.
 """
 
 import argparse
