@@ -56,10 +56,10 @@ lint: setup
 demo: setup
 	@$(BIN)/mlx-trace demo
 
-# make bench ROWS=GSM8K-train.jsonl TOKENIZER=folder runs those that need data, too.
+# make bench ROWS=GSM8K-train.jsonl TOKENIZER=folder GGUF=file runs those that need data, too.
 bench:
 	@$(MAKE) --no-print-directory setup WITH=bench
-	@$(BIN)/python eval/bench/all.py $(if $(ROWS),--rows '$(ROWS)') $(if $(TOKENIZER),--tokenizer '$(TOKENIZER)')
+	@$(BIN)/python eval/bench/all.py $(if $(ROWS),--rows '$(ROWS)') $(if $(TOKENIZER),--tokenizer '$(TOKENIZER)') $(if $(GGUF),--gguf '$(GGUF)')
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -106,9 +106,7 @@ def _check_asking(folder: Path, prompter: Prompter) -> None:
         asked = [{"role": "user", "content": question}]
         text = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
         if list(tokenizer.encode(text, add_special_tokens=False)) != prompter.ids(question):
-            raise UserError(
-                f"transformers would tokenize {question!r} otherwise than training did; nothing was written"
-            )
+            raise UserError(f"transformers would tokenize {question!r} otherwise than training did; nothing is written")
 
 
 def _merge(network: Any, dequantize: bool, config: dict[str, Any]) -> Any:

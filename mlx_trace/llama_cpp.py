@@ -19,15 +19,16 @@ from mlx_trace.model.prompts import Prompter
 from mlx_trace.modelfile import MARK, begins_prompts, begins_texts, modelfile
 
 MODELFILE: Final = "Modelfile"
+_CONTEXT: Final = 2048  # of a model that does not say
 
 
 def write_for_llama_cpp(folder: Path, file: Path, kind: str, prompter: Prompter) -> Path:
     """Write a fused folder's weights, of a kind such as f16, as a new GGUF file; return the Modelfile beside it."""
     beside = file.parent / MODELFILE
     with _begun_as_asked(folder, prompter) as source:
+        context = read_json(source / "config.json").get("max_position_embeddings") or _CONTEXT
+        text = modelfile(prompter, read_tokenizer(source, {}), file.name, int(context))
         write_gguf(source, file, kind)
-        config = read_json(source / "config.json")
-        text = modelfile(prompter, read_tokenizer(source, config), file.name, int(config["max_position_embeddings"]))
     write_atomically(beside, [text])
     return beside
 

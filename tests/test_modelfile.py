@@ -91,5 +91,3 @@ def test_quotes_that_would_end_the_text_leave_the_template_out(template: str) ->
     *_, file = written(with_template(template), Prompt(system='three """ quotes'))
     assert "# no TEMPLATE" in file
     assert "SYSTEM" not in file
-
-

@@ -1,9 +1,9 @@
 """Every benchmark in its normal form, one after another, with its output and the time that it took.
 
-    python eval/bench/all.py [--rows GSM8K-train.jsonl] [--tokenizer FOLDER] [NAME ...]
+    python eval/bench/all.py [--rows GSM8K-train.jsonl] [--tokenizer FOLDER] [--gguf FILE] [NAME ...]
 
-Those that need data run where it is given: worked solutions, and the tokenizer of TinyLlama. One that fails is named at
-the end, and the exit code tells. The study of algorithms, which takes a day and an adapter of yours, is left out.
+Those that need data run where it is given: worked solutions, TinyLlama's tokenizer, a GGUF file. One that fails is
+named at the end, and the exit code tells. The study of algorithms, which takes a day, is left out.
 """
 
 import argparse
@@ -13,26 +13,24 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
-ROWS, TOKENIZER = "--rows", "--tokenizer"
+ROWS, TOKENIZER, GGUF = "--rows", "--tokenizer", "--gguf"
 # name: what it cannot do without; those that only do more with rows get them where there are some
 BENCHMARKS = {
     "language": None, "problems": None, "constraint": None, "decode": None, "sft": None, "rl": None, "memory": None,
-    "llama_cpp": None, "real_size": TOKENIZER, "families": ROWS,
+    "llama_cpp": None, "real_size": TOKENIZER, "families": ROWS, "gguf_files": GGUF,
 }  # fmt: skip
 TAKE_ROWS = ("problems", "constraint")
 
 
-def command(name: str, rows: Path | None, tokenizer: Path | None) -> list[str] | None:
+def command(name: str, given: dict[str, Path | None]) -> list[str] | None:
     """Return a benchmark's command, or None if what it needs is not given."""
-    if {ROWS: rows, TOKENIZER: tokenizer, None: Path()}[BENCHMARKS[name]] is None:
-        return None
-    words = [sys.executable, str(HERE / f"{name}.py")]
-    if name in TAKE_ROWS and rows is not None:
-        words += [ROWS, str(rows)]
-    if BENCHMARKS[name] == TOKENIZER:
-        words += [TOKENIZER, str(tokenizer)]
-    if BENCHMARKS[name] == ROWS:
-        words += [str(rows)]
+    words, need = [sys.executable, str(HERE / f"{name}.py")], BENCHMARKS[name]
+    if need is not None:
+        if given[need] is None:
+            return None
+        words += [TOKENIZER] * (need == TOKENIZER) + [str(given[need])]
+    if name in TAKE_ROWS and given[ROWS] is not None:
+        words += [ROWS, str(given[ROWS])]
     return words
 
 
@@ -41,14 +39,16 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of {', '.join(BENCHMARKS)} (default all)")
     parser.add_argument(ROWS, type=Path, help="worked solutions, such as GSM-8K's training split")
     parser.add_argument(TOKENIZER, type=Path, help="the folder of TinyLlama's tokenizer")
+    parser.add_argument(GGUF, type=Path, help="a GGUF file of a pretrained model")
     options = parser.parse_args()
+    given = {ROWS: options.rows, TOKENIZER: options.tokenizer, GGUF: options.gguf}
     names = options.names or list(BENCHMARKS)
     if unknown := [name for name in names if name not in BENCHMARKS]:
         parser.error(f"there is no benchmark {unknown[0]}; {', '.join(BENCHMARKS)} there are")
     took: dict[str, float] = {}
     failed: list[str] = []
     for name in names:
-        words = command(name, options.rows, options.tokenizer)
+        words = command(name, given)
         if words is None:
             print(f"== {name}: left out, it needs {BENCHMARKS[name]}", flush=True)
             continue

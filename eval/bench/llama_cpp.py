@@ -1,4 +1,4 @@
-"""The bundled adapter, fused, in llama.cpp: the same token ids, and the same greedy traces, as ours, by type of weights.
+"""The bundled adapter, fused, in llama.cpp: the same token ids and greedy traces as ours, by type of weights.
 
     python eval/bench/llama_cpp.py [-n 50] [--json]
 
@@ -54,7 +54,7 @@ class LlamaCpp:
         completed = self.post("/completion", prompt=text, temperature=0, n_predict=LONGEST)["content"]
         chat = self.post("/v1/chat/completions", messages=asked, temperature=0, max_tokens=LONGEST)
         said = chat["choices"][0]["message"]["content"]
-        verdict = grade(completed.partition(CLOSING)[0], problem.answer, problem.gold_expert)
+        verdict = grade(completed.partition(CLOSING)[0], problem.expected)
         return {"ids": ids == prompter.ids(problem.question), "completion": completed == reply, "chat": said == reply,
                 "correct": verdict.kind == "correct"}  # fmt: skip
 
@@ -70,7 +70,7 @@ def main() -> None:
     prompter = Prompter(base.tokenizer, Prompt())
     decoder = Decoder(base, prompter, Decoding(constraint="none"))
     replies = [prompter.decode(one.ids) for one in decoder.sample([p.question for p in problems], LONGEST)]
-    right = sum(grade(reply, p.answer, p.gold_expert).kind == "correct"
+    right = sum(grade(reply, p.expected).kind == "correct"
                 for reply, p in zip(replies, problems, strict=True))  # fmt: skip
     report: dict[str, Any] = {"n": options.n, "ours": {"correct": right}}
     with tempfile.TemporaryDirectory() as work:

@@ -19,8 +19,8 @@ def add_fuse_options(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser)
     parser.add_argument("--save-path", type=Path, metavar="DIR", help="where to write the model")
     parser.add_argument("--dequantize", action="store_true", help="write full-precision weights of a quantised base")
-    parser.add_argument("--gguf", type=Path, metavar="FILE",
-                        help="write a GGUF file for llama.cpp, with a Modelfile for Ollama beside it")  # fmt: skip
+    line = "write the model as a GGUF file for llama.cpp, with a Modelfile for Ollama beside it"
+    parser.add_argument("--gguf", type=Path, metavar="FILE", help=line)
     parser.add_argument("--gguf-type", choices=_KINDS, help="how its weights are stored (default f16)")
 
 
@@ -44,9 +44,8 @@ def run_fuse(options: argparse.Namespace) -> int:
             print("that is enough to show: a quantised base rounds small changes away; --dequantize keeps them")
         if options.gguf is not None:
             modelfile = write_for_llama_cpp(folder, options.gguf, options.gguf_type or "f16", prompter)
-            print(
-                f"{source} is now {options.gguf}, for llama.cpp (llama-server --jinja) and, by {modelfile}, for Ollama"
-            )
+            print(f"{source} is now {options.gguf}: llama-server --jinja -m {options.gguf}, or ollama create "
+                  f"{options.gguf.stem} -f {modelfile}")  # fmt: skip
     if options.save_path is not None:
         print(f"try: mlx-trace chat --model {options.save_path}")
     return 0

@@ -32,8 +32,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Add --model, --adapter-path and what goes with them."""
     parser.add_argument("--model", metavar="M", help=f"{MODEL}; by default the adapter's base")
     parser.add_argument("--adapter-path", type=Path, metavar="RUN",
-                        help="a run's directory, any mlx-lm adapter, or none; by default adapters/NAME of a --model NAME, "
-                             "adapters/tiny without one")  # fmt: skip
+                        help="a run's directory, any mlx-lm adapter, or none; by default adapters/NAME of a --model "
+                             "NAME, and adapters/tiny without one")  # fmt: skip
     parser.add_argument("--dtype", choices=get_args(Dtype), default="auto", help=f"{DTYPE} (default auto)")
     parser.add_argument("--any-base", action="store_true", help="load the adapter even if its base was another one")
     parser.add_argument("--trust-remote-code", action="store_true", help="allow code that comes with the model")
@@ -72,8 +72,8 @@ def settle_adapter(model: str | None, adapter: Path | None) -> Path | None:
     """Return the adapter that is meant: the one rule for every command that takes a model and an adapter.
 
     The one that is named (`none`: none); else, for a model with a name of its own, `tiny` if none is named, the adapter
-    of that name: one trained here before one that comes along, if there is any. The model is the one that is named, else
-    the adapter's base.
+    of that name: one trained here before one that comes along, if there is any. The model is the one that is named,
+    else the adapter's base.
     """
     from mlx_trace.model.named import TINY, canonical, named
 
@@ -88,9 +88,8 @@ def find_adapter(name: str) -> Path | None:
     from mlx_trace.model.base import ADAPTER_CONFIG, ADAPTER_WEIGHTS
     from mlx_trace.resources import adapters_dir
 
-    folders = (Path("adapters") / name, adapters_dir() / name)
-    return next((path for path in folders if all((path / file).is_file() for file in (ADAPTER_CONFIG, ADAPTER_WEIGHTS))),
-                None)  # fmt: skip
+    folders, files = (Path("adapters") / name, adapters_dir() / name), (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
+    return next((path for path in folders if all((path / file).is_file() for file in files)), None)
 
 
 def load_named(options: argparse.Namespace) -> "tuple[Base, Prompt]":

@@ -19,8 +19,8 @@ OPENING: Final = f"{FENCE}yaml\n"
 CLOSING: Final = f"\n{FENCE}"
 DAY: Final = date(2024, 7, 26)  # templates such as Llama 3's insert today's date: no two days would share a prompt
 DATE: Final = "26 Jul 2024"
-_TRIED: Final = ("How many?", "A box holds 12 eggs. How many do 3 boxes hold?")
 _NOW: Final = re.compile(r"strftime_now\(\s*(['\"])(?P<format>[^'\"]*)\1\s*\)")
+_TRIED: Final = ("How many?", "A box holds 12 eggs. How many do 3 boxes hold?")
 
 
 def own_template(tokenizer: Any) -> str | None:

@@ -111,6 +111,23 @@ def test_fuse_gives_a_model_that_says_the_same(small_run: Path, capsys: Out) -> 
     assert main(["eval", "--model", str(fused), "-n", "3", "--max-tokens", "99"]) == 0
 
 
+def test_fuse_writes_a_gguf_file_or_touches_nothing(tmp_path: Path, capsys: Out) -> None:
+    file = tmp_path / "out" / "small.gguf"
+    assert main(["fuse", "--gguf", str(file), "--gguf-type", "q8_0"]) == 0
+    said = capsys.readouterr()
+    assert "the nearest one" in said.err, "llama.cpp cuts the tiny base's text a little differently"
+    assert sorted(path.name for path in file.parent.iterdir()) == ["Modelfile", "small.gguf"]
+    modelfile = (file.parent / "Modelfile").read_text(encoding="utf-8")
+    assert "FROM ./small.gguf\n" in modelfile
+    assert main(["fuse", "--gguf", str(file)]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert main(["fuse", "--gguf", str(file.with_name("other.gguf")), "--gguf-type", "f16"]) == 0, "ours is replaced"
+    (file.parent / "Modelfile").write_text("FROM mine", encoding="utf-8")
+    assert main(["fuse", "--gguf", str(file.with_name("third.gguf"))]) == 2
+    assert "Modelfile: exists already" in capsys.readouterr().err
+    assert not file.with_name("third.gguf").exists()
+
+
 def test_chat_answers_a_pipe_line_by_line(small_run: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch) -> None:
     flags = ["chat", "--adapter-path", str(small_run), "--max-tokens", "6", "--constraint", "none"]
     monkeypatch.setattr(sys, "stdin", StringIO("How many eggs?\n\n  And now — ½?  \n"))

@@ -132,6 +132,8 @@ def test_a_bad_flag_value_names_the_flag(run: Run) -> None:
                                        ("generate", "-n", "3", "-o", "no/such/folder/x.jsonl"), ("generate", "-n", "3", "-o", "."),
                                        ("audit", "--schemas-dir", "absent"), ("generate", "-n", "0", "-o", "x.jsonl"),
                                        ("generate", "-n", "3", "--number-word-rate", "7", "-o", "x.jsonl"),
+                                       ("fuse",), ("fuse", "--gguf-type", "f32", "--save-path", "x"),
+                                       ("fuse", "--gguf", "."), ("fuse", "--gguf", "/proc/none/x.gguf"), ("fuse", "--gguf", "x.gguf", "--gguf-type", "q4_k"),
                                        ("tiny", "rebuild"), ("train", "--resume", "--overwrite")])  # fmt: skip
 def test_what_is_missing_or_wrong_is_told(run: Run, tmp_path: Path, arguments: tuple[str, ...]) -> None:
     code, out, err = run(*arguments)

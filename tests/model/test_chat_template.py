@@ -18,7 +18,7 @@ from mlx_trace.model.prompts import Prompter, carried_prompt
 from mlx_trace.resources import adapters_dir, tiny_dir
 from tests.conftest import byte_level_tokenizer, sentencepiece_tokenizer
 
-ODD = "it's {{ x }} %} {# \\n \"q\" é 🍎\n\n\tB"
+ODD = 'it\'s {{ x }} %} {# \\n "q" é 🍎\n\n\tB'
 SHARED = Path(__file__).parents[3] / "shared" / "tokenizers"
 NO_ROLE = (
     "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
@@ -28,7 +28,7 @@ NO_ROLE = (
     "{% if add_generation_prompt %}<model>{% endif %}\n"
 )
 THINKING = (
-    "{%- set today = strftime_now(\"%d %B %Y\") %}{{ today }}\n{% for m in messages %}<|head|>{{ m.role }}\n{{ m.content }}<|end|>"
+    '{%- set today = strftime_now("%d %B %Y") %}{{ today }}\n{% for m in messages %}<|head|>{{ m.role }}\n{{ m.content }}<|end|>'
     "{% endfor %}{% if add_generation_prompt %}<|head|>assistant\n{% if enable_thinking is defined and not enable_thinking %}"
     "<think>\n\n</think>\n\n{% endif %}{% endif %}"
 )
@@ -165,7 +165,9 @@ def test_the_date_and_thinking_are_settled_whatever_a_tool_gives() -> None:
     for tokenizer in (TOKENIZERS["byte-level"](), TOKENIZERS["thinking"]()):
         prompter = Prompter(tokenizer, Prompt())
         template = stock_template(prompter)
-        given = render(tokenizer, template, [{"role": "user", "content": "x"}], enable_thinking=True, date_string="today")
+        given = render(
+            tokenizer, template, [{"role": "user", "content": "x"}], enable_thinking=True, date_string="today"
+        )
         assert given == prompter.text("x")
     assert "26 July 2024" in prompter.text("x")
 
@@ -180,15 +182,8 @@ def test_any_system_text_is_carried(system: str) -> None:
     assert render(SOME, stock_template(prompter), [{"role": "user", "content": "x"}]) == prompter.text("x")
 
 
-@pytest.mark.parametrize(
-    "template",
-    [
-        "{{ messages[0]['content'] }}{{ strftime_now(form) }}",
-        "{{ raise_exception('never') }}",
-    ],
-)
-def test_a_template_that_cannot_be_made_to_ask_is_refused_in_one_line(template: str) -> None:
-    prompter = Prompter(with_template(template), Prompt())
+def test_a_template_that_cannot_be_made_to_ask_is_refused_in_one_line() -> None:
+    prompter = Prompter(with_template("{{ turns is defined }}{{ messages[-1]['content'] }}"), Prompt())
     with pytest.raises(UserError, match="cannot be made to ask for a trace by itself") as refused:
         stock_template(prompter)
     assert len(refused.value.lines()) == 1

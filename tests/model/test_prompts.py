@@ -83,7 +83,9 @@ def test_models_without_a_system_role_get_it_with_the_question(template: str) ->
 
 def test_thinking_is_switched_off() -> None:
     tokenizer = byte_level_tokenizer()
-    tokenizer.chat_template = "{{ 'think' if enable_thinking is not defined or enable_thinking else 'plain' }} {{ messages[-1]['content'] }} "
+    tokenizer.chat_template = (
+        "{{ 'think' if enable_thinking is not defined or enable_thinking else 'plain' }} {{ messages[-1]['content'] }} "
+    )
     assert Prompter(wrap(tokenizer), Prompt(system="")).text("How many?") == "plain How many? ```yaml\n"
 
 
