@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from jinja2 import TemplateError
 
+from mlx_trace.config import Prompt
 from mlx_trace.errors import UserError
 from mlx_trace.model.prompts import CLOSING, DATE, FENCE, OPENING, Prompter, dated, jinja_literal, own_template
 
@@ -91,10 +92,10 @@ def stock_template(prompter: Prompter) -> str:
     raise UserError(f"the model's chat template cannot be made to ask for a trace by itself: {fault}")
 
 
-def stock_template_or_none(prompter: Prompter) -> str | None:
-    """Return `stock_template`, or None where there is none."""
+def stock_template_or_none(tokenizer: Any, prompt: Prompt) -> str | None:
+    """Return `stock_template` of a tokenizer and prompt settings, or None where there is none."""
     try:
-        return stock_template(prompter)
+        return stock_template(Prompter(tokenizer, prompt))
     except UserError:
         return None
 

@@ -28,7 +28,6 @@ from mlx_trace.errors import UserError
 from mlx_trace.files import read_text, read_yaml, write_atomically
 from mlx_trace.model.base import ADAPTER_CONFIG, ADAPTER_WEIGHTS, Base, adapter_config, adapter_weights
 from mlx_trace.model.chat_template import CHAT_TEMPLATE, stock_template_or_none
-from mlx_trace.model.prompts import Prompter
 from mlx_trace.seeds import derive_seed
 from mlx_trace.train import checkpoint
 from mlx_trace.train.checkpoint import Arrays, Checkpoint
@@ -213,7 +212,7 @@ def open_run(base: Base, config: Config) -> None:
 def describe_adapter(folder: Path, base: Base, config: Config) -> None:
     """Write what makes this an adapter of its base, and the template with which other tools ask it for traces."""
     write_atomically(folder / ADAPTER_CONFIG, [json.dumps(adapter_config(base, config), indent=2) + "\n"])
-    template = stock_template_or_none(Prompter(base.tokenizer, config.prompt))
+    template = stock_template_or_none(base.tokenizer, config.prompt)
     if template is None:  # mlx-trace asks as ever; `fuse` would say why nothing else can
         (folder / CHAT_TEMPLATE).unlink(missing_ok=True)
     else:

@@ -187,7 +187,7 @@ def test_a_template_that_cannot_be_made_to_ask_is_refused_in_one_line() -> None:
     with pytest.raises(UserError, match="cannot be made to ask for a trace by itself") as refused:
         stock_template(prompter)
     assert len(refused.value.lines()) == 1
-    assert stock_template_or_none(prompter) is None
+    assert stock_template_or_none(prompter.tokenizer, Prompt()) is None
 
 
 def test_the_bundled_adapter_has_its_template_beside_it() -> None:
