@@ -8,6 +8,7 @@ question alone; traces as ours to the letter, and their answers right or wrong. 
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -39,6 +40,7 @@ class LlamaCpp:
         settings.model.path = str(file)
         settings.n_ctx, settings.n_parallel, settings.warmup, settings.verbosity = 1024, 1, False, -1
         settings.use_jinja, settings.port = True, 0
+        settings.cpuparams.n_threads = max(1, (os.cpu_count() or 2) // 2)  # more than are free wait for one another
         self.server = xllamacpp.Server(settings)
 
     def post(self, path: str, **content: Any) -> Any:
