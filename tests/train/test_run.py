@@ -64,7 +64,8 @@ def test_a_run_moves_lora_b_and_leaves_a_whole_directory(random_model: Path, tmp
     weights = mx.load(str(tmp_path / "run" / "adapters.safetensors"))
     moved = [name for name, value in weights.items() if name.endswith("lora_b") and mx.abs(value).max().item() > 0]
     assert len(moved) == len([name for name in weights if name.endswith("lora_b")]) > 0
-    assert {"adapters.safetensors", "adapter_config.json", "config.yaml", "metrics.jsonl", "plan.json", "state"} == {
+    assert {"adapters.safetensors", "adapter_config.json", "chat_template.jinja", "config.yaml", "metrics.jsonl", "plan.json",
+            "state"} == {
         path.name for path in (tmp_path / "run").iterdir()}  # fmt: skip
     assert read_run_config(tmp_path / "run") == config(random_model, tmp_path / "run")
     assert float(seen[0]["loss"]) > float(seen[5]["loss"])
