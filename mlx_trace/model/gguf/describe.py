@@ -84,7 +84,7 @@ def _byte_level(found: _Tokenizer) -> dict[str, Any]:
     name = name_of_cut(found.content["pre_tokenizer"], found.content["normalizer"])
     if name is None and is_cut_as_tiny(found.content):
         tell("llama.cpp has no rule that cuts text as the tiny base does, and the file gets the nearest one: "
-             "questions with two spaces in a row get other tokens there")  # fmt: skip
+             "earlier replies, and questions with two spaces in a row, get other tokens there")  # fmt: skip
         merges = near_merges(found.model["merges"], found.model["vocab"])
         return {"pre": NEAREST, "merges": [_joined(found, merge) for merge in merges]}
     if name is None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from mlx_trace.errors import UserError
 from mlx_trace.model.gguf.header import Header
+from mlx_trace.model.gguf.near import tiny_tokenizer
 from mlx_trace.model.gguf.patterns import CUTS, cut_named
 from mlx_trace.model.gguf.pieces import merges_from_scores
 
@@ -102,6 +103,8 @@ def _byte_level(header: Header, vocabulary: Vocabulary) -> dict[str, Any]:
     if cut is None:
         raise UserError(f"{header.path}: its tokenizer cuts text in a way ({PREFIX}pre is {name!r}) that is not known; "
                         f"{', '.join(CUTS)} are")  # fmt: skip
+    if own := tiny_tokenizer(str(name), vocabulary.ids):
+        return own
     return {
         "version": "1.0", "truncation": None, "padding": None,
         "added_tokens": _added(vocabulary),

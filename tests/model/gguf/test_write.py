@@ -13,6 +13,9 @@ from mlx_trace.model.gguf import rope, write
 from mlx_trace.model.gguf.convert import model_directory
 from mlx_trace.model.gguf.header import read_header
 from mlx_trace.model.gguf.write import write_gguf
+from mlx_trace.problems.generator import generate_balanced
+from mlx_trace.problems.schema import load_schemas
+from mlx_trace.resources import tiny_dir
 from tests.model.gguf.models import ARCHITECTURES, TEXTS, byte_level, sentencepiece, weights, write_random
 
 import mlx.core as mx  # isort: skip
@@ -210,3 +213,11 @@ def test_llama3_factors_are_mlx_lms(factor: float, head_dim: int) -> None:
     assert np.allclose(there, factors, rtol=1e-4)
     assert rope.scaling_from({}, factors.tolist(), 500_000.0, head_dim, 131_072, "x") == scaling
     assert rope.scaling_from({}, [1.0] * (head_dim // 2), 500_000.0, head_dim, 131_072, "x") is None
+
+
+def test_the_tiny_base_read_back_cuts_traces_as_it_was_taught(tmp_path: Path) -> None:
+    write_gguf(tiny_dir(), tmp_path / "tiny.gguf", "f32")
+    own, read = load_base("tiny").tokenizer, load_base(str(tmp_path / "tiny.gguf")).tokenizer
+    for problem in generate_balanced(list(load_schemas().values()), 60, seed=5):
+        for text in (problem.question, f"```yaml\n{problem.trace}\n```", "two  spaces", "<|user|>x<|end|>"):
+            assert read.encode(text) == own.encode(text)
