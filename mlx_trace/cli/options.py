@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
 from mlx_trace.config import DTYPE, MAX_TOKENS, MODEL, Decoding, Dtype, Prompt
+from mlx_trace.errors import UserError
 
 if TYPE_CHECKING:
     from mlx_trace.model.base import Base
@@ -99,18 +100,22 @@ def load_named(options: argparse.Namespace) -> "tuple[Base, Prompt]":
     """
     from mlx_trace.model.gguf.convert import check_file
 
+    if options.model == "":
+        raise UserError("--model: the name is empty")
     check_file(options.model)
     from mlx_trace.model.base import load_adapter, load_base, read_adapter_config
-    from mlx_trace.model.named import TINY, named
+    from mlx_trace.model.named import TINY, canonical, named
     from mlx_trace.model.prompts import carried_prompt
+    from mlx_trace.model.published import published
     from mlx_trace.notice import tell
 
     asked = options.adapter_path
     options.adapter_path = settle_adapter(options.model, asked)
     adapter = None if options.adapter_path is None else read_adapter_config(options.adapter_path)
     name = options.model or (adapter or {}).get("model") or TINY
-    if asked is None and adapter is None and named(name):
-        tell(f"{name} as it is: there is no adapters/{name} (mlx-trace train -c {name} makes one)")
+    if asked is None and adapter is None and named(name) and (known := published(name)):
+        tell(f"{name} as it is: there is no adapters/{canonical(name)} (mlx-trace train -c {known.configuration} makes "
+             "one)")  # fmt: skip
     base = load_base(name, options.trust_remote_code, options.dtype)
     if options.adapter_path is not None:
         load_adapter(base, options.adapter_path, options.any_base)

@@ -8,7 +8,10 @@ import pytest
 
 from mlx_trace.cli.main import main
 from mlx_trace.cli.options import settle_adapter
+from mlx_trace.cli.train import find_config
+from mlx_trace.config_file import load_config
 from mlx_trace.model.named import NAMED
+from mlx_trace.model.published import published
 from mlx_trace.resources import adapters_dir
 
 BUNDLED = adapters_dir() / "tiny"
@@ -76,3 +79,16 @@ def test_commands_say_what_they_took(capsys: pytest.CaptureFixture[str], random_
     assert main(["fuse", "--model", str(random_model), "--save-path", "fused"]) == 2
     assert "there is no adapter to merge" in capsys.readouterr().err
     assert not Path("fused").exists()
+
+
+def test_a_model_without_an_adapter_is_told_how_to_make_one_where_it_is_looked_for() -> None:
+    for model in NAMED:
+        configuration = published(model.name)
+        assert configuration is not None
+        trained = load_config(find_config(configuration.configuration), {})
+        assert trained.adapter_path == Path("adapters") / model.name
+
+
+def test_an_empty_name_is_no_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["chat", "--model", ""]) == 2
+    assert "--model: the name is empty" in capsys.readouterr().err
