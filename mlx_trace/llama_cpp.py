@@ -17,6 +17,7 @@ from mlx_trace.model.base import read_tokenizer
 from mlx_trace.model.gguf.write import write_gguf
 from mlx_trace.model.prompts import Prompter
 from mlx_trace.modelfile import MARK, begins_prompts, begins_texts, modelfile
+from mlx_trace.notice import tell
 
 MODELFILE: Final = "Modelfile"
 _CONTEXT: Final = 2048  # of a model that does not say
@@ -29,8 +30,15 @@ def write_for_llama_cpp(folder: Path, file: Path, kind: str, prompter: Prompter)
         context = read_json(source / "config.json").get("max_position_embeddings") or _CONTEXT
         text = modelfile(prompter, read_tokenizer(source, {}), file.name, int(context))
         write_gguf(source, file, kind)
+    if beside.exists() and f"FROM {_from(text)}\n" not in read_text(beside):
+        tell(f"{beside}: was another GGUF file's, and is {file.name}'s now")
     write_atomically(beside, [text])
     return beside
+
+
+def _from(text: str) -> str:
+    """Return the file that a Modelfile is of."""
+    return next(line for line in text.splitlines() if line.startswith("FROM ")).removeprefix("FROM ")
 
 
 def check_new_gguf(file: Path) -> None:

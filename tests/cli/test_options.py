@@ -92,3 +92,10 @@ def test_a_model_without_an_adapter_is_told_how_to_make_one_where_it_is_looked_f
 def test_an_empty_name_is_no_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["chat", "--model", ""]) == 2
     assert "--model: the name is empty" in capsys.readouterr().err
+
+
+def test_a_modelfile_of_another_file_is_not_replaced_without_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("one.gguf", "two.gguf"):
+        assert main(["fuse", "--gguf", name]) == 0
+    assert "Modelfile: was another GGUF file's, and is two.gguf's now" in capsys.readouterr().err
+    assert "FROM ./two.gguf\n" in Path("Modelfile").read_text()
