@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from mlx_trace.errors import UserError
 
 _MOST_WORDS: Final = 200_000  # remembered; names are without end
+_LONGEST_WORD: Final = 200  # characters, of those remembered
 _MARKS: Final = frozenset("Ġ▁")  # how a token shows its leading space: byte-level, SentencePiece
 _FOREIGN: Final = ("§", "¤", "☃", "𝄞")  # characters that are in no trace, for tokenizers trained on nothing else
 _BYTE: Final = re.compile("<0x([0-9A-F]{2})>")  # how SentencePiece shows a byte
@@ -78,6 +79,7 @@ class Vocabulary:
     def __init__(self, tokenizer: Any) -> None:
         self._encode, self._decode = _encoder(tokenizer), _decoder(tokenizer)
         self._words: dict[str, tuple[int, ...]] = {}
+        self._anchors: dict[str, list[int]] = {}
         self._masks: dict[Mask, NDArray[np.bool_]] = {}
         pieces = dict(sorted((index, piece) for piece, index in tokenizer.get_vocab().items()))
         self.size = max(pieces) + 1
@@ -102,10 +104,14 @@ class Vocabulary:
         """Return the canonical tokens of a text that begins and ends where it may be cut: those of its words."""
         tokens = self._words.get(text)
         if tokens is None:
-            tokens = tuple(token for word in self.cut(text) for token in self._alone(word))
             if len(self._words) >= _MOST_WORDS:
                 self._words.clear()
-            self._words[text] = tokens
+            words = self.cut(text)
+            tokens = (
+                tuple(token for word in words for token in self.word(word)) if len(words) > 1 else self._alone(text)
+            )
+            if len(text) <= _LONGEST_WORD:  # a whole trace comes once
+                self._words[text] = tokens
         return tokens
 
     def line(self, indent: str) -> tuple[str, str]:
@@ -116,10 +122,15 @@ class Vocabulary:
         """Return the tokens of a word as it stands in a text, behind something that does not merge with it."""
         usual = "a:" if word[0] == " " and word[1:2] != " " else "a" if word[0] in ",}]" else "\n"
         for anchor in (usual, *_FOREIGN):
-            before, whole = self._encode(anchor), self._encode(anchor + word)
+            before, whole = self._anchored(anchor), self._encode(anchor + word)
             if whole[: len(before)] == before:
                 return tuple(whole[len(before) :])
         raise UserError("constraint: the tokenizer merges a trace's words with anything; use constraint: none")
+
+    def _anchored(self, anchor: str) -> list[int]:
+        if anchor not in self._anchors:
+            self._anchors[anchor] = self._encode(anchor)
+        return self._anchors[anchor]
 
     def _holds(self, cuts: Cuts) -> bool:
         """Tell whether whole traces are tokenized as their words are."""
