@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from mlx_trace.blas import INSTALL, is_wanted, load_openblas
 from mlx_trace.cli.memory import Machine, planned_model, settle_on, this_machine
@@ -97,7 +97,7 @@ def _show(console: Console, trained: Sequence[Trained], machine: Machine) -> Non
         ("to be had", [one for one in trained if not one.model.path]),
     ):
         if rows:
-            shown = Table(title, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+            shown = Table(Column(title, overflow="fold"), box=None, pad_edge=False, padding=(0, 2, 0, 0))
             shown.add_column("size", justify="right")
             shown.add_column("from")
             shown.add_column("training takes", justify="right")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from mlx_trace.cli.options import add_model_options, load_named
+from mlx_trace.cli.options import add_model_options, load_named, settle_adapter
 from mlx_trace.errors import UserError
 from mlx_trace.files import unreadable
 
@@ -27,8 +27,6 @@ def add_fuse_options(parser: argparse.ArgumentParser) -> None:
 def run_fuse(options: argparse.Namespace) -> int:
     _check(options)
     base, prompt = load_named(options)
-    if options.adapter_path is None and options.gguf is None and not options.dequantize:
-        raise UserError(f"there is no adapter to merge into {base.name}; name one: --adapter-path RUN")
     from mlx_trace.fuse import fuse
     from mlx_trace.llama_cpp import write_for_llama_cpp
     from mlx_trace.model.prompts import Prompter
@@ -58,6 +56,9 @@ def _check(options: argparse.Namespace) -> None:
 
     if options.save_path is None and options.gguf is None:
         raise UserError("where to? --save-path DIR writes a model directory, --gguf FILE a GGUF file")
+    has_adapter = settle_adapter(options.model, options.adapter_path) is not None
+    if not has_adapter and options.gguf is None and not options.dequantize:
+        raise UserError(f"there is no adapter to merge into {options.model or 'tiny'}; name one: --adapter-path RUN")
     if options.gguf is None and options.gguf_type is not None:
         raise UserError(f"--gguf-type {options.gguf_type} says how --gguf FILE is written, and no FILE is given")
     if options.save_path is not None:

