@@ -92,7 +92,7 @@ def download(name: str) -> Path:
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError, _network_error()) as error:
         raise UserError(
             f"{name} is not in the local cache and cannot be downloaded ({_short(error)}); go online once, or name "
-            " a model directory, or use --model tiny"
+            "a model directory, or use --model tiny"
         ) from None
 
 
