@@ -11,14 +11,13 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
+from mlx_lm.models.activations import swiglu
 from mlx_lm.tuner.dora import DoRALinear
 from mlx_lm.tuner.lora import LoRALinear
 from numpy.typing import NDArray
 
 from mlx_trace.decode.cache import RaggedCache
 from mlx_trace.model.base import hidden_states
-from mlx_trace.model.exponentials import attention as attend
-from mlx_trace.model.exponentials import swiglu
 from mlx_trace.model.shape import ARCHITECTURES
 
 
@@ -133,7 +132,7 @@ class _Block:
             queries = self._heads(layout, self.query(normed), attention.n_heads, "q_norm")
             queries = attention.rope(queries, offset=own.offset)
             mask = own.window.mask(self.window)
-        seen = attend(queries, keys, values, attention.scale, mask)
+        seen = mx.fast.scaled_dot_product_attention(queries, keys, values, scale=attention.scale, mask=mask)
         seen = seen.reshape(layout.batch_size, -1)[layout.wanted] if is_last else layout.pack(seen)
         states = states + self.output(seen)
         normed = self.layer.post_attention_layernorm(states)

@@ -10,12 +10,11 @@ from typing import Any, Final
 
 import mlx.core as mx
 import numpy as np
+from mlx_lm.models.activations import swiglu
 from numpy.typing import NDArray
 
 from mlx_trace.errors import UserError
 from mlx_trace.model.base import hidden_states
-from mlx_trace.model.exponentials import attention as attend
-from mlx_trace.model.exponentials import swiglu
 
 _PARTS: Final = {
     "self_attn": ("q_proj", "k_proj", "v_proj", "o_proj", "rope", "n_heads", "n_kv_heads", "scale"),
@@ -173,7 +172,9 @@ def _run(
             queries = mx.take_along_axis(queries, chosen, axis=2)
             mask = mx.take_along_axis(mask, chosen, axis=2)
             before = before.reshape(-1, before.shape[-1])[wanted.places]
-        seen = attend(queries, tree.with_ancestors(at, keys), tree.with_ancestors(at, values), attention.scale, mask)
+        seen = mx.fast.scaled_dot_product_attention(
+            queries, tree.with_ancestors(at, keys), tree.with_ancestors(at, values), scale=attention.scale, mask=mask
+        )
         seen = seen.transpose(0, 2, 1, 3).reshape(*seen.shape[::2], -1)  # (R, T, H·d)
         if wanted:
             seen = seen.reshape(-1, seen.shape[-1])[wanted.packed]

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
+import mlx.nn as nn
 import mlx.optimizers as optim
 import numpy as np
 
 from mlx_trace.config import Config
 from mlx_trace.model.base import Base, head, head_size
-from mlx_trace.model.exponentials import cross_entropy as losses_of
 from mlx_trace.model.memory import MemoryPlan
 from mlx_trace.model.trunk import Split, Wanted, shared_length
 from mlx_trace.train.checkpoint import Arrays
@@ -78,7 +78,7 @@ def cross_entropy(network: Any, targets: mx.array, divisor: float) -> Loss:
     """Return the loss −Σ log p(target) / divisor, in fp32."""
 
     def loss(states: mx.array) -> tuple[mx.array, dict[str, mx.array]]:
-        losses = losses_of(head(network, states).astype(mx.float32), targets)
+        losses = nn.losses.cross_entropy(head(network, states).astype(mx.float32), targets)
         return losses.sum() / divisor, {"loss": losses}
 
     return loss
