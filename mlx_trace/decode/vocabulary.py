@@ -59,7 +59,7 @@ class Cuts(NamedTuple):
 
 
 _NAME_ENDS: Final = r"(?<=[A-Za-z0-9])(?=[,}\]])"
-_SPACES: Final = r"(?<=[^ \n])(?= (?![0-9{]))"  # the space before a number or a brace may go with what is before it
+_SPACES: Final = r"(?<=[^ \n])(?= (?![-.0-9{]))"  # the space before a number or a brace may go with what is before it
 _OPERANDS: Final = r"(?<=[^ \n])(?= )|(?<=[0-9])(?=[./])|(?<=[./])(?=[0-9])"
 CANONICAL: Final = (  # of the families whose whole texts are what their words are
     Cuts(re.compile(rf"(?<=\n)|{_SPACES}|{_NAME_ENDS}")),

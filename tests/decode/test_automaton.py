@@ -380,7 +380,7 @@ REFUSED = {  # from « to » stands what must not be written
     "a source in a single trace": "expert: arithmetic\ntrace:\n- {op: init, var: a, «source: prev».result}\n",
     "the source of a part to come": SECOND + "source: «sub2.result»}\n",
     "the source of the part itself": SECOND + "source: «sub1.result»}\n",
-    "a number that the question does not ground": "expert: arithmetic\ntrace:\n- {op: init, var: a, value: 1«7}»\n",
+    "a number that the question does not ground": "expert: arithmetic\ntrace:\n- {op: init, var: a, value: «17}»\n",
     "an amount that it does not ground": COINS + "- {op: consume, entity: eggs, amount: «9»}\n",
     "a literal operand": EGGS + "- {op: compute, compute_op: sub, args: [eggs, «3]», var: left}\n",
     "a name as a value": EGGS + "- {op: init, var: more, «value: eggs»}\n",
@@ -499,6 +499,10 @@ ORACLE_NUMBERS = ("16", "3", "1.5", "1/3", "160")
 NEW = r"/[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*/"
 
 
+# The oracle goes line by line; in the other families a line's end may hold a space of the next one's indent.
+BY_LINES = [name for name in FAMILIES if name not in ("GPT-2", "SmolLM")]
+
+
 def any_of(texts: Sequence[str]) -> str:
     """Return a pattern of some texts."""
     return "(" + " | ".join(f'"{text}"' for text in texts) + ")"
@@ -567,7 +571,7 @@ def at_line(state: State, numbers: Numbers, family: str) -> Automaton:
     return automaton
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", BY_LINES)
 @pytest.mark.parametrize("numbers", [ORACLE_NUMBERS, None], ids=["grounded", "ungrounded"])
 @pytest.mark.parametrize("state", [state for state, _ in STATES], ids=range(len(STATES)))
 def test_an_oracle_allows_all_that_is_offered(state: State, numbers: Numbers, family: str) -> None:
@@ -622,7 +626,7 @@ def alternatives(state: State, line: str, numbers: Numbers, family: str) -> set[
     return targets
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", BY_LINES)
 @pytest.mark.parametrize("numbers", [ORACLE_NUMBERS, None], ids=["grounded", "ungrounded"])
 @pytest.mark.parametrize(("state", "lines"), STATES, ids=range(len(STATES)))
 def test_what_the_oracle_allows_can_be_written_in_canonical_tokens(
