@@ -49,9 +49,11 @@ def left(cache: Path) -> list[str]:
 def in_another_process(file: Path, cache: Path, slowly: bool = True) -> subprocess.Popen[str]:
     """Convert in another process, which waits when it has begun to write."""
     wait = ("from mlx_trace.model.gguf import weights; import time; real = weights._write_shard\n"
-            "def slow(*parts): print('writing', flush=True); time.sleep(1.5); real(*parts)\n"
+            "def slow(*parts): print('writing', flush=True); time.sleep(6); real(*parts)\n"
             "weights._write_shard = slow\n")  # fmt: skip
-    code = (f"import sys; from pathlib import Path\n{wait if slowly else ''}"
+    code = ("import signal, sys; from pathlib import Path\n"
+            "signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the tests themselves were started with\n"
+            f"{wait if slowly else ''}"
             "from mlx_trace.model.gguf.convert import model_directory\nprint(model_directory(Path(sys.argv[1])))")  # fmt: skip
     return subprocess.Popen([sys.executable, "-c", code, str(file)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                             env=os.environ | {"MLX_TRACE_CACHE": str(cache)})  # fmt: skip
