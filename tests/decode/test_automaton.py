@@ -496,11 +496,14 @@ STATES = [  # each with some legal lines
      ["  - {op: compute, compute_op: div, args: [c, c], var: D}\n", "  - {op: init, var: b, source: prev.result}\n"]),
 ]  # fmt: skip
 ORACLE_NUMBERS = ("16", "3", "1.5", "1/3", "160")
+QUERY = '"query, var: "'
 NEW = r"/[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*/"
 
 
-# The oracle goes line by line; in the other families a line's end may hold a space of the next one's indent.
-BY_LINES = [name for name in FAMILIES if name not in ("GPT-2", "SmolLM")]
+def framed(state: State, words: Vocabulary) -> tuple[str, str, str]:
+    """Return the lines so far, what begins the next one and what ends it: its indent may stand before it in part."""
+    begin, end = words.line("  " if state.before.startswith("- ") else "")
+    return state.before.removesuffix("\n") + end, begin, end
 
 
 def any_of(texts: Sequence[str]) -> str:
@@ -523,7 +526,7 @@ def patterns(state: State, numbers: Numbers, longest: int) -> Iterator[str]:
     source = f' | "source: " {any_of(sources)}' if sources else ""
     yield f'"init, var: " {new} ", " ("value: " {number}{source})'
     if state.derived:
-        yield f'"query, var: " {any_of(state.derived)}'
+        yield f"{QUERY} {any_of(state.derived)}"
     if not state.variables:
         return
     old = any_of(state.variables)
@@ -541,11 +544,16 @@ def patterns(state: State, numbers: Numbers, longest: int) -> Iterator[str]:
 
 def oracle(state: State, numbers: Numbers, longest: int, family: str) -> LLMatcher:
     """Return llguidance's matcher of one line."""
-    indent = "  " if state.before.startswith("- ") else ""
+    _, begin, end = framed(state, vocabulary(family))
+    ends = {True: "\n", False: end}  # after a query nothing is indented
+    lines = (
+        f"{pattern} {json.dumps('}' + ends[pattern.startswith(QUERY)])}"
+        for pattern in patterns(state, numbers, longest)
+    )
     grammar = (  # no_forcing: all tokenizations are legal, not only what it takes for the canonical one
         '%llguidance {"no_forcing": true}\n'
         f"start: LINE\nNAME: {NEW}\nNUMERAL: /[0-9]+(\\.[0-9]+|\\/[1-9][0-9]*)?/ & /.{{1,17}}/\n"
-        f'LINE: "{indent}- {{op: " ({" | ".join(patterns(state, numbers, longest))}) "}}\\n"\n'
+        f'LINE: "{begin}- {{op: " ({" | ".join(lines)})\n'
     )
     return LLMatcher(guide(family), LLMatcher.grammar_from_lark(grammar))
 
@@ -566,17 +574,17 @@ def at_line(state: State, numbers: Numbers, family: str) -> Automaton:
     """Return an automaton that has written the lines so far."""
     words = vocabulary(family)
     automaton = Automaton(words, numbers, 400)
-    before = words.word(state.before)
+    before = words.word(framed(state, words)[0])
     assert follow(automaton, words, before)[0] == len(before)
     return automaton
 
 
-@pytest.mark.parametrize("family", BY_LINES)
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("numbers", [ORACLE_NUMBERS, None], ids=["grounded", "ungrounded"])
 @pytest.mark.parametrize("state", [state for state, _ in STATES], ids=range(len(STATES)))
 def test_an_oracle_allows_all_that_is_offered(state: State, numbers: Numbers, family: str) -> None:
     words, rng = vocabulary(family), Random(1)
-    start = len(words.word(state.before))
+    start = len(words.word(framed(state, words)[0]))
     for _ in range(12):
         automaton, matcher = at_line(state, numbers, family), oracle(state, numbers, LONGEST_NAME + 2, family)
         at = start
@@ -599,7 +607,7 @@ def reaches(state: State, numbers: Numbers, family: str, choices: tuple[int, ...
     automaton = at_line(state, numbers, family)
     for token in choices:
         automaton.take(token)
-    line = "".join(texts[token] for token in automaton.ids[len(words.word(state.before)) :])
+    line = "".join(texts[token] for token in automaton.ids[len(words.word(framed(state, words)[0])) :])
     if line.startswith(target) or automaton.choice is None or not target.startswith(line):
         return line.startswith(target)
     left = target[len(line) :]
@@ -613,8 +621,10 @@ def alternatives(state: State, line: str, numbers: Numbers, family: str) -> set[
     """Return how a line might go on, for the oracle but not in a token that is offered or forced."""
     words, texts = vocabulary(family), token_texts(family)
     automaton, matcher = at_line(state, numbers, family), oracle(state, numbers, LONGEST_NAME, family)
-    tokens, targets, so_far = words.word(state.before + line), set(), ""
-    for at in range(len(words.word(state.before)), len(tokens)):
+    before, begin, end = framed(state, words)
+    line = begin + line.strip() + ("\n" if "op: query" in line else end)
+    tokens, targets, so_far = words.word(before + line), set(), ""
+    for at in range(len(words.word(before)), len(tokens)):
         is_chosen = at == len(automaton.ids) and automaton.choice is not None
         allowed = offered(automaton.choice, words) if is_chosen and automaton.choice else [tokens[at]]
         targets |= {so_far + texts[token] for token in legal(matcher, words.size).difference(allowed)}
@@ -626,7 +636,7 @@ def alternatives(state: State, line: str, numbers: Numbers, family: str) -> set[
     return targets
 
 
-@pytest.mark.parametrize("family", BY_LINES)
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("numbers", [ORACLE_NUMBERS, None], ids=["grounded", "ungrounded"])
 @pytest.mark.parametrize(("state", "lines"), STATES, ids=range(len(STATES)))
 def test_what_the_oracle_allows_can_be_written_in_canonical_tokens(
