@@ -1,15 +1,18 @@
-"""Files read and written with care: numbered lines, YAML as written, writes that appear whole or not at all."""
+"""Files read and written with care: numbered lines, YAML as written, writes that appear whole or not at all, locks."""
 
+import fcntl
 import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from mlx_trace.errors import UserError
+from mlx_trace.notice import tell
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -94,6 +97,35 @@ def write_atomically(path: Path, lines: Iterable[str]) -> int:
     finally:
         Path(temporary).unlink(missing_ok=True)
     return count
+
+
+@contextmanager
+def locked(lock: Path, waiting: str) -> Iterator[None]:
+    """Hold a lock file, made if there is none, that one process at a time holds; the others say why they wait."""
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        handle = lock.open("w", encoding="utf-8")
+    except OSError as error:
+        raise unreadable(lock.parent, error) from None
+    with handle:
+        if not _take(handle.fileno()):
+            tell(waiting)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def is_unlocked(lock: Path) -> bool:
+    """Tell whether no process holds a lock file."""
+    with lock.open("w", encoding="utf-8") as handle:
+        return _take(handle.fileno())
+
+
+def _take(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 class _Loader(yaml.SafeLoader):

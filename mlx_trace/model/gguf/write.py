@@ -40,21 +40,34 @@ def write_gguf(directory: Path, file: Path, kind: str) -> None:
         raise UserError(f"GGUF files are written as {', '.join(KINDS)}, not {kind!r}")
     if file.is_dir():
         raise UserError(f"{file}: is a directory")
-    architecture = _architecture(directory)
-    network, config = _load(directory)
-    _check(directory, network.args, config, architecture)
+    architecture, network, tokenizer = _read(directory)
     sizes = _sizes(network.args)
     vectors = _vectors(network, sizes, architecture)
-    rows = int(network.model.embed_tokens.weight.shape[0])
-    keys = _keys(network.args, sizes, rows) | _scaling_keys(network.args)
-    tokenizer = describe_tokenizer(directory, rows, _ends(config))
+    keys = _keys(network.args, sizes, _rows(network)) | _scaling_keys(network.args)
     general = {"general.type": "model", "general.name": _name(directory), "general.file_type": _FILE_TYPES[KINDS[kind]],
                "general.quantization_version": 2}  # fmt: skip
     metadata = general | {f"{architecture}.{key}": value for key, value in keys.items()} | tokenizer
     _write(file, architecture, metadata, vectors, KINDS[kind])
 
 
+def check_gguf(directory: Path) -> None:
+    """Refuse a model directory, whole or with quantised weights, of which `write_gguf` could make no file."""
+    _read(directory)
+
+
 # --- what is written -------------------------------------------------------------------------------------------
+
+
+def _read(directory: Path) -> tuple[str, Any, dict[str, Any]]:
+    """Return the architecture, the network and GGUF's keys of the tokenizer; UserError if a file cannot say them."""
+    architecture = _architecture(directory)
+    network, config = _load(directory)
+    _check(directory, network.args, config, architecture)
+    return architecture, network, describe_tokenizer(directory, _rows(network), _ends(config))
+
+
+def _rows(network: Any) -> int:
+    return int(network.model.embed_tokens.weight.shape[0])
 
 
 def _load(directory: Path) -> tuple[Any, dict[str, Any]]:
@@ -156,7 +169,7 @@ def _vectors(network: Any, sizes: Sizes, architecture: str) -> dict[str, tuple[t
     parameters = dict(tree_flatten(network.parameters()))
     biased = [part for part in names.LINEAR if f"model.layers.0.{names.LINEAR[part]}.bias" in parameters]
     wanted = names.shapes(sizes, architecture, biased)
-    rows = int(network.model.embed_tokens.weight.shape[0])
+    rows = _rows(network)
     top = {names.EMBEDDING: (rows, sizes.hidden), names.NORM: (sizes.hidden,)}
     if not network.args.tie_word_embeddings:
         top[names.HEAD] = (rows, sizes.hidden)
