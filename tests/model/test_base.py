@@ -180,7 +180,7 @@ def test_a_directory_that_is_no_model_says_why(tmp_path: Path, make: Any) -> Non
 @pytest.mark.parametrize("name", ["no-such-model", "/no/such/path", "./here", "a/b/c", "", "../x"])
 def test_a_name_that_is_nothing_is_told(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match="there is no (model|such)"):
+    with pytest.raises(UserError, match=r"there is no (model|such)"):
         locate_model(name)
 
 
