@@ -1,8 +1,9 @@
-"""Does reinforcement help? One SFT adapter, taken on by each algorithm for as many tokens, three seeds each.
+"""Does reinforcement help? One SFT adapter, taken on by each algorithm at one cost, three seeds each.
 
     python eval/bench/algorithms.py --adapter-path SFT-RUN --rows GSM8K-train.jsonl --work DIR [--report FILE.md]
 
-Tokens are those sampled and those learnt from, together. Every adapter answers the same held-out problems, greedily and
+Compared twice: at equal tokens, those sampled and those learnt from together (what the constraint writes by itself is
+not sampled), and at equal seconds of training. Every adapter answers the same held-out problems, greedily and
 constrained: new numbers, new wording, and the wordings of the rows that no training takes. Against SFT continued (and
 against no further training), differences are paired by problem, and the seed is the cluster: a t interval over the
 seeds' mean differences. What is done is kept in DIR, so that a stopped study goes on.
@@ -12,6 +13,7 @@ import argparse
 import json
 import statistics
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ START = "no further training"
 T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571}  # two-sided 95% quantiles of Student's t, by degrees
 SEED_APART = 7_000  # the study's problems are drawn with seeds that no configuration counts up to
 Right = dict[str, list[bool]]  # of each set, which problems were solved
+Budget = tuple[str, int]  # "tokens" or "seconds", and how many
 
 
 def problem_sets(rows: Path | None, n: int) -> dict[str, list[Problem]]:
@@ -43,11 +46,11 @@ def problem_sets(rows: Path | None, n: int) -> dict[str, list[Problem]]:
     return found
 
 
-def configure(algorithm: str, seed: int, options: argparse.Namespace) -> Config:
+def configure(algorithm: str, seed: int, kind: str, options: argparse.Namespace) -> Config:
     """Return a run that goes on from the SFT adapter: on new problems, the same for every algorithm of a seed."""
     changes: dict[str, Any] = {
-        "adapter_path": str(options.work / f"{algorithm}-{seed}"), "resume_adapter_file": str(options.adapter_path),
-        "seed": SEED_APART + seed, "data": [{"source": "synthetic", "n": options.problems}], "contamination": [],
+        "adapter_path": str(options.work / f"{algorithm}-{seed}-{kind}"),
+        "resume_adapter_file": str(options.adapter_path), "seed": SEED_APART + seed, "data": [{"source": "synthetic", "n": options.problems}], "contamination": [],
         "warmup": 0,
     }  # fmt: skip
     if algorithm == "sft":
@@ -61,27 +64,33 @@ def configure(algorithm: str, seed: int, options: argparse.Namespace) -> Config:
     return load_config(configs_dir() / "tiny.yaml", changes)
 
 
-def train(config: Config, budget: int) -> tuple[Any, dict[str, Any]]:
-    """Train until the tokens are spent; return the base with its adapter, and what was measured."""
+def train(config: Config, budget: Budget) -> tuple[Any, dict[str, Any]]:
+    """Train until the tokens or the seconds are spent; return the base with its adapter, and what was measured."""
     planned = plan(config)
     config.adapter_path.mkdir(parents=True, exist_ok=True)
     (phase,) = planned.phases
-    spent, rewards, began = 0, [], time.perf_counter()
-    updates = 0
-    while spent < budget:
-        found = phase.update(updates)
+    kind, most = budget
+    spent, rewards, updates, began = {"tokens": 0, "seconds": 0.0}, [], 0, time.perf_counter()
+    while spent[kind] < most:
+        metrics = phase.update(updates)
         updates += 1
-        if phase.name == "sft":
-            spent += int(found["target_tokens"])
-        else:
-            spent += round(float(found["length"]) * float(found["episodes"]))
-            spent += int(found["trained_tokens"]) * config.reinforce.updates_per_batch
-            rewards.append(float(found["reward"]))
+        spent["tokens"] += cost(metrics, config.reinforce.updates_per_batch)
+        spent["seconds"] = round(time.perf_counter() - began, 1)
+        if phase.name != "sft":
+            rewards.append(float(metrics["reward"]))
     quarter = max(1, len(rewards) // 4)
-    measured = {"tokens": spent, "updates": updates, "seconds": round(time.perf_counter() - began, 1)}
+    measured = {**spent, "updates": updates}
     if rewards:
         measured |= {"first": statistics.mean(rewards[:quarter]), "last": statistics.mean(rewards[-quarter:])}
     return planned.base, measured
+
+
+def cost(metrics: Mapping[str, Any], updates_per_batch: int) -> int:
+    """Return the tokens that an update sampled and learnt from."""
+    if "target_tokens" in metrics:
+        return int(metrics["target_tokens"])
+    sampled = round(float(metrics["sampled"]) * float(metrics["episodes"]))
+    return sampled + int(metrics["trained_tokens"]) * updates_per_batch
 
 
 def answer(base: Any, config: Config, sets: dict[str, list[Problem]]) -> Right:
@@ -92,22 +101,27 @@ def answer(base: Any, config: Config, sets: dict[str, list[Problem]]) -> Right:
             for name, problems in sets.items()}  # fmt: skip
 
 
-def one_run(algorithm: str, seed: int, sets: dict[str, list[Problem]], options: argparse.Namespace) -> dict[str, Any]:
+def one_run(
+    algorithm: str, seed: int, budget: Budget, sets: dict[str, list[Problem]], options: argparse.Namespace
+) -> dict[str, Any]:
     """Return what one run comes to, from the work folder if it was done before."""
-    file = options.work / f"{algorithm.replace(' ', '-')}-{seed}.json"
+    kind = budget[0]
+    file = options.work / (
+        f"{START.replace(' ', '-')}.json" if algorithm == START else f"{algorithm}-{seed}-{kind}.json"
+    )
     if file.exists():
         return dict(json.loads(file.read_text(encoding="utf-8")))
-    config = configure("sft" if algorithm == START else algorithm, seed, options)
+    config = configure("sft" if algorithm == START else algorithm, seed, kind, options)
     if algorithm == START:
         base, measured = load_base(config.model), {}
         load_adapter(base, options.adapter_path)
     else:
-        base, measured = train(config, options.tokens)
-    found = {"algorithm": algorithm, "seed": seed, **measured, "right": answer(base, config, sets)}
-    file.write_text(json.dumps(found), encoding="utf-8")
-    shares = {name: f"{statistics.mean(right):.1%}" for name, right in found["right"].items()}
-    print(algorithm, seed, {key: value for key, value in found.items() if key != "right"}, shares, flush=True)
-    return found
+        base, measured = train(config, budget)
+    done = {"algorithm": algorithm, "seed": seed, **measured, "right": answer(base, config, sets)}
+    file.write_text(json.dumps(done), encoding="utf-8")
+    shares = {name: f"{statistics.mean(right):.1%}" for name, right in done["right"].items()}
+    print(algorithm, seed, {key: value for key, value in done.items() if key != "right"}, shares, flush=True)
+    return done
 
 
 # --- what is reported ------------------------------------------------------------------------------------------
@@ -151,6 +165,16 @@ def table(runs: dict[str, list[dict[str, Any]]], start: dict[str, Any]) -> list[
     return lines
 
 
+def study(budget: Budget, sets: dict[str, list[Problem]], options: argparse.Namespace) -> list[str]:
+    """Run every algorithm and seed at one cost; return the table, if SFT continued is among them."""
+    start = one_run(START, 0, budget, sets, options)
+    runs: dict[str, list[dict[str, Any]]] = {algorithm: [] for algorithm in options.algorithms}
+    for seed in options.seeds:
+        for algorithm in options.algorithms:
+            runs[algorithm].append(one_run(algorithm, seed, budget, sets, options))
+    return [f"At {budget[1]:,} {budget[0]}:", "", *table(runs, start), ""] if "sft" in runs else []
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--adapter-path", type=Path, required=True, help="the SFT run that all go on from")
@@ -158,7 +182,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="where runs are kept")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default 0 1 2")
     parser.add_argument("--algorithms", nargs="+", default=list(ALGORITHMS), choices=ALGORITHMS)
-    parser.add_argument("--tokens", type=int, default=150_000, help="sampled and trained, of a run (default 150000)")
+    parser.add_argument("--tokens", type=int, default=150_000, help="sampled and learnt from, of a run; 0: none")
+    parser.add_argument("--seconds", type=int, default=300, help="of training, of a run (default 300); 0: none")
     parser.add_argument("--problems", type=int, default=3000, help="prompts, or examples, to go on with")
     parser.add_argument("--rate", type=float, default=1e-4, help="learning rate of policy gradients (default 1e-4)")
     parser.add_argument("--sft-rate", type=float, default=1.2e-4, help="learning rate of SFT (default 1.2e-4)")
@@ -167,12 +192,8 @@ def main() -> None:
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     sets = problem_sets(options.rows, options.n)
-    start = one_run(START, 0, sets, options)
-    runs: dict[str, list[dict[str, Any]]] = {algorithm: [] for algorithm in options.algorithms}
-    for seed in options.seeds:
-        for algorithm in options.algorithms:
-            runs[algorithm].append(one_run(algorithm, seed, sets, options))
-    lines = table(runs, start) if "sft" in runs else []
+    budgets = [(kind, most) for kind, most in (("tokens", options.tokens), ("seconds", options.seconds)) if most]
+    lines = [line for budget in budgets for line in study(budget, sets, options)]
     print("\n".join(lines))
     if options.report is not None:
         options.report.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,10 +1,11 @@
 """Rollouts a second beside mlx_lm.batch_generate: one process, one network, the same prompts, stops and traces.
 
-    python eval/bench/decode.py [--model M] [--replay] [--json] [--runs 5]
+    python eval/bench/decode.py [--model M] [--adapter-path RUN] [--replay] [--json] [--runs 5]
 
 Ratios above 1 mean that mlx-trace is faster: medians of pairs of neighbouring runs, which take turns, after one of each
-to warm up. Distinct prompts are answered greedily; groups, as in training, are traces sampled at temperature 1, which
-both engines replay. With random weights everything is replayed; on a CPU only in groups, at batch 8.
+to warm up. An adapter is merged into the weights, for both. Distinct prompts are answered greedily; groups, as in
+training, are traces sampled at temperature 1, which both engines replay. With random weights everything is replayed; on
+a CPU only in groups, at batch 8.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import os
 import platform
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -43,6 +45,7 @@ from mlx_trace.decode.episode import Request
 from mlx_trace.decode.vocabulary import Vocabulary, vocabulary_of
 from mlx_trace.errors import UserError
 from mlx_trace.evaluate.suites import suite
+from mlx_trace.fuse import fuse
 from mlx_trace.model.base import TINY, Base, load_adapter, load_base, read_tokenizer
 from mlx_trace.model.prompts import Prompter
 from mlx_trace.resources import adapters_dir
@@ -112,7 +115,7 @@ def run(bench: Bench, name: str, batch: int, cases: Sequence[Case], is_replay: b
 
 
 def run_ours(bench: Bench, is_constrained: bool, batch: int, cases: Sequence[Case], is_replay: bool) -> Run:
-    """Decode with a fresh engine: adapters folded and the prefix read again, as after every update."""
+    """Decode with a fresh engine: the prefix is read again, as after every update."""
     vocabulary, prompter = bench.vocabulary if is_constrained else None, bench.prompter
     engine = decode.Engine(bench.base.network, prompter.stop_ids, vocabulary, prompter.prefix, "auto", batch)
     engine.headroom = bench.headrooms.get(batch)
@@ -278,17 +281,43 @@ def random_llama(tokenizer: Path) -> Base:
     return Base(RANDOM, tokenizer, network, wrapped, SHAPE)
 
 
-def prepare(options: argparse.Namespace) -> Bench:
+def merged(model: str, adapter: Path, folder: Path) -> Path:
+    """Write a model with an adapter merged into its weights to a new folder."""
+    base = load_base(model)
+    load_adapter(base, adapter)
+    fuse(base, Prompter(base.tokenizer, Prompt()), folder)
+    return folder
+
+
+def prepare(options: argparse.Namespace, folder: Path) -> Bench:
     """Load the model, and settle what both engines are to write."""
-    base = random_llama(options.tokenizer) if options.model == RANDOM else load_base(options.model)
-    adapter = options.adapter_path or (adapters_dir() / "tiny" if options.model == TINY else None)
-    if adapter:
-        load_adapter(base, adapter)
+    adapter = options.adapter_path or (adapters_dir() / TINY if options.model == TINY else None)
+    if options.model == RANDOM:
+        base = random_llama(options.tokenizer)
+    else:
+        base = load_base(str(merged(options.model, adapter, folder)) if adapter else options.model)
     prompter = Prompter(base.tokenizer, Prompt())
     base.tokenizer.eos_token_ids = prompter.stop_ids  # mlx-lm stops where we do
     bench = Bench(base, prompter, vocabulary_of(base.tokenizer), options.replay or options.model == RANDOM)
     choose_cases(bench, options.prompts)
     return bench
+
+
+def measure(bench: Bench, options: argparse.Namespace) -> None:
+    """Run everything, and print what was found."""
+    few = options.model == RANDOM and is_cpu()  # or it would take an hour
+    kinds = {"in groups": SAMPLES} | ({} if few else {"distinct": 1})
+    batches = options.batches or ([8] if few else [8, 32])
+    sizes = {batch: options.rollouts or batch * (1 if few else 4 if batch < 32 else 2) for batch in batches}
+    compared = {
+        kind: {batch: compare(bench, batch, size, num_samples, options.runs) for batch, size in sizes.items()}
+        for kind, num_samples in kinds.items()
+    }
+    found = report(bench, compared["in groups"], compared.get("distinct", {}))
+    if options.json:
+        print(json.dumps(found))
+    else:
+        print_report(found, compared, bench.vocabulary.size)
 
 
 def main() -> None:
@@ -306,22 +335,10 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
     try:
-        bench = prepare(options)
+        with tempfile.TemporaryDirectory() as folder:
+            measure(prepare(options, Path(folder) / "merged"), options)
     except UserError as error:
         raise SystemExit("\n".join(error.lines())) from None
-    few = options.model == RANDOM and is_cpu()  # or it would take an hour
-    kinds = {"in groups": SAMPLES} | ({} if few else {"distinct": 1})
-    batches = options.batches or ([8] if few else [8, 32])
-    sizes = {batch: options.rollouts or batch * (1 if few else 4 if batch < 32 else 2) for batch in batches}
-    compared = {
-        kind: {batch: compare(bench, batch, size, num_samples, options.runs) for batch, size in sizes.items()}
-        for kind, num_samples in kinds.items()
-    }
-    found = report(bench, compared["in groups"], compared.get("distinct", {}))
-    if options.json:
-        print(json.dumps(found))
-    else:
-        print_report(found, compared, bench.vocabulary.size)
 
 
 if __name__ == "__main__":
