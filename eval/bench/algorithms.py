@@ -50,7 +50,8 @@ def configure(algorithm: str, seed: int, kind: str, options: argparse.Namespace)
     """Return a run that goes on from the SFT adapter: on new problems, the same for every algorithm of a seed."""
     changes: dict[str, Any] = {
         "adapter_path": str(options.work / f"{algorithm}-{seed}-{kind}"),
-        "resume_adapter_file": str(options.adapter_path), "seed": SEED_APART + seed, "data": [{"source": "synthetic", "n": options.problems}], "contamination": [],
+        "resume_adapter_file": str(options.adapter_path),
+        "seed": SEED_APART + seed, "data": [{"source": "synthetic", "n": options.problems}], "contamination": [],
         "warmup": 0,
     }  # fmt: skip
     if algorithm == "sft":
