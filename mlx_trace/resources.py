@@ -32,7 +32,7 @@ def configs_dir() -> Path:
 
 def tiny_dir() -> Path:
     """Return the folder of the bundled tiny base, a model directory like any other."""
-    return _find("tiny")
+    return _find("tiny/model")
 
 
 def adapters_dir() -> Path:

@@ -21,10 +21,10 @@ problems.compile.route problems.compile.emit problems.compile.compiler
 problems.audit problems.sense problems.slots problems.retell problems.variants problems.mixture problems.contamination problems.diversity
 model.gguf.header model.gguf.rope model.gguf.architecture model.gguf.names model.gguf.weights model.gguf.patterns model.gguf.pieces model.gguf.near model.gguf.tokenizer model.gguf.convert model.gguf.describe model.gguf.write
 model.precision model.shape model.weights model.hub model.package_index model.named model.base model.prompts model.chat_template model.trunk model.memory model.budget model.published model.inventory
-decode.vocabulary decode.shortest decode.automaton decode.follow decode.cache decode.forward decode.episode decode.draw decode.engine decode.decoder
+decode.grammar.vocabulary decode.grammar.shortest decode.grammar.automaton decode.grammar.follow decode.cache decode.forward decode.episode decode.sampler decode.engine decode.decoder
 evaluate.stats evaluate.suites evaluate.evaluate
-train.advantages train.checkpoint train.ranks train.loop train.examples train.learner train.states train.sft train.policy train.rollout train.rehearse train.reinforce train.gather train.work train.run
-train.tiny_text train.tiny_tokenizer train.tiny_init train.tiny_base
+train.rl.advantages train.checkpoint train.ranks train.loop train.examples train.learner train.activation_cache train.sft train.rl.loss train.rl.rollout train.rehearse train.rl.reinforce train.gather train.work train.run
+tiny.text tiny.tokenizer tiny.first_weights tiny.pretrain
 fuse modelfile llama_cpp chat
 cli.options cli.ledger cli.solve cli.problems cli.audit cli.compile cli.train cli.evaluate cli.fuse cli.chat cli.demo cli.tiny cli.memory cli.doctor
 cli.main __main__

@@ -42,7 +42,7 @@ from mlx_trace.blas import suit_threads
 from mlx_trace.config import Prompt
 from mlx_trace.decode.cache import RaggedCache
 from mlx_trace.decode.episode import Request
-from mlx_trace.decode.vocabulary import Vocabulary, vocabulary_of
+from mlx_trace.decode.grammar.vocabulary import Vocabulary, vocabulary_of
 from mlx_trace.errors import UserError
 from mlx_trace.evaluate.suites import suite
 from mlx_trace.fuse import fuse

@@ -23,7 +23,7 @@ from importlib.metadata import version
 from pathlib import Path
 from unittest.mock import patch
 
-from mlx_trace.train.reinforce import Reinforce  # before MLX, whose BLAS our packages choose
+from mlx_trace.train.rl.reinforce import Reinforce  # before MLX, whose BLAS our packages choose
 
 # isort: split
 import mlx.core as mx
@@ -43,9 +43,9 @@ from mlx_trace.model.prompts import Prompter
 from mlx_trace.model.trunk import Split
 from mlx_trace.problems.problem import Problem
 from mlx_trace.resources import adapters_dir
-from mlx_trace.train import reinforce
 from mlx_trace.train.ranks import Ranks
-from mlx_trace.train.rollout import make_scorer
+from mlx_trace.train.rl import reinforce
+from mlx_trace.train.rl.rollout import make_scorer
 
 SCALED = "scaled"
 NUM_LAYERS = {TINY: 2, SCALED: 4}  # that are trained, of 4 and 22

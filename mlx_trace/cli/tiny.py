@@ -9,7 +9,7 @@ from mlx_trace.cli.options import at_least
 from mlx_trace.errors import UserError
 
 if TYPE_CHECKING:
-    from mlx_trace.train.tiny_base import Progress
+    from mlx_trace.tiny.pretrain import Progress
 
 MILLION = 1_000_000
 
@@ -31,7 +31,7 @@ def run_tiny(options: argparse.Namespace) -> int:
         from mlx_trace.problems.mixture import read_file
 
         questions = [problem.question for problem in read_file(options.gsm8k)]
-    from mlx_trace.train.tiny_base import Recipe, rebuild
+    from mlx_trace.tiny.pretrain import Recipe, rebuild
 
     default = Recipe()
     tokens = default.tokens if options.tokens is None else options.tokens * MILLION

@@ -15,12 +15,12 @@ from typing import Any, Final, Literal
 import mlx.core as mx
 import numpy as np
 
-from mlx_trace.decode.automaton import Automaton
 from mlx_trace.decode.cache import RaggedCache
-from mlx_trace.decode.draw import Masks, draw
 from mlx_trace.decode.episode import Draw, Episode, Request, Row, Sample
 from mlx_trace.decode.forward import Forward, Kept
-from mlx_trace.decode.vocabulary import Vocabulary
+from mlx_trace.decode.grammar.automaton import Automaton
+from mlx_trace.decode.grammar.vocabulary import Vocabulary
+from mlx_trace.decode.sampler import Masks, draw
 from mlx_trace.seeds import derive_seed
 
 WIDTH: Final = 64  # samples decoded at once

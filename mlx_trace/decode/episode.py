@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mlx_trace.decode.automaton import Automaton, Choice
+from mlx_trace.decode.grammar.automaton import Automaton, Choice
 
 Draw = tuple[int, float]  # a token, and its log-probability under the distribution it was drawn from
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from mlx_trace.decode.vocabulary import Vocabulary, usable_vocabulary
+from mlx_trace.decode.grammar.vocabulary import Vocabulary, usable_vocabulary
 from mlx_trace.errors import UserError
 from mlx_trace.model.prompts import CLOSING, Prompter
 from mlx_trace.problems.problem import Problem

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from mlx_trace.config import Decoding
-from mlx_trace.decode.automaton import Automaton
-from mlx_trace.decode.follow import follow
-from mlx_trace.decode.vocabulary import vocabulary_of
+from mlx_trace.decode.grammar.automaton import Automaton
+from mlx_trace.decode.grammar.follow import follow
+from mlx_trace.decode.grammar.vocabulary import vocabulary_of
 from mlx_trace.language.numbers import grounded_numbers
 from mlx_trace.model.prompts import CLOSING, Prompter
 from mlx_trace.problems.problem import Problem
-from mlx_trace.train.rollout import Scorer
+from mlx_trace.train.rl.rollout import Scorer
 
 _TRIED: Final = 200  # gold traces, spread over all of them
 _REPLY: Final = "expert: arithmetic\ntrace:\n- {op: query, var: result}"  # to grade where no gold is at hand

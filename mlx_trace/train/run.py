@@ -27,8 +27,8 @@ from mlx_trace.train.gather import Material, gather
 from mlx_trace.train.loop import Phase, Report, Run, check_new, open_run
 from mlx_trace.train.ranks import Ranks
 from mlx_trace.train.rehearse import try_reward
-from mlx_trace.train.reinforce import Reinforce
-from mlx_trace.train.rollout import make_scorer
+from mlx_trace.train.rl.reinforce import Reinforce
+from mlx_trace.train.rl.rollout import make_scorer
 from mlx_trace.train.sft import Sft
 from mlx_trace.train.work import work_of
 

@@ -17,12 +17,12 @@ from mlx_trace.config import Config
 from mlx_trace.model.base import Base, head, head_size
 from mlx_trace.model.memory import MemoryPlan
 from mlx_trace.model.trunk import Split, Wanted, shared_length
+from mlx_trace.train.activation_cache import TrunkStates
 from mlx_trace.train.checkpoint import Arrays
 from mlx_trace.train.examples import Batches, Example, by_budget
 from mlx_trace.train.learner import Learner, Loss, MicroBatch, in_parts
 from mlx_trace.train.loop import Metrics, learning_rate
 from mlx_trace.train.ranks import Ranks
-from mlx_trace.train.states import TrunkStates
 
 
 class Examples:

@@ -10,9 +10,9 @@ from mlx_trace.config import Config
 from mlx_trace.model.memory import Examples, Rollouts, Work
 from mlx_trace.model.prompts import Prompter
 from mlx_trace.model.trunk import shared_length
+from mlx_trace.train.activation_cache import own_tokens
 from mlx_trace.train.examples import Example
 from mlx_trace.train.gather import Material
-from mlx_trace.train.states import own_tokens
 
 _READ: Final = 200  # questions, the longest as text, among which the longest prompt is
 

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mlx_trace.decode.automaton import Automaton, Choice
 from mlx_trace.decode.engine import Cap, Engine
 from mlx_trace.decode.episode import Episode, Request
-from mlx_trace.decode.vocabulary import Vocabulary
+from mlx_trace.decode.grammar.automaton import Automaton, Choice
+from mlx_trace.decode.grammar.vocabulary import Vocabulary
 from mlx_trace.errors import UserError
 from mlx_trace.language.numbers import grounded_numbers
 from mlx_trace.language.solver import Failed, solve

@@ -2,7 +2,6 @@
 
 import copy
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,9 +16,10 @@ from mlx_trace.model.chat_template import PROBES, render, stock_template, stock_
 from mlx_trace.model.prompts import Prompter, carried_prompt
 from mlx_trace.resources import adapters_dir, tiny_dir
 from tests.conftest import byte_level_tokenizer, sentencepiece_tokenizer
+from tests.paths import SHARED
 
 ODD = 'it\'s {{ x }} %} {# \\n "q" é 🍎\n\n\tB'
-SHARED = Path(__file__).parents[3] / "shared" / "tokenizers"
+REAL = SHARED / "tokenizers"
 NO_ROLE = (
     "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
     "{% for m in messages %}<{{ 'model' if m['role'] == 'assistant' else m['role'] }}>"
@@ -49,9 +49,9 @@ def with_template(template: Any) -> Any:
 
 @cache
 def shared(name: str) -> Any:
-    if not SHARED.is_dir():
+    if not REAL.is_dir():
         pytest.skip(f"needs {name}'s tokenizer in ../shared/tokenizers")
-    return read_tokenizer(SHARED / name, {})
+    return read_tokenizer(REAL / name, {})
 
 
 TOKENIZERS = {

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 
 from mlx_trace.config import Config
-from mlx_trace.decode.automaton import Choice
-from mlx_trace.decode.draw import Masks
 from mlx_trace.decode.engine import Engine
 from mlx_trace.decode.episode import Episode
+from mlx_trace.decode.grammar.automaton import Choice
+from mlx_trace.decode.sampler import Masks
 from mlx_trace.model.base import Base, attach_adapter, load_base
 from mlx_trace.model.trunk import Split
+from mlx_trace.train.activation_cache import TrunkStates
 from mlx_trace.train.examples import Example
 from mlx_trace.train.learner import Learner, MicroBatch
-from mlx_trace.train.policy import Objective, lay_out, sampled_of, tree_of
 from mlx_trace.train.ranks import Ranks
+from mlx_trace.train.rl.loss import Objective, lay_out, sampled_of, tree_of
 from mlx_trace.train.sft import Examples
-from mlx_trace.train.states import TrunkStates
 from tests.conftest import byte_level_tokenizer, write_model
 
 import mlx.core as mx  # isort: skip

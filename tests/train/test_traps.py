@@ -9,7 +9,7 @@ import pytest
 from mlx_trace.config import Config
 from mlx_trace.decode.engine import Engine
 from mlx_trace.decode.episode import Episode, Request
-from mlx_trace.decode.vocabulary import Vocabulary
+from mlx_trace.decode.grammar.vocabulary import Vocabulary
 from mlx_trace.language.grade import Grade
 from mlx_trace.language.numbers import grounded_numbers
 from mlx_trace.model.base import Base
@@ -18,12 +18,12 @@ from mlx_trace.model.prompts import Prompter
 from mlx_trace.model.trunk import Split
 from mlx_trace.problems.generator import generate_balanced
 from mlx_trace.problems.schema import load_schemas, select_schemas
-from mlx_trace.train.advantages import Ema, leave_one_out, scaled_by_group
 from mlx_trace.train.examples import Example
-from mlx_trace.train.policy import Objective, sampled_of, token_losses, tree_of
 from mlx_trace.train.ranks import Ranks
-from mlx_trace.train.reinforce import Reinforce
-from mlx_trace.train.rollout import make_scorer
+from mlx_trace.train.rl.advantages import Ema, leave_one_out, scaled_by_group
+from mlx_trace.train.rl.loss import Objective, sampled_of, token_losses, tree_of
+from mlx_trace.train.rl.reinforce import Reinforce
+from mlx_trace.train.rl.rollout import make_scorer
 from tests.train.conftest import (
     adapt,
     close,

@@ -15,8 +15,8 @@ from mlx_trace.model.gguf.patterns import CUTS
 from mlx_trace.model.gguf.pieces import merges_from_scores
 from mlx_trace.model.gguf.tokenizer import read_vocabulary, tokenizer_config, tokenizer_json
 from tests.model.gguf.models import TEXTS, byte_level
+from tests.paths import SHARED
 
-SHARED = Path(__file__).resolve().parents[4] / "shared"
 NUM_TEXTS = 2000
 DEFAULT = "tokenizer.ggml.add_bos_token"
 FAMILIES = {"smollm2": "smollm", "tinyllama": "default", "llama32": "llama-bpe"}

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mlx_trace.decode.automaton import Choice
-from mlx_trace.decode.draw import Draw, Masks, Stream, draw
-from mlx_trace.decode.vocabulary import Mask, Vocabulary
+from mlx_trace.decode.grammar.automaton import Choice
+from mlx_trace.decode.grammar.vocabulary import Mask, Vocabulary
+from mlx_trace.decode.sampler import Draw, Masks, Stream, draw
 
 import mlx.core as mx  # isort: skip
 import mlx.nn as nn

@@ -16,12 +16,12 @@ from mlx_trace.model.prompts import Prompter
 from mlx_trace.model.trunk import Split
 from mlx_trace.problems.generator import generate_balanced
 from mlx_trace.problems.schema import load_schemas, select_schemas
-from mlx_trace.train.advantages import group_mean, leave_one_out, scaled, scaled_by_group
 from mlx_trace.train.examples import Example
-from mlx_trace.train.policy import sampled_of
 from mlx_trace.train.ranks import Ranks
-from mlx_trace.train.reinforce import Reinforce, _Lesson
-from mlx_trace.train.rollout import load_reward, make_scorer
+from mlx_trace.train.rl.advantages import group_mean, leave_one_out, scaled, scaled_by_group
+from mlx_trace.train.rl.loss import sampled_of
+from mlx_trace.train.rl.reinforce import Reinforce, _Lesson
+from mlx_trace.train.rl.rollout import load_reward, make_scorer
 from tests.train.conftest import adapt, close, gradient
 from tests.train.test_traps import reinforce_of, update_gradient
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlx_trace.train.advantages import Ema, is_dead, leave_one_out
+from mlx_trace.train.rl.advantages import Ema, is_dead, leave_one_out
 
 GROUPS = st.lists(st.lists(st.sampled_from([0.0, 0.3, 0.5, 0.7, 1.0]), min_size=4, max_size=4), min_size=1, max_size=5)
 

@@ -11,11 +11,11 @@ from mlx_trace.errors import UserError
 from mlx_trace.model.base import Base
 from mlx_trace.model.memory import MemoryPlan
 from mlx_trace.model.trunk import Split
-from mlx_trace.train import states as states_module
+from mlx_trace.train import activation_cache as states_module
+from mlx_trace.train.activation_cache import own_tokens
 from mlx_trace.train.examples import Example
 from mlx_trace.train.ranks import Ranks
 from mlx_trace.train.sft import Sft
-from mlx_trace.train.states import own_tokens
 from tests.train.conftest import adapt
 
 import mlx.core as mx  # isort: skip

@@ -11,9 +11,9 @@ from typing import Any, Final
 import mlx.core as mx
 import numpy as np
 
-from mlx_trace.decode.automaton import Choice
-from mlx_trace.decode.draw import Masks, padded, parted, taken
 from mlx_trace.decode.episode import Episode
+from mlx_trace.decode.grammar.automaton import Choice
+from mlx_trace.decode.sampler import Masks, padded, parted, taken
 from mlx_trace.model.base import head, head_size, listed_logits
 from mlx_trace.model.trunk import Level, Tree, Wanted, gather, rectangle
 from mlx_trace.train.learner import Found, Loss, MicroBatch, Part, in_parts

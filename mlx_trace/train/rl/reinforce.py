@@ -24,16 +24,16 @@ from mlx_trace.model.prompts import Prompter
 from mlx_trace.model.trunk import Split
 from mlx_trace.problems.problem import Problem
 from mlx_trace.seeds import derive_seed
-from mlx_trace.train.advantages import Advantages, Ema, group_mean, is_dead, leave_one_out, scaled, scaled_by_group
+from mlx_trace.train.activation_cache import TrunkStates
 from mlx_trace.train.checkpoint import Arrays
 from mlx_trace.train.examples import Example, by_budget
 from mlx_trace.train.learner import Learner, MicroBatch, joined
 from mlx_trace.train.loop import Metrics
-from mlx_trace.train.policy import Objective, Sampled, lay_out, read_length, sampled_of, tree_of
 from mlx_trace.train.ranks import Ranks
-from mlx_trace.train.rollout import Rollout, Scorer, measured
+from mlx_trace.train.rl.advantages import Advantages, Ema, group_mean, is_dead, leave_one_out, scaled, scaled_by_group
+from mlx_trace.train.rl.loss import Objective, Sampled, lay_out, read_length, sampled_of, tree_of
+from mlx_trace.train.rl.rollout import Rollout, Scorer, measured
 from mlx_trace.train.sft import Examples
-from mlx_trace.train.states import TrunkStates
 
 _GAP: Final = 0.02  # largest gap between the rollout's log-probabilities and training's that fp32 explains
 

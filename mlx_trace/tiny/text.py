@@ -46,7 +46,7 @@ class TinyText:
     """Draws documents from sentence patterns, the bundled schemas' training templates and their vocabulary."""
 
     def __init__(self, schemas: Sequence[Schema]) -> None:
-        content = json.loads((Path(__file__).parent / "tiny_text.json").read_text(encoding="utf-8"))
+        content = json.loads((Path(__file__).parent / "text.json").read_text(encoding="utf-8"))
         self.sentences = [parse_template(text) for text in content["sentences"]]
         self.fields: list[str] = content["fields"]
         self.schemas = list(schemas)

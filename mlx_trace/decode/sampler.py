@@ -12,9 +12,9 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_trace.decode.automaton import Choice
 from mlx_trace.decode.episode import Draw
-from mlx_trace.decode.vocabulary import Mask, Vocabulary
+from mlx_trace.decode.grammar.automaton import Choice
+from mlx_trace.decode.grammar.vocabulary import Mask, Vocabulary
 from mlx_trace.model.base import head, listed_logits
 
 Stream = np.random.Generator

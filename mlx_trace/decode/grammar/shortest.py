@@ -8,7 +8,7 @@ from itertools import product
 from string import ascii_letters, digits
 from typing import Final, NamedTuple
 
-from mlx_trace.decode.vocabulary import Vocabulary
+from mlx_trace.decode.grammar.vocabulary import Vocabulary
 from mlx_trace.language.experts import EXPERTS
 from mlx_trace.model.prompts import FENCE
 

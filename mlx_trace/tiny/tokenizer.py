@@ -12,7 +12,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from mlx_trace.config import SYSTEM_PROMPT
 from mlx_trace.model.prompts import CLOSING, OPENING
 from mlx_trace.seeds import derive_seed
-from mlx_trace.train.tiny_text import TinyText
+from mlx_trace.tiny.text import TinyText
 
 SPECIAL: Final = ("<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
 PAD, END, SYSTEM, USER, ASSISTANT = range(len(SPECIAL))

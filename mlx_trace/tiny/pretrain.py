@@ -25,10 +25,10 @@ from mlx_trace.language.numbers import find_numbers, spell
 from mlx_trace.model.base import head, hidden_states
 from mlx_trace.problems.schema import load_schemas
 from mlx_trace.seeds import derive_seed
+from mlx_trace.tiny.first_weights import initial_weights
+from mlx_trace.tiny.text import Document, TinyText
+from mlx_trace.tiny.tokenizer import ASSISTANT, END, PAD, SPECIAL, SYSTEM, USER, build_tokenizer, write_tokenizer
 from mlx_trace.train.loop import learning_rate
-from mlx_trace.train.tiny_init import initial_weights
-from mlx_trace.train.tiny_text import Document, TinyText
-from mlx_trace.train.tiny_tokenizer import ASSISTANT, END, PAD, SPECIAL, SYSTEM, USER, build_tokenizer, write_tokenizer
 
 _PAD_TO: Final = 16  # sequence lengths and target counts are padded to multiples of these, so that few shapes occur
 _TARGETS_TO: Final = 256

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
-from mlx_trace.decode import vocabulary as module
-from mlx_trace.decode.vocabulary import OPEN, Mask, Vocabulary
+from mlx_trace.decode.grammar import vocabulary as module
+from mlx_trace.decode.grammar.vocabulary import OPEN, Mask, Vocabulary
 from mlx_trace.errors import UserError
 from mlx_trace.language.syntax import Trace, render
 from mlx_trace.resources import tiny_dir
 from tests.conftest import byte_level_tokenizer, sentencepiece_tokenizer
-from tests.decode import families
+from tests.decode.grammar import families
 from tests.language.traces import running_parts, traces
 
 FAMILIES = ["tiny", "byte-level", "SentencePiece", *families.NAMES]

@@ -11,7 +11,7 @@ from itertools import count, product
 from string import ascii_lowercase
 from typing import Any, Final, NamedTuple
 
-from mlx_trace.decode.shortest import (
+from mlx_trace.decode.grammar.shortest import (
     COMPUTING,
     FIELDS,
     Cheapest,
@@ -23,7 +23,7 @@ from mlx_trace.decode.shortest import (
     short_names,
     shortest_part,
 )
-from mlx_trace.decode.vocabulary import Mask, Vocabulary
+from mlx_trace.decode.grammar.vocabulary import Mask, Vocabulary
 from mlx_trace.errors import UserError
 from mlx_trace.language.experts import EFFECTS, EXPERTS, Fault, Scope
 from mlx_trace.language.solver import MAX_PARTS, MAX_STEPS

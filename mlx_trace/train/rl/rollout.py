@@ -17,9 +17,9 @@ from mlx_trace.decode.episode import Episode
 from mlx_trace.errors import UserError
 from mlx_trace.language.grade import EXPECTABLE, GRADE_KINDS, Grade, grade
 from mlx_trace.problems.problem import Problem
-from mlx_trace.train.advantages import is_dead
 from mlx_trace.train.loop import Metrics
 from mlx_trace.train.ranks import Ranks
+from mlx_trace.train.rl.advantages import is_dead
 
 RewardFunction = Callable[[Problem, str, Grade], Any]  # a finite number is wanted
 Scorer = Callable[[Problem, str], Grade]

@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import cache
-from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
@@ -14,9 +13,9 @@ import pytest
 from llguidance import LLMatcher, LLTokenizer
 from llguidance.hf import from_tokenizer
 
-from mlx_trace.decode.automaton import MAX_ARGS, Automaton, Choice
-from mlx_trace.decode.follow import follow
-from mlx_trace.decode.vocabulary import Mask, Vocabulary
+from mlx_trace.decode.grammar.automaton import MAX_ARGS, Automaton, Choice
+from mlx_trace.decode.grammar.follow import follow
+from mlx_trace.decode.grammar.vocabulary import Mask, Vocabulary
 from mlx_trace.errors import UserError
 from mlx_trace.language.experts import EXPERTS
 from mlx_trace.language.numbers import grounded_numbers, spell
@@ -27,10 +26,10 @@ from mlx_trace.problems.compile.compiler import Compiled, compile_row
 from mlx_trace.problems.generator import draw, generate_balanced
 from mlx_trace.problems.problem import Problem
 from mlx_trace.problems.schema import load_schemas
-from tests.decode import families
-from tests.decode.test_vocabulary import FAMILIES, token_texts, tokenizer, vocabulary
+from tests.decode.grammar import families
+from tests.decode.grammar.test_vocabulary import FAMILIES, token_texts, tokenizer, vocabulary
+from tests.paths import SHARED
 
-SHARED = Path(__file__).parents[3] / "shared"  # beside the checkout, where it is at hand
 REAL = SHARED / "tokenizers"  # of real models
 GSM8K = SHARED / "data" / "gsm8k" / "train.jsonl"
 END = "\n```"

@@ -14,10 +14,10 @@ from mlx_trace.model.base import load_base
 from mlx_trace.problems.generator import is_held_out
 from mlx_trace.problems.schema import load_schemas
 from mlx_trace.resources import tiny_dir
-from mlx_trace.train import tiny_base
-from mlx_trace.train.tiny_base import Progress, Reader, Recipe, make_network, model_args
-from mlx_trace.train.tiny_text import TinyText, documents
-from mlx_trace.train.tiny_tokenizer import build_tokenizer
+from mlx_trace.tiny import pretrain as tiny_base
+from mlx_trace.tiny.pretrain import Progress, Reader, Recipe, make_network, model_args
+from mlx_trace.tiny.text import TinyText, documents
+from mlx_trace.tiny.tokenizer import build_tokenizer
 
 import mlx.core as mx  # isort: skip
 from mlx.utils import tree_flatten
