@@ -38,9 +38,9 @@ from mlx_trace.config import Config, Decoding, Prompt
 from mlx_trace.errors import UserError
 from mlx_trace.evaluate.suites import suite
 from mlx_trace.model.base import TINY, Base, attach_adapter, load_base
+from mlx_trace.model.layers import Split
 from mlx_trace.model.memory import MemoryPlan
 from mlx_trace.model.prompts import Prompter
-from mlx_trace.model.trunk import Split
 from mlx_trace.problems.problem import Problem
 from mlx_trace.resources import adapters_dir
 from mlx_trace.train.ranks import Ranks

@@ -17,14 +17,14 @@ import mlx.core as mx
 import numpy as np
 
 from mlx_trace.errors import UserError
-from mlx_trace.model.trunk import Level, Split, Tree, gather, rectangle
+from mlx_trace.model.layers import Level, PrefixTree, Split, gather, rectangle
 from mlx_trace.train.examples import Example
 
 Keep = Literal["memory", "disk", "off"]
 _RAW: Final = {2: mx.uint16, 4: mx.uint32}  # arrays of a dtype's size that numpy knows, to write and read bits
 
 
-class TrunkStates:
+class ActivationCache:
     """The states of all examples below the trained layers. `shared` are the ids that every example begins with."""
 
     def __init__(
@@ -41,15 +41,15 @@ class TrunkStates:
         row = self.rows[at]
         return [*row.prompt[len(self.shared) :], *row.target[:-1]]
 
-    def tree(self, chosen: Sequence[int]) -> Tree:
+    def tree(self, chosen: Sequence[int]) -> PrefixTree:
         """Return the shape of some examples, which go on from the shared beginning."""
         lengths = np.array([len(self.rows[at]) - 1 - len(self.shared) for at in chosen])
         own = Level(lengths, np.zeros(len(chosen), dtype=np.int64))
         if not self.shared:
-            return Tree([own])
-        return Tree([Level(np.array([len(self.shared)]), np.zeros(1, dtype=np.int64)), own])
+            return PrefixTree([own])
+        return PrefixTree([Level(np.array([len(self.shared)]), np.zeros(1, dtype=np.int64)), own])
 
-    def __call__(self, chosen: Sequence[int]) -> tuple[list[mx.array], Tree]:
+    def __call__(self, chosen: Sequence[int]) -> tuple[list[mx.array], PrefixTree]:
         """Return each level's states (R, T, D) of some examples, and their tree."""
         tree = self.tree(chosen)
         if self.keep == "off":
@@ -74,12 +74,12 @@ class TrunkStates:
             found[-1] = states[0][0]
         self.store.put(found)
 
-    def _read(self, chosen: Sequence[int], tree: Tree) -> list[mx.array]:
+    def _read(self, chosen: Sequence[int], tree: PrefixTree) -> list[mx.array]:
         ids = [mx.array(rectangle([self.own(at) for at in chosen]))]
         if self.shared:
             ids.insert(0, mx.array([self.shared]))
         self.tokens_read += int(tree.levels[-1].lengths.sum()) + len(self.shared)
-        return self.split.trunk(ids, tree)
+        return self.split.frozen(ids, tree)
 
 
 class _Memory:

@@ -15,8 +15,8 @@ import numpy as np
 from mlx.utils import tree_map
 
 from mlx_trace.errors import UserError
+from mlx_trace.model.layers import LossPositions, PrefixTree, Split
 from mlx_trace.model.memory import LOGITS
-from mlx_trace.model.trunk import Split, Tree, Wanted
 from mlx_trace.train.ranks import Ranks
 
 Found = dict[str, mx.array]  # what a loss measures of each token, (K,) each
@@ -39,8 +39,8 @@ class MicroBatch:
     """
 
     states: Sequence[mx.array]
-    tree: Tree
-    wanted: Wanted
+    tree: PrefixTree
+    wanted: LossPositions
     parts: Sequence[Part]
     order: mx.array | None = None
 
@@ -88,7 +88,7 @@ class Learner:
         return float(norm.item())
 
     def _top(self, batch: MicroBatch) -> mx.array:
-        states = self.split.top(batch.states, batch.tree, batch.wanted)
+        states = self.split.trained(batch.states, batch.tree, batch.wanted)
         return states if batch.order is None else states[batch.order]
 
     def _loss(self, _: Any, batch: MicroBatch) -> tuple[mx.array, mx.array, list[Found]]:

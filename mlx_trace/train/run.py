@@ -17,10 +17,10 @@ from mlx_trace.errors import UserError
 from mlx_trace.files import read_json, write_atomically
 from mlx_trace.model import budget
 from mlx_trace.model.base import ADAPTER_WEIGHTS, Base, attach_adapter, check_same_base, load_base, start_from
+from mlx_trace.model.layers import Split, check_split
 from mlx_trace.model.memory import MemoryPlan
 from mlx_trace.model.prompts import Prompter
 from mlx_trace.model.shape import Shape, shape_of
-from mlx_trace.model.trunk import Split, check_split
 from mlx_trace.train import checkpoint
 from mlx_trace.train.checkpoint import Checkpoint
 from mlx_trace.train.gather import Material, gather

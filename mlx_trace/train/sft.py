@@ -15,9 +15,9 @@ import numpy as np
 
 from mlx_trace.config import Config
 from mlx_trace.model.base import Base, head, head_size
+from mlx_trace.model.layers import LossPositions, Split, shared_length
 from mlx_trace.model.memory import MemoryPlan
-from mlx_trace.model.trunk import Split, Wanted, shared_length
-from mlx_trace.train.activation_cache import TrunkStates
+from mlx_trace.train.activation_cache import ActivationCache
 from mlx_trace.train.checkpoint import Arrays
 from mlx_trace.train.examples import Batches, Example, by_budget
 from mlx_trace.train.learner import Learner, Loss, MicroBatch, in_parts
@@ -34,7 +34,7 @@ class Examples:
         self.vocabulary_size = head_size(base.network)
         self.shared = rows[0].prompt[: shared_length([row.prompt for row in rows])]
 
-    def states(self, plan: MemoryPlan, batches: Batches, ranks: Ranks, folder: Path) -> TrunkStates:
+    def states(self, plan: MemoryPlan, batches: Batches, ranks: Ranks, folder: Path) -> ActivationCache:
         """Return their states below the trained layers, kept as the plan says."""
         groups: dict[int, list[int]] = {}
 
@@ -45,14 +45,14 @@ class Examples:
                         groups.update(dict.fromkeys(micro, micro))
             return groups.get(at) or [at]
 
-        return TrunkStates(self.split, self.rows, self.shared, plan.trunk_cache, folder, group_of)
+        return ActivationCache(self.split, self.rows, self.shared, plan.trunk_cache, folder, group_of)
 
     def micro_batches(self, batch: Sequence[int], tokens: int, ranks: Ranks) -> list[list[int]]:
         """Return this rank's share of a batch, in parts that hold at most so many tokens once padded."""
         order = sorted(batch, key=lambda at: (self.lengths[at], at))
         return list(by_budget([order[n] for n in ranks.share(len(order))], self.lengths, tokens))
 
-    def lay_out(self, chosen: Sequence[int], states: TrunkStates, divisor: float) -> MicroBatch:
+    def lay_out(self, chosen: Sequence[int], states: ActivationCache, divisor: float) -> MicroBatch:
         """Return some examples as a micro-batch; its loss is the sum over target tokens, divided."""
         below, tree = states(chosen)
         width = tree.levels[-1].width
@@ -63,7 +63,7 @@ class Examples:
             first = row * width + len(example.prompt) - len(self.shared) - 1
             places += range(first, first + len(example.target))
             targets += example.target
-        wanted = Wanted(np.array(places), len(chosen), width)
+        wanted = LossPositions(np.array(places), len(chosen), width)
         gold = mx.array(targets)
         parts = in_parts(len(targets), self.vocabulary_size,
                          lambda start, stop: cross_entropy(self.base.network, gold[start:stop], divisor))  # fmt: skip
@@ -162,7 +162,7 @@ class HeldOut:
         self.examples = Examples(base, split, rows)
         self.batches = self.examples.micro_batches(range(len(rows)), plan.micro_tokens, ranks)
         whole = {at: batch for batch in self.batches for at in batch}
-        self.states = TrunkStates(split, rows, self.examples.shared, plan.trunk_cache, folder, whole.__getitem__)
+        self.states = ActivationCache(split, rows, self.examples.shared, plan.trunk_cache, folder, whole.__getitem__)
 
     def loss(self, learner: Learner) -> float:
         """Return the mean cross-entropy over all target tokens."""

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from mlx_trace.config import Config
+from mlx_trace.model.layers import shared_length
 from mlx_trace.model.memory import Examples, Rollouts, Work
 from mlx_trace.model.prompts import Prompter
-from mlx_trace.model.trunk import shared_length
 from mlx_trace.train.activation_cache import own_tokens
 from mlx_trace.train.examples import Example
 from mlx_trace.train.gather import Material

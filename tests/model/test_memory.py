@@ -24,11 +24,11 @@ from mlx_trace.errors import UserError
 from mlx_trace.model import budget, memory
 from mlx_trace.model.base import attach_adapter, load_base
 from mlx_trace.model.budget import Run, settle
+from mlx_trace.model.layers import Split
 from mlx_trace.model.memory import Examples, MemoryPlan, Rollouts, Work, predict
 from mlx_trace.model.named import same_model
 from mlx_trace.model.published import PUBLISHED
 from mlx_trace.model.shape import Shape, shape_of
-from mlx_trace.model.trunk import Split
 from mlx_trace.train import learner
 from mlx_trace.train.examples import Example
 from mlx_trace.train.ranks import Ranks

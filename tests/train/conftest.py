@@ -13,8 +13,8 @@ from mlx_trace.decode.episode import Episode
 from mlx_trace.decode.grammar.automaton import Choice
 from mlx_trace.decode.sampler import Masks
 from mlx_trace.model.base import Base, attach_adapter, load_base
-from mlx_trace.model.trunk import Split
-from mlx_trace.train.activation_cache import TrunkStates
+from mlx_trace.model.layers import Split
+from mlx_trace.train.activation_cache import ActivationCache
 from mlx_trace.train.examples import Example
 from mlx_trace.train.learner import Learner, MicroBatch
 from mlx_trace.train.ranks import Ranks
@@ -85,7 +85,7 @@ def sft_batches(
 ) -> list[MicroBatch]:
     """Return rows as SFT's micro-batches; the divisor is the number of targets unless given."""
     laid = Examples(base, learner.split, rows)
-    states = TrunkStates(learner.split, rows, laid.shared, "off", base.path, lambda at: [at])
+    states = ActivationCache(learner.split, rows, laid.shared, "off", base.path, lambda at: [at])
     divisor = divisor or laid.num_targets(range(len(rows)))
     return [laid.lay_out(chosen, states, divisor) for chosen in laid.micro_batches(range(len(rows)), tokens, Ranks())]
 

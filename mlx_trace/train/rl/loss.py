@@ -15,7 +15,7 @@ from mlx_trace.decode.episode import Episode
 from mlx_trace.decode.grammar.automaton import Choice
 from mlx_trace.decode.sampler import Masks, padded, parted, taken
 from mlx_trace.model.base import head, head_size, listed_logits
-from mlx_trace.model.trunk import Level, Tree, Wanted, gather, rectangle
+from mlx_trace.model.layers import Level, LossPositions, PrefixTree, gather, rectangle
 from mlx_trace.train.learner import Found, Loss, MicroBatch, Part, in_parts
 
 _ROWS: Final = 1 << 23  # numbers of the head's weights that are gathered at once for short lists
@@ -65,7 +65,7 @@ def sampled_of(
     return Sampled(tokens, choices, pulls, before, before, times)
 
 
-def tree_of(episodes: Sequence[Episode], prefix: Sequence[int], kept: mx.array) -> tuple[list[mx.array], Tree]:
+def tree_of(episodes: Sequence[Episode], prefix: Sequence[int], kept: mx.array) -> tuple[list[mx.array], PrefixTree]:
     """Return each level's states (R, T, D), and the tree: the prefix, the prompts, the episodes.
 
     `kept` (N, D) are the states the rollout left, `prefix` the places of what all prompts begin with.
@@ -82,7 +82,7 @@ def tree_of(episodes: Sequence[Episode], prefix: Sequence[int], kept: mx.array) 
     parents[0] = [0] * len(rows[0])
     levels = [Level(np.array([len(row) for row in places]), np.array(above))
               for places, above in zip(rows, parents, strict=True)]  # fmt: skip
-    return [gather(kept, rectangle(places)) for places in rows], Tree(levels)
+    return [gather(kept, rectangle(places)) for places in rows], PrefixTree(levels)
 
 
 def read_length(episode: Episode) -> int:
@@ -91,7 +91,7 @@ def read_length(episode: Episode) -> int:
 
 
 def lay_out(
-    network: Any, states: Sequence[mx.array], tree: Tree, episodes: Sequence[Episode], sampled: Sampled,
+    network: Any, states: Sequence[mx.array], tree: PrefixTree, episodes: Sequence[Episode], sampled: Sampled,
     objective: Objective, divisor: float, masks: Masks,
 ) -> tuple[MicroBatch, list[int]]:  # fmt: skip
     """Return episodes as a micro-batch, and the place of each of its measurements among the sampled tokens."""
@@ -106,7 +106,7 @@ def lay_out(
         len(others), head_size(network),
         lambda start, stop: _free(network, free.take(range(start, stop)), objective, divisor, masks),
     )  # fmt: skip
-    wanted = Wanted(np.array(places), len(episodes), width)
+    wanted = LossPositions(np.array(places), len(episodes), width)
     return MicroBatch(states, tree, wanted, parts, mx.array(order)), order
 
 

@@ -19,12 +19,12 @@ from mlx_trace.config import Config
 from mlx_trace.decode.decoder import Decoder
 from mlx_trace.decode.episode import Episode
 from mlx_trace.model.base import Base, adapter_weights
+from mlx_trace.model.layers import Split
 from mlx_trace.model.memory import MemoryPlan
 from mlx_trace.model.prompts import Prompter
-from mlx_trace.model.trunk import Split
 from mlx_trace.problems.problem import Problem
 from mlx_trace.seeds import derive_seed
-from mlx_trace.train.activation_cache import TrunkStates
+from mlx_trace.train.activation_cache import ActivationCache
 from mlx_trace.train.checkpoint import Arrays
 from mlx_trace.train.examples import Example, by_budget
 from mlx_trace.train.learner import Learner, MicroBatch, joined
@@ -227,7 +227,7 @@ class Reinforce:
         if not rows:
             return 0.0
         examples = Examples(self.base, self.split, rows)
-        states = TrunkStates(self.split, rows, examples.shared, "off", self.config.adapter_path, lambda at: [at])
+        states = ActivationCache(self.split, rows, examples.shared, "off", self.config.adapter_path, lambda at: [at])
         divisor = examples.num_targets(range(len(rows))) / weight
         cut = examples.micro_batches(range(len(rows)), self.plan.micro_tokens, self.ranks)
         return sum(self.learner.add(examples.lay_out(chosen, states, divisor))[0] for chosen in cut)

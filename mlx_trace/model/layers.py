@@ -1,20 +1,21 @@
-"""The network in two: frozen lower layers, run once a token, and the trained top, run as often as needed.
+"""The network in two: frozen lower layers, run once a token, and trained layers above them, run as often as needed.
 
-Takes sequences that share beginnings, as a `Tree`: what they share is computed once, in both halves and in the backward
-pass. Gives the gradients that the whole network gives. Knows nothing of what tokens mean, or of losses.
+Takes sequences that share prefixes, as a `PrefixTree`: what they share is computed once, in both halves and in the
+backward pass. Gives the gradients that the whole network gives. Knows nothing of what tokens mean, or of losses.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import mlx.core as mx
 import numpy as np
-from mlx_lm.models.activations import swiglu
 from numpy.typing import NDArray
 
 from mlx_trace.errors import UserError
 from mlx_trace.model.base import hidden_states
+from mlx_trace.model.layer import Layer
 
 _PARTS: Final = {
     "self_attn": ("q_proj", "k_proj", "v_proj", "o_proj", "rope", "n_heads", "n_kv_heads", "scale"),
@@ -41,7 +42,7 @@ class Level:
         return int(self.lengths.max(initial=0))
 
 
-class Tree:
+class PrefixTree:
     """Sequences with shared beginnings: each row of the last level is one, after its ancestors.
 
     A level's tokens are an array (R, T, …) of its rows side by side, short ones filled up with whatever.
@@ -89,7 +90,7 @@ class Tree:
         return mx.concatenate([*found, values[at]], axis=2) if found else values[at]
 
 
-class Wanted:
+class LossPositions:
     """The tokens of the last level whose states are asked for: `places` (K,) in R · T, in rising order."""
 
     def __init__(self, places: Indexes, num_rows: int, width: int) -> None:
@@ -105,7 +106,7 @@ class Wanted:
 
 
 class Split:
-    """A network's frozen lower layers and its trained top `num_layers` (-1 for all)."""
+    """A network's frozen lower layers and its top `num_layers`, which are trained (-1 for all)."""
 
     def __init__(self, network: Any, num_layers: int, recompute: bool = False) -> None:
         layers = list(network.layers)
@@ -113,34 +114,35 @@ class Split:
         self.first = 0 if num_layers < 0 else len(layers) - num_layers  # the lowest trained layer
         self.lower, self.upper = layers[: self.first], layers[self.first :]
 
-    def trunk(self, ids: Sequence[mx.array], tree: Tree) -> list[mx.array]:
+    def frozen(self, ids: Sequence[mx.array], tree: PrefixTree) -> list[mx.array]:
         """Return each level's states (R, T, D) below the trained layers, from its ids (R, T); no gradient."""
-        states = [self.network.model.embed_tokens(one) for one in ids]
+        states = [self.network.model.embed_tokens(level) for level in ids]
         for layer in self.lower:
-            states = _run(layer, self._window(layer), states, tree)
+            states = _run(Layer(layer, self.network), states, tree)
         return states
 
-    def top(self, states: Sequence[mx.array], tree: Tree, wanted: Wanted) -> mx.array:
-        """Return the last layer's normed states (K, D) of the wanted tokens, from each level's (R, T, D)."""
-        found = list(states)
-        for at, layer in enumerate(self.upper):
-            chosen = wanted if at + 1 == len(self.upper) else None
-            found = self._layer(layer)(found, tree, chosen)
-        return self.network.model.norm(found[-1])
+    def trained(self, states: Sequence[mx.array], tree: PrefixTree, positions: LossPositions) -> mx.array:
+        """Return the last layer's normed states (K, D) of the positions, from each level's (R, T, D)."""
+        states = list(states)
+        for index, layer in enumerate(self.upper):
+            states = self._layer(layer)(states, tree, positions if index + 1 == len(self.upper) else None)
+        return self.network.model.norm(states[-1])
 
     def _layer(self, layer: Any) -> Callable[..., list[mx.array]]:
         """Return a layer's pass; where activations are recomputed, one that keeps only what goes into it."""
-        window = self._window(layer)
+        own = Layer(layer, self.network)
         if not self.recompute:
-            return lambda states, tree, wanted: _run(layer, window, states, tree, wanted)
+            return partial(_run, own)
 
-        def inner(parameters: Any, states: list[mx.array], tree: Tree, wanted: Wanted | None) -> list[mx.array]:
+        def inner(
+            parameters: Any, states: list[mx.array], tree: PrefixTree, positions: LossPositions | None
+        ) -> list[mx.array]:
             layer.update(parameters)
-            return _run(layer, window, states, tree, wanted)
+            return _run(own, states, tree, positions)
 
-        def outer(states: list[mx.array], tree: Tree, wanted: Wanted | None) -> list[mx.array]:
+        def outer(states: list[mx.array], tree: PrefixTree, positions: LossPositions | None) -> list[mx.array]:
             trained = layer.trainable_parameters()
-            again = mx.checkpoint(lambda parameters, states: inner(parameters, states, tree, wanted))
+            again = mx.checkpoint(lambda parameters, states: inner(parameters, states, tree, positions))
             try:
                 return list(again(trained, states))
             finally:
@@ -148,47 +150,34 @@ class Split:
 
         return outer
 
-    def _window(self, layer: Any) -> int | None:
-        """Return how many positions back a layer sees; None is all."""
-        return self.network.model.sliding_window if getattr(layer, "use_sliding", False) else None
-
 
 def _run(
-    layer: Any, window: int | None, states: Sequence[mx.array], tree: Tree, wanted: Wanted | None = None
+    layer: Layer, states: Sequence[mx.array], tree: PrefixTree, positions: LossPositions | None = None
 ) -> list[mx.array]:
-    """Return a Llama-shaped layer's states of every level; with `wanted`, of those tokens (K, D) alone."""
-    attention, last = layer.self_attn, len(states) - 1
-    normed = [layer.input_layernorm(one) for one in states]
-    keys = [attention.rope(_heads(attention, "k", one, attention.n_kv_heads), offset=tree.starts[at])
-            for at, one in enumerate(normed)]  # fmt: skip
-    values = [_heads(attention, "v", one, attention.n_kv_heads) for one in normed]
-    found = []
-    for at in [last] if wanted else range(last + 1):
-        queries = _heads(attention, "q", normed[at], attention.n_heads)
-        queries = attention.rope(queries, offset=tree.starts[at])
-        mask, before = tree.mask(at, window), states[at]
-        if wanted:
-            chosen = wanted.columns[:, None, :, None]
-            queries = mx.take_along_axis(queries, chosen, axis=2)
-            mask = mx.take_along_axis(mask, chosen, axis=2)
-            before = before.reshape(-1, before.shape[-1])[wanted.places]
-        seen = mx.fast.scaled_dot_product_attention(
-            queries, tree.with_ancestors(at, keys), tree.with_ancestors(at, values), scale=attention.scale, mask=mask
-        )
+    """Return a layer's states of every level; with `positions`, of those of the last level (K, D) alone."""
+    last = len(states) - 1
+    normed = [layer.normed(level) for level in states]
+    keys = [layer.rotated(_spread(layer.keys(level)), tree.starts[index]) for index, level in enumerate(normed)]
+    values = [_spread(layer.values(level)) for level in normed]
+    after = []
+    for index in [last] if positions else range(last + 1):
+        queries = layer.rotated(_spread(layer.queries(normed[index])), tree.starts[index])
+        mask, before = tree.mask(index, layer.window), states[index]
+        if positions:
+            columns = positions.columns[:, None, :, None]
+            queries = mx.take_along_axis(queries, columns, axis=2)
+            mask = mx.take_along_axis(mask, columns, axis=2)
+            before = before.reshape(-1, before.shape[-1])[positions.places]
+        seen = layer.attend(queries, tree.with_ancestors(index, keys), tree.with_ancestors(index, values), mask)
         seen = seen.transpose(0, 2, 1, 3).reshape(*seen.shape[::2], -1)  # (R, T, H·d)
-        if wanted:
-            seen = seen.reshape(-1, seen.shape[-1])[wanted.packed]
-        after = before + attention.o_proj(seen)
-        inner = layer.post_attention_layernorm(after)
-        mlp = layer.mlp
-        found.append(after + mlp.down_proj(swiglu(mlp.gate_proj(inner), mlp.up_proj(inner))))
-    return found
+        if positions:
+            seen = seen.reshape(-1, seen.shape[-1])[positions.packed]
+        after.append(layer.after(before, seen))
+    return after
 
 
-def _heads(attention: Any, kind: str, states: mx.array, num_heads: int) -> mx.array:
-    """Return a projection of states (R, T, D) as (R, H, T, d), normed where the layer norms it."""
-    heads = attention[f"{kind}_proj"](states).reshape(*states.shape[:2], num_heads, -1)
-    heads = attention[f"{kind}_norm"](heads) if f"{kind}_norm" in attention else heads
+def _spread(heads: mx.array) -> mx.array:
+    """Turn (R, T, H, d) into (R, H, T, d)."""
     return heads.transpose(0, 2, 1, 3)
 
 
@@ -223,9 +212,9 @@ def check_split(network: Any, name: str) -> None:
     ids = mx.array([[at % 7 + 3 for at in range(_PROBED)]])
     whole = hidden_states(network, ids).astype(mx.float32)[0]
     split = Split(network, 1)
-    tree = Tree([Level(np.array([4]), np.array([0])), Level(np.array([_PROBED - 4]), np.array([0]))])
-    states = split.trunk([ids[:, :4], ids[:, 4:]], tree)
-    found = split.top(states, tree, Wanted(np.arange(_PROBED - 4), 1, _PROBED - 4)).astype(mx.float32)
+    tree = PrefixTree([Level(np.array([4]), np.array([0])), Level(np.array([_PROBED - 4]), np.array([0]))])
+    states = split.frozen([ids[:, :4], ids[:, 4:]], tree)
+    found = split.trained(states, tree, LossPositions(np.arange(_PROBED - 4), 1, _PROBED - 4)).astype(mx.float32)
     apart = (mx.abs(found - whole[4:]).max() / mx.maximum(mx.abs(whole).max(), 1e-6)).item()
     if not apart <= _CLOSE.get(states[0].dtype, 0.05):
         raise UserError(f"{name}: its layers compute something that is not known here (states differ by {apart:.1%}), "

@@ -9,7 +9,7 @@ import pytest
 from mlx_trace.config import Config
 from mlx_trace.errors import UserError
 from mlx_trace.model.base import Base, load_base
-from mlx_trace.model.trunk import Level, Split, Tree, Wanted, check_split, rectangle, shared_length
+from mlx_trace.model.layers import Level, LossPositions, PrefixTree, Split, check_split, rectangle, shared_length
 from mlx_trace.train.run import plan
 
 import mlx.core as mx  # isort: skip
@@ -56,7 +56,7 @@ def test_a_run_on_such_a_network_does_not_start(
 
 
 def test_a_tree_masks_what_is_not_before_a_token() -> None:
-    tree = Tree([Level(np.array([2]), np.array([0])), Level(np.array([3, 1]), np.array([0, 0])),
+    tree = PrefixTree([Level(np.array([2]), np.array([0])), Level(np.array([3, 1]), np.array([0, 0])),
                  Level(np.array([2, 1, 2]), np.array([1, 0, 0]))])  # fmt: skip
     assert [start.tolist() for start in tree.starts] == [[0], [2, 2], [3, 5, 5]]
     mask = np.array(tree.mask(2, None))[:, 0]  # (3, 2, 2 + 3 + 2)
@@ -68,10 +68,10 @@ def test_a_tree_masks_what_is_not_before_a_token() -> None:
 
 def test_only_the_wanted_tokens_pass_the_last_layer(random_base: Base) -> None:
     split = Split(random_base.network, 1)
-    tree = Tree([Level(np.array([5, 3]), np.array([0, 0]))])
-    states = split.trunk([mx.array([[5, 6, 7, 8, 9], [10, 11, 12, 0, 0]])], tree)
-    every = split.top(states, tree, Wanted(np.arange(10), 2, 5))
-    some = split.top(states, tree, Wanted(np.array([1, 4, 5]), 2, 5))
+    tree = PrefixTree([Level(np.array([5, 3]), np.array([0, 0]))])
+    states = split.frozen([mx.array([[5, 6, 7, 8, 9], [10, 11, 12, 0, 0]])], tree)
+    every = split.trained(states, tree, LossPositions(np.arange(10), 2, 5))
+    some = split.trained(states, tree, LossPositions(np.array([1, 4, 5]), 2, 5))
     assert some.shape == (3, 32)
     assert mx.allclose(some, every[mx.array([1, 4, 5])], atol=1e-5)
 
