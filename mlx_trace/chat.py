@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mlx_trace.decode.decoder import Decoder
+from mlx_trace.decode.params import SamplingParams
 from mlx_trace.language.grade import Grade, grade
 
 
@@ -24,7 +25,7 @@ class Reply:
 def ask(decoder: Decoder, question: str, max_tokens: int) -> Iterator[str | Reply]:
     """Yield the reply's text as it grows, then the `Reply`."""
     shown = ""
-    for episode in decoder.stream(question, max_tokens):
+    for episode in decoder.stream(question, SamplingParams(max_tokens)):
         text = decoder.prompter.decode(episode.ids)
         settled = text.rstrip("`").rstrip("\n")  # what may begin the closing fence waits for the rest
         if settled.startswith(shown) and not settled.endswith("\ufffd"):  # so does a character without all its bytes

@@ -85,8 +85,8 @@ class Decoding(_Section):
     grounding: Annotated[Literal["off", "hard"], BeforeValidator(_unquoted_off)] = Field(
         "hard", description="hard: values only from the question and common constants (under scope); off: any"
     )
-    cap: Annotated[int | Literal["auto"], BeforeValidator(_auto_or_positive)] = Field(
-        "auto", description="most tokens a row reads in one pass; auto: as a probe of the device says"
+    max_tokens_per_pass: Annotated[int | Literal["auto"], BeforeValidator(_auto_or_positive)] = Field(
+        "auto", description="most tokens that a sequence reads in one pass; auto: as a probe of the device says"
     )
 
 
@@ -146,6 +146,11 @@ PRESETS: Final[dict[str, dict[str, Any]]] = {  # what an algorithm means, where 
     "grpo": {"baseline": "group_mean", "scale_rewards": "group", "clip": 0.2, "updates_per_batch": 2},
     "expert_iteration": {"baseline": "none", "kl": 0.0},
 }
+RENAMED: Final = {  # keys of earlier versions, which are still read
+    "trunk_cache": "activation_cache",
+    "decoding.cap": "decoding.max_tokens_per_pass",
+    "reinforce.resample_dead": "reinforce.resample_zero_variance",
+}
 _COMPARING: Final = ("leave_one_out", "group_mean")  # baselines within a prompt's samples
 
 
@@ -180,7 +185,7 @@ class Reinforce(_Section):
     kl: float = Field(0.01, ge=0, description="weight of the divergence from the adapter as RL found it")
     entropy: float = Field(0.0, ge=0, description="weight of the entropy, as a bonus")
     sft_weight: float = Field(0.0, ge=0, description="weight of the SFT loss on as many gold examples, mixed in")
-    resample_dead: int = Field(
+    resample_zero_variance: int = Field(
         0, ge=0, description="times that groups of equal rewards are replaced by other prompts' samples"
     )
     mask_truncated: bool = Field(False, description="do not learn from replies that were cut off")
@@ -206,14 +211,16 @@ class Reinforce(_Section):
             raise ValueError(f"{self.baseline} compares samples of one prompt: group_size must be 2 or more")
         if self.scale_rewards == "group" and self.group_size < 2:
             raise ValueError("scale_rewards: group compares samples of one prompt: group_size must be 2 or more")
-        if self.resample_dead and not self.skips_dead:
-            raise ValueError(f"resample_dead replaces groups that teach nothing; with baseline {self.baseline} all do")
+        if self.resample_zero_variance and not self.skips_zero_variance:
+            raise ValueError(
+                f"resample_zero_variance replaces groups that teach nothing; with baseline {self.baseline} all do"
+            )
         if self.updates_per_batch > 1 and not self.clip and self.algorithm != "expert_iteration":
             raise ValueError("updates_per_batch above 1 leaves the sampling policy behind: set clip, such as 0.2")
         return self
 
     @property
-    def skips_dead(self) -> bool:
+    def skips_zero_variance(self) -> bool:
         """Tell whether a group of equal rewards teaches nothing, so that it is left out."""
         return self.baseline in _COMPARING
 
@@ -230,7 +237,7 @@ class Config(_Section):
     lora_parameters: LoraParameters = Field(LoraParameters(), description="rank, scale, dropout, keys")
     resume_adapter_file: Path | None = Field(None, description="start from this adapter (a file, or a run's directory)")
     prompt: Prompt = Field(Prompt(), description="template, system")
-    decoding: Decoding = Field(Decoding(), description="constraint, grounding, cap")
+    decoding: Decoding = Field(Decoding(), description="constraint, grounding, max_tokens_per_pass")
     data: list[Source] = Field(
         [SyntheticSource(source="synthetic", n=1000)],
         min_length=1,
@@ -258,7 +265,7 @@ class Config(_Section):
     weight_decay: float = Field(0.0, ge=0, description="AdamW's, in SFT")
     grad_clip: float = Field(1.0, ge=0, description="largest gradient norm; 0 is none")
     grad_checkpoint: bool = Field(False, description="recompute activations: less memory, more time")
-    trunk_cache: Annotated[Literal["auto", "memory", "disk", "off"], BeforeValidator(_unquoted_off)] = Field(
+    activation_cache: Annotated[Literal["auto", "memory", "disk", "off"], BeforeValidator(_unquoted_off)] = Field(
         "auto", description="where SFT keeps what the frozen layers make of each example: auto, memory, disk or off"
     )
     memory: Annotated[float | Literal["auto"], BeforeValidator(_auto_or_size)] = Field(

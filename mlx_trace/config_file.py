@@ -11,9 +11,10 @@ from typing import Any, Final
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from mlx_trace.config import CompiledSource, Config, FileSource, SyntheticSource
+from mlx_trace.config import RENAMED, CompiledSource, Config, FileSource, SyntheticSource
 from mlx_trace.errors import UserError
 from mlx_trace.files import read_text, read_yaml
+from mlx_trace.notice import tell
 
 _SOURCES: Final[dict[str, type[BaseModel]]] = {
     "synthetic": SyntheticSource,
@@ -39,7 +40,21 @@ def load_config(path: Path | None, overrides: Mapping[str, Any]) -> Config:
             raise UserError(f"{path}: is a {type(content).__name__}, not keys with values")
     for key, value in sorted(overrides.items(), key=lambda item: item[0].count(".")):  # a section before its keys
         _put(content, key.split("."), value)
+    _rename(content, where)
     return validate_config(content, where, overrides)
+
+
+def _rename(content: dict[str, Any], where: str) -> None:
+    """Put the values of keys of earlier versions under their names of today, and say so."""
+    for old, new in RENAMED.items():
+        *sections, last = old.split(".")
+        section: Any = content
+        for name in sections:
+            section = section.get(name) if isinstance(section, dict) else None
+        if isinstance(section, dict) and last in section:
+            value = section.pop(last)
+            section.setdefault(new.rpartition(".")[2], value)
+            tell(f"{where}: {old} is called {new} now; the old name will go")
 
 
 def _put(content: dict[str, Any], keys: list[str], value: Any) -> None:

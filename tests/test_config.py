@@ -122,13 +122,15 @@ def test_an_unquoted_off_is_off_though_yaml_reads_false(tmp_path: Path) -> None:
     file = tmp_path / "c.yaml"
     file.write_text("decoding: {constraint: scope, grounding: off, cap: 4}\n", encoding="utf-8")
     decoding = load_config(file, {}).decoding
-    assert (decoding.constraint, decoding.grounding, decoding.cap) == ("scope", "off", 4)
+    assert (decoding.constraint, decoding.grounding, decoding.max_tokens_per_pass) == ("scope", "off", 4)
     file.write_text(dump_config(load_config(file, {})), encoding="utf-8")
-    assert load_config(file, {"decoding.cap": "auto"}).decoding.model_dump() == {
-        "constraint": "scope", "grounding": "off", "cap": "auto"}  # fmt: skip
+    assert load_config(file, {"decoding.max_tokens_per_pass": "auto"}).decoding.model_dump() == {
+        "constraint": "scope", "grounding": "off", "max_tokens_per_pass": "auto"}  # fmt: skip
 
 
 @pytest.mark.parametrize("cap", [0, -1, 2.5, True, "wide"])
 def test_a_cap_is_auto_or_a_whole_number(cap: object) -> None:
-    with pytest.raises(UserError, match=r"c\.yaml: decoding\.cap: input should be auto or a whole number from 1, got"):
-        validate_config({"decoding": {"cap": cap}}, "c.yaml")
+    with pytest.raises(
+        UserError, match=r"c\.yaml: decoding\.max_tokens_per_pass: input should be auto or a whole number from 1, got"
+    ):
+        validate_config({"decoding": {"max_tokens_per_pass": cap}}, "c.yaml")

@@ -19,6 +19,7 @@ from transformers import AutoTokenizer
 from mlx_trace.cli.main import main
 from mlx_trace.config import Decoding, Prompt
 from mlx_trace.decode.decoder import Decoder
+from mlx_trace.decode.params import SamplingParams
 from mlx_trace.evaluate.suites import suite
 from mlx_trace.fuse import fuse
 from mlx_trace.llama_cpp import write_for_llama_cpp
@@ -43,7 +44,9 @@ def greedy(questions: list[str]) -> list[str]:
     base = load_base("tiny")
     load_adapter(base, ADAPTER)
     prompter = Prompter(base.tokenizer, Prompt())
-    episodes = Decoder(base, prompter, Decoding(constraint="none"), width=8).sample(questions, 400)
+    episodes = Decoder(base, prompter, Decoding(constraint="none"), max_sequences=8).sample(
+        questions, SamplingParams(400)
+    )
     return [prompter.decode(episode.ids) + CLOSING for episode in episodes]
 
 

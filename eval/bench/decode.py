@@ -28,6 +28,7 @@ from typing import Any
 from unittest.mock import patch
 
 from mlx_trace.decode import engine as decode  # before MLX, whose BLAS our packages choose
+from mlx_trace.decode.params import SamplingParams
 
 # isort: split
 import mlx.core as mx
@@ -121,7 +122,7 @@ def run_ours(bench: Bench, is_constrained: bool, batch: int, cases: Sequence[Cas
     engine.headroom = bench.headrooms.get(batch)
     scripts = [one.drawn if is_constrained else one.wanted for case in cases for one in case.replies]
     with replayed_draws(scripts) if is_replay else nullcontext():
-        episodes = engine.sample([case.request for case in cases], MAX_TOKENS, len(cases[0].replies))
+        episodes = engine.sample([case.request for case in cases], SamplingParams(MAX_TOKENS, n=len(cases[0].replies)))
     bench.headrooms[batch] = engine.headroom
     sampled, written = (sum(map(sum, (e.sampled for e in episodes))), sum(len(e.ids) for e in episodes))
     tokens = {"sampled": sampled, "forced": written - sampled, "read": engine.tokens_read}

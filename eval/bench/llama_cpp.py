@@ -17,6 +17,7 @@ from urllib.request import Request, urlopen
 
 from mlx_trace.config import Decoding, Prompt
 from mlx_trace.decode.decoder import Decoder  # before MLX, whose BLAS our packages choose
+from mlx_trace.decode.params import SamplingParams
 from mlx_trace.evaluate.suites import suite
 from mlx_trace.fuse import fuse
 from mlx_trace.language.grade import grade
@@ -71,7 +72,9 @@ def main() -> None:
     load_adapter(base, adapters_dir() / "tiny")
     prompter = Prompter(base.tokenizer, Prompt())
     decoder = Decoder(base, prompter, Decoding(constraint="none"))
-    replies = [prompter.decode(one.ids) for one in decoder.sample([p.question for p in problems], LONGEST)]
+    replies = [
+        prompter.decode(one.ids) for one in decoder.sample([p.question for p in problems], SamplingParams(LONGEST))
+    ]
     right = sum(grade(reply, p.expected).kind == "correct"
                 for reply, p in zip(replies, problems, strict=True))  # fmt: skip
     report: dict[str, Any] = {"n": options.n, "ours": {"correct": right}}

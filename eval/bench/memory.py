@@ -60,7 +60,7 @@ CASES: dict[str, dict[str, Any]] = {
         "config": {"num_layers": 2, "batch_size": 2}},
     "trunk cache in memory": {
         "shape": VOCABULARY | {"num_hidden_layers": 4, "hidden_size": 512, "intermediate_size": 1024},
-        "config": {"num_layers": 2, "batch_size": 4, "epochs": 2, "trunk_cache": "memory"}},
+        "config": {"num_layers": 2, "batch_size": 4, "epochs": 2, "activation_cache": "memory"}},
     "SmolLM2 135M, SFT": {"model": "smollm2-135m", "config": SMOLLM2},
     "SmolLM2 135M, RL": {
         "model": "smollm2-135m",
@@ -84,7 +84,7 @@ def measure(name: str) -> dict[str, float]:
         for phase in planned.phases:
             if isinstance(phase, Sft):
                 largest = _largest(phase)
-                if planned.memory.trunk_cache == "memory":
+                if planned.memory.activation_cache == "memory":
                     for at in range(len(phase.examples.rows)):
                         phase.states([at])
                 phase.update(1 if largest == 0 else 0)

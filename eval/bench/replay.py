@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
-from mlx_trace.decode import engine  # before MLX, whose BLAS our packages choose
+from mlx_trace.decode import sampler, scheduler  # before MLX, whose BLAS our packages choose
+from mlx_trace.decode.params import SamplingParams
 
 # isort: split
 import mlx.core as mx
@@ -33,20 +34,20 @@ Ids = list[int]
 @contextmanager
 def replayed_draws(scripts: Sequence[Ids]) -> Iterator[None]:
     """Let our engine draw as it does, and then take each sample's next scripted token; `scripts` are by episode."""
-    make_row, draw = engine._Batch._row, engine.draw
+    make_sequence, draw = scheduler.Scheduler._sequence, sampler.Sampler.__call__
     following: dict[int, tuple[Any, Iterator[int]]] = {}  # by the sample's stream, which is kept so that its id stays
 
-    def row(batch: Any, numbers: Sequence[int]) -> Any:
-        made = make_row(batch, numbers)
-        for number, one in zip(numbers, made.samples, strict=True):
-            following[id(one.stream)] = (one.stream, iter(scripts[number]))
+    def sequence(own: Any, numbers: Sequence[int]) -> Any:
+        made = make_sequence(own, numbers)
+        for number, sample in zip(numbers, made.samples, strict=True):
+            following[id(sample.stream)] = (sample.stream, iter(scripts[number]))
         return made
 
-    def replay(network: Any, states: Any, choices: Any, temperature: float, streams: Any, masks: Any) -> Any:
-        draw(network, states, choices, temperature, streams, masks)
-        return [[(next(following[id(stream)][1]), 0.0) for stream in own] for own in streams]
+    def replay(own: Any, states: Any, choices: Any, temperature: float, streams: Any) -> Any:
+        draw(own, states, choices, temperature, streams)
+        return [[(next(following[id(stream)][1]), 0.0) for stream in samples] for samples in streams]
 
-    with patch.object(engine._Batch, "_row", row), patch.object(engine, "draw", replay):
+    with patch.object(scheduler.Scheduler, "_sequence", sequence), patch.object(sampler.Sampler, "__call__", replay):
         yield
 
 
@@ -79,7 +80,9 @@ def sampled_replies(problems: Sequence[Problem], num_samples: int, max_tokens: i
     base = load_base(TINY)
     load_adapter(base, adapters_dir() / TINY)
     decoder = Decoder(base, Prompter(base.tokenizer, Prompt()), Decoding())
-    episodes = decoder.sample([problem.question for problem in problems], max_tokens, num_samples, temperature=1.0)
+    episodes = decoder.sample(
+        [problem.question for problem in problems], SamplingParams(max_tokens, temperature=1.0, n=num_samples)
+    )
     texts = [base.tokenizer.decode(episode.ids) for episode in episodes]
     return [texts[at : at + num_samples] for at in range(0, len(texts), num_samples)]
 

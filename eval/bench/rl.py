@@ -45,7 +45,7 @@ from mlx_trace.problems.problem import Problem
 from mlx_trace.resources import adapters_dir
 from mlx_trace.train.ranks import Ranks
 from mlx_trace.train.rl import reinforce
-from mlx_trace.train.rl.rollout import make_scorer
+from mlx_trace.train.rl.reward import make_scorer
 
 SCALED = "scaled"
 NUM_LAYERS = {TINY: 2, SCALED: 4}  # that are trained, of 4 and 22

@@ -94,7 +94,9 @@ def ours(base: Base, config: Config, rows: Sequence[Example]) -> list[float]:
 
 def make_phase(base: Base, config: Config, rows: Sequence[Example]) -> Sft:
     """Return our SFT phase, with a run's usual plan of memory, or the smallest."""
-    memory = MemoryPlan(1, trunk_cache="off") if config.grad_checkpoint else MemoryPlan(2048, trunk_cache="memory")
+    memory = (
+        MemoryPlan(1, activation_cache="off") if config.grad_checkpoint else MemoryPlan(2048, activation_cache="memory")
+    )
     return Sft(base, Split(base.network, config.num_layers, config.grad_checkpoint), config, rows, [], memory, Ranks())
 
 

@@ -91,7 +91,7 @@ def _cell(planned: Planned, machine: Machine) -> str:
     if settled is None:
         return "does not fit"
     peak, plan = settled
-    return f"{gigabytes(peak)} ({plan.micro_tokens:,}, {plan.width})"
+    return f"{gigabytes(peak)} ({plan.micro_tokens:,}, {plan.max_sequences})"
 
 
 def settle_on(planned: Planned, machine: Machine) -> tuple[int, MemoryPlan] | None:
@@ -108,7 +108,7 @@ def planned_of(content: Mapping[str, Any], config: Config, work: Work, dequantis
 
     def planned(on_cpu: bool) -> Run:
         shape = shape_of(content, config, on_cpu, dequantised)
-        return Run(shape, replace(work, is_fused=not on_cpu), config.trunk_cache, 0)
+        return Run(shape, replace(work, is_fused=not on_cpu), config.activation_cache, 0)
 
     return planned
 

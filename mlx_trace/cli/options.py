@@ -49,7 +49,7 @@ def add_schema_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_decoding_options(parser: argparse.ArgumentParser) -> None:
-    """Add --max-tokens, --constraint, --grounding and --cap."""
+    """Add --max-tokens, --constraint, --grounding and --max-tokens-per-pass."""
     default = Decoding()
     meaning = {name: f"{field.description} (default {field.default})" for name, field in Decoding.model_fields.items()}
     parser.add_argument("--max-tokens", type=at_least(1), default=MAX_TOKENS, metavar="N",
@@ -57,16 +57,21 @@ def add_decoding_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--constraint", choices=("none", "scope"), default=default.constraint,
                         help=meaning["constraint"])  # fmt: skip
     parser.add_argument("--grounding", choices=("off", "hard"), default=default.grounding, help=meaning["grounding"])
-    parser.add_argument("--cap", type=_cap, default=default.cap, metavar="auto|N", help=meaning["cap"])
+    parser.add_argument("--max-tokens-per-pass", type=_auto_or_count, default=default.max_tokens_per_pass,
+                        metavar="auto|N", help=meaning["max_tokens_per_pass"])  # fmt: skip
+    parser.add_argument(
+        "--cap", dest="max_tokens_per_pass", type=_auto_or_count, default=argparse.SUPPRESS, help=argparse.SUPPRESS
+    )  # fmt: skip  (what it was called)
 
 
-def _cap(text: str) -> str | int:
+def _auto_or_count(text: str) -> str | int:
     return text if text == "auto" else at_least(1)(text)
 
 
 def decoding_of(options: argparse.Namespace) -> Decoding:
     """Return the decoding settings that the options give."""
-    return Decoding(constraint=options.constraint, grounding=options.grounding, cap=options.cap)
+    return Decoding(constraint=options.constraint, grounding=options.grounding,
+                    max_tokens_per_pass=options.max_tokens_per_pass)  # fmt: skip
 
 
 def settle_adapter(model: str | None, adapter: Path | None) -> Path | None:

@@ -160,7 +160,7 @@ def find_config(name: str) -> Path:
 
 _SHOWN = {
     "sft": ("loss", "val_loss", "target_tokens", "grad_norm"),
-    "rl": ("reward", "correct", "parse_failure", "dead_groups", "length", "grad_norm"),
+    "rl": ("reward", "correct", "parse_failure", "frac_reward_zero_std", "length", "grad_norm"),
 }
 
 

@@ -24,9 +24,9 @@ class RaggedCache:
     def __init__(self, num_layers: int, batch_size: int) -> None:
         self.lengths: NDArray[np.int64] = np.zeros(batch_size, dtype=np.int64)
         self.window = Window(self.lengths, 0)
-        self.layers = [Layer(self.window) for _ in range(num_layers)]
+        self.layers = [LayerCache(self.window) for _ in range(num_layers)]
 
-    def open(self, width: int) -> list["Layer"]:
+    def open(self, width: int) -> list["LayerCache"]:
         """Prepare a pass over ids (B, width); return what the network takes as its caches."""
         self.window = Window(self.lengths, width)
         for layer in self.layers:
@@ -91,7 +91,7 @@ class Window:
         return keys <= positions if size is None else (keys <= positions) & (keys > positions - size)
 
 
-class Layer:
+class LayerCache:
     """One layer's keys and values, (B, H, room, D), as mlx-lm's attention uses a cache."""
 
     def __init__(self, window: Window) -> None:

@@ -4,54 +4,74 @@ Takes a loaded base, its prompter and the decoding settings. Knows nothing of an
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+
+import mlx.core as mx
 
 from mlx_trace.config import Decoding
-from mlx_trace.decode.engine import WIDTH, Engine
+from mlx_trace.decode.engine import MAX_SEQUENCES, Engine
 from mlx_trace.decode.episode import Episode, Request
 from mlx_trace.decode.grammar.automaton import Automaton
 from mlx_trace.decode.grammar.vocabulary import vocabulary_of
+from mlx_trace.decode.params import SamplingParams
 from mlx_trace.language.numbers import grounded_numbers
 from mlx_trace.model.base import Base
 from mlx_trace.model.prompts import Prompter
 
 
 class Decoder:
-    """A model that replies to questions, `width` of them at once. `engine.refresh` once its weights have changed."""
+    """A model that replies to questions, `max_sequences` of them at once. `refresh` once its weights have changed.
+
+    With `cached_layer`, the activations (N, D) that go into that layer are kept, for training to go on from.
+    """
 
     def __init__(
-        self, base: Base, prompter: Prompter, decoding: Decoding, width: int = WIDTH, keep: int | None = None
-    ) -> None:
+        self, base: Base, prompter: Prompter, decoding: Decoding, max_sequences: int = MAX_SEQUENCES,
+        cached_layer: int | None = None,
+    ) -> None:  # fmt: skip
         self.prompter, self.decoding = prompter, decoding
         vocabulary = vocabulary_of(base.tokenizer) if decoding.constraint == "scope" else None
-        self.engine = Engine(base.network, prompter.stop_ids, vocabulary, prompter.prefix, decoding.cap, width, keep)
+        self.engine = Engine(base.network, prompter.stop_ids, vocabulary, prompter.prefix,
+                             decoding.max_tokens_per_pass, max_sequences, cached_layer)  # fmt: skip
+        self.masks = self.engine.masks
 
     def check(self, max_tokens: int) -> None:
         """Raise UserError if so few tokens hold no trace."""
         if self.engine.vocabulary is not None:
             Automaton(self.engine.vocabulary, None, max_tokens)
 
+    def refresh(self) -> None:
+        """Forget what was computed with other weights."""
+        self.engine.refresh()
+
     def sample(
-        self, questions: Sequence[str], max_tokens: int, num_samples: int = 1, temperature: float = 0.0, seed: int = 0,
-        streams: Sequence[int] | None = None,
-    ) -> list[Episode]:  # fmt: skip
-        """Sample `num_samples` replies to each question, beside one another; greedily at temperature 0.
+        self, questions: Sequence[str], params: SamplingParams, streams: Sequence[int] | None = None
+    ) -> list[Episode]:
+        """Sample `params.n` replies to each question, beside one another.
 
         `streams`, a number a question, name the random streams; by default a question's is its number.
         """
-        requests = self._requests(questions)
-        if streams is not None:
-            requests = [replace(one, stream=stream) for one, stream in zip(requests, streams, strict=True)]
-        return self.engine.sample(requests, max_tokens, num_samples, temperature, seed)
+        return self.engine.sample(self._requests(questions, streams), params)
 
-    def finished(self, questions: Sequence[str], max_tokens: int) -> Iterator[Episode]:
-        """Reply to each question greedily, yielding episodes as they finish; `prompt` is the question's number."""
-        return self.engine.finished(self._requests(questions), max_tokens)
+    def finished(self, questions: Sequence[str], params: SamplingParams) -> Iterator[Episode]:
+        """Reply to each question, yielding episodes as they finish; `prompt` is the question's number."""
+        return self.engine.finished(self._requests(questions), params)
 
-    def stream(self, question: str, max_tokens: int) -> Iterator[Episode]:
-        """Reply to a question greedily, yielding the episode whenever it has grown."""
-        return self.engine.stream(self._requests([question])[0], max_tokens)
+    def stream(self, question: str, params: SamplingParams) -> Iterator[Episode]:
+        """Reply to a question, yielding the episode whenever it has grown."""
+        return self.engine.stream(self._requests([question])[0], params)
 
-    def _requests(self, questions: Sequence[str]) -> list[Request]:
+    def activations(self) -> mx.array:
+        """Return the cached activations (N, D) of all that was read since `refresh`; episodes hold their indexes."""
+        cached = self.engine.activations
+        return mx.zeros((0, 0)) if cached is None else cached.states()
+
+    @property
+    def prefix_activations(self) -> Sequence[int]:
+        """Return the indexes of the activations of what all prompts begin with."""
+        return self.engine.prefix_activations
+
+    def _requests(self, questions: Sequence[str], streams: Sequence[int] | None = None) -> list[Request]:
         is_hard = self.decoding.constraint == "scope" and self.decoding.grounding == "hard"
-        return [Request(self.prompter.ids(q), grounded_numbers(q) if is_hard else None) for q in questions]
+        named: Sequence[int | None] = streams or [None] * len(questions)
+        return [Request(self.prompter.ids(question), grounded_numbers(question) if is_hard else None, stream)
+                for question, stream in zip(questions, named, strict=True)]  # fmt: skip

@@ -1,4 +1,4 @@
-"""A request, the episodes that answer it, and the rows of a batch in which they come about.
+"""A request, the episodes that answer it, and the sequences of a batch in which they come about.
 
 Knows nothing of networks; of the language only that an automaton says what may come next.
 """
@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mlx_trace.decode.grammar.automaton import Automaton, Choice
+from mlx_trace.language.grade import Grade
 
-Draw = tuple[int, float]  # a token, and its log-probability under the distribution it was drawn from
+Draw = tuple[int, float]  # a token, and its log-probability under the distribution it was sampled from
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +32,11 @@ class Request:
 class Episode:
     """One sampled reply to request number `prompt`. The stop token, if one came, is the last of `ids`.
 
-    `sampled` says which of the ids were drawn; the others were forced. Of each drawn one, in order, `logprobs` holds
-    the log-probability under the distribution it was drawn from (fp32; 0 when greedy), and `choices` what was offered
-    (None: every token). Where the engine keeps states, `prompt_places` are those of all prompt ids but the last, and
-    `places` those of the last one and of the ids, as far as they were read.
+    `sampled` says which of the ids were sampled; the others are jump-forward ones. Of each sampled one, in order,
+    `logprobs` holds the log-probability under the distribution it came from (fp32; 0 when greedy), and `choices` what
+    was offered (None: every token). Where the engine caches activations, `prompt_activations` are the indexes of those
+    of all prompt ids but the last, and `activations` of those of the last one and of the ids, as far as they were read.
+    Training adds `grade` and `advantage`.
     """
 
     prompt: int
@@ -45,27 +47,32 @@ class Episode:
     choices: list[Choice | None] = field(default_factory=list)
     truncated: bool = False
     finished: bool = False
-    prompt_places: Sequence[int] = ()
-    places: list[int] = field(default_factory=list)
+    prompt_activations: Sequence[int] = ()
+    activations: list[int] = field(default_factory=list)
+    grade: Grade | None = None
+    advantage: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """An episode, and the random stream that it is drawn with."""
+    """An episode, and the random stream that it is sampled with."""
 
     episode: Episode
     stream: np.random.Generator
 
 
-class Row:
-    """Samples of one prompt that agree so far: what the cache has not read of them yet, and what may come next."""
+class SharedSequence:
+    """Samples of one prompt that agree so far: what the cache has not read of them yet, and what may come next.
+
+    They are one row of the batch until they sample different tokens, and are then forked.
+    """
 
     def __init__(
         self, samples: Sequence[Sample], automaton: Automaton | None, stop_ids: Collection[int], max_tokens: int
     ) -> None:
         self.samples, self.automaton, self.stop_ids, self.max_tokens = samples, automaton, stop_ids, max_tokens
         self.pending = deque(samples[0].episode.prompt_ids[-1:])
-        self._take_forced()
+        self._jump_forward()
 
     @property
     def choice(self) -> Choice | None:
@@ -81,19 +88,19 @@ class Row:
         """Return the next ids that the cache has not read, at most so many."""
         return [self.pending.popleft() for _ in range(min(width, len(self.pending)))]
 
-    def take(self, draws: Sequence[Draw]) -> list["Row"]:
-        """Note what each sample drew, and what that forces; return the rows there are now, one a token drawn."""
+    def take(self, draws: Sequence[Draw]) -> list["SharedSequence"]:
+        """Note what each sample drew, and what follows from it; return the sequences there are now, one a token."""
         by_token: dict[int, list[int]] = {}
-        for at, (token, _) in enumerate(draws):
-            by_token.setdefault(token, []).append(at)
-        samples, rows = self.samples, [self, *(self._parted() for _ in range(1, len(by_token)))]
-        for row, (token, those) in zip(rows, by_token.items(), strict=True):
-            row.samples = [samples[at] for at in those]
-            row._take(token, draws[those[0]][1])
-        return rows
+        for index, (token, _) in enumerate(draws):
+            by_token.setdefault(token, []).append(index)
+        samples, sequences = self.samples, [self, *(self._forked() for _ in range(1, len(by_token)))]
+        for sequence, (token, indexes) in zip(sequences, by_token.items(), strict=True):
+            sequence.samples = [samples[index] for index in indexes]
+            sequence._take(token, draws[indexes[0]][1])
+        return sequences
 
-    def _parted(self) -> "Row":
-        """Return another row that has come as far; its samples are yet to be told."""
+    def _forked(self) -> "SharedSequence":
+        """Return another sequence that has come as far; its samples are yet to be told."""
         other = copy(self)
         other.pending = deque()
         other.automaton = None if self.automaton is None else self.automaton.replayed()
@@ -101,27 +108,28 @@ class Row:
 
     def _take(self, token: int, logprob: float) -> None:
         choice = self.choice
-        for one in self.samples:
-            one.episode.ids.append(token)
-            one.episode.sampled.append(True)
-            one.episode.logprobs.append(logprob)
-            one.episode.choices.append(choice)
+        for sample in self.samples:
+            sample.episode.ids.append(token)
+            sample.episode.sampled.append(True)
+            sample.episode.logprobs.append(logprob)
+            sample.episode.choices.append(choice)
         self.pending.append(token)
         if self.automaton is not None:
             self.automaton.take(token)
-            self._take_forced()
+            self._jump_forward()
             finished, truncated = self.automaton.choice is None, False
         else:
             stopped, length = token in self.stop_ids, len(self.samples[0].episode.ids)
             truncated = not stopped and length >= self.max_tokens
             finished = stopped or truncated
-        for one in self.samples:
-            one.episode.finished, one.episode.truncated = finished, truncated
+        for sample in self.samples:
+            sample.episode.finished, sample.episode.truncated = finished, truncated
 
-    def _take_forced(self) -> None:
+    def _jump_forward(self) -> None:
+        """Write what the automaton leaves no choice about."""
         if self.automaton is not None:
             forced = self.automaton.ids[len(self.samples[0].episode.ids) :]
-            for one in self.samples:
-                one.episode.ids += forced
-                one.episode.sampled += [False] * len(forced)
+            for sample in self.samples:
+                sample.episode.ids += forced
+                sample.episode.sampled += [False] * len(forced)
             self.pending.extend(forced)

@@ -9,68 +9,65 @@ from collections.abc import Sequence
 from typing import Any
 
 import mlx.core as mx
-import mlx.nn as nn
 import numpy as np
-from mlx_lm.models.activations import swiglu
-from mlx_lm.tuner.dora import DoRALinear
-from mlx_lm.tuner.lora import LoRALinear
 from numpy.typing import NDArray
 
 from mlx_trace.decode.cache import RaggedCache
 from mlx_trace.model.base import hidden_states
+from mlx_trace.model.layer import Layer
 from mlx_trace.model.shape import ARCHITECTURES
 
 
-class Kept:
+class CachedActivations:
     """The states (N, D) that go into one layer, of every token read since; what is below it need not run again."""
 
     def __init__(self, layer: int) -> None:
         self.layer, self.count = layer, 0
         self.arrays: list[mx.array] = []
-        self.places: list[range] = []  # of each row's tokens in the last pass
+        self.indexes: list[range] = []  # of each row's tokens in the last pass
 
     def add(self, states: mx.array, runs: Sequence[Sequence[int]]) -> None:
         """Keep a pass's states, packed as its runs are."""
         ends = self.count + np.cumsum([len(run) for run in runs])
-        self.places = [range(end - len(run), end) for end, run in zip(ends.tolist(), runs, strict=True)]
+        self.indexes = [range(end - len(run), end) for end, run in zip(ends.tolist(), runs, strict=True)]
         self.arrays.append(states)
         self.count = int(ends[-1])
 
     def states(self) -> mx.array:
         """Return all that was kept, (N, D)."""
-        return mx.concatenate(self.arrays)
+        return mx.concatenate(self.arrays) if self.arrays else mx.zeros((0, 0))
 
 
 class Forward:
-    """A network's passes with one version of its weights: adapters are folded into weights that are fp32."""
+    """A network's passes with one version of its weights: adapters are merged into weights that are fp32."""
 
-    def __init__(self, network: Any, kept: Kept | None = None) -> None:
-        self.network, self.kept = network, kept
+    def __init__(self, network: Any, activations: CachedActivations | None = None) -> None:
+        self.network, self.activations = network, activations
         is_known = getattr(network, "model_type", None) in ARCHITECTURES
-        self.blocks = [_Block(layer, network) for layer in network.layers] if is_known else []
+        self.layers = [Layer(layer, network, merged=True) for layer in network.layers] if is_known else []
 
-    def __call__(self, runs: Sequence[Sequence[int]], cache: RaggedCache, wanted: Sequence[int]) -> mx.array:
-        """Read runs of ids, one a row (some may be empty); return the states (S, D) after the wanted rows' last ids."""
-        layout = _Layout(runs, cache.lengths, wanted)
-        cache.open(layout.width)
-        if not self.blocks:
-            hidden = hidden_states(self.network, layout.rectangle(), cache.layers)
-            states = hidden[layout.wanted, layout.used[layout.wanted] - 1]
+    def __call__(self, runs: Sequence[Sequence[int]], cache: RaggedCache, rows: Sequence[int]) -> mx.array:
+        """Read runs of ids, one a row (some may be empty); return the states (S, D) after the last ids of some rows."""
+        packing = _Packing(runs, cache.lengths, rows)
+        cache.open(packing.width)
+        if not self.layers:
+            hidden = hidden_states(self.network, packing.rectangle(), cache.layers)
+            states = hidden[packing.rows, packing.used[packing.rows] - 1]
         else:
-            states = self.network.model.embed_tokens(layout.ids)
-            for at, block in enumerate(self.blocks):
-                if self.kept is not None and self.kept.layer == at:
-                    self.kept.add(states, runs)
-                states = block(states, layout, cache, at)
-            states = self.network.model.norm(states) if wanted else states
+            states = self.network.model.embed_tokens(packing.ids)
+            for index, layer in enumerate(self.layers):
+                if self.activations is not None and self.activations.layer == index:
+                    self.activations.add(states, runs)
+                states = _run(layer, states, packing, cache, index)
+            states = self.network.model.norm(states) if rows else states
         cache.advance([len(run) for run in runs])
         return states
 
 
-class _Layout:
+class _Packing:
     """Where the N tokens of a pass stand: packed, and in a rectangle (B, T) for attention."""
 
-    def __init__(self, runs: Sequence[Sequence[int]], lengths: NDArray[np.int64], wanted: Sequence[int]) -> None:
+    def __init__(self, runs: Sequence[Sequence[int]], lengths: NDArray[np.int64], rows: Sequence[int]) -> None:
         used = np.array([len(run) for run in runs])
         self.batch_size, self.width = len(runs), int(used.max())
         starts = np.cumsum(used) - used
@@ -81,7 +78,7 @@ class _Layout:
         self.is_full = bool(inside.all())
         self.packed = mx.array(np.where(inside, starts[:, None] + columns, 0).reshape(-1).astype(np.int32))  # (B·T,)
         self.places = mx.array(np.flatnonzero(inside).astype(np.int32))  # (N,) in the rectangle
-        self.wanted = mx.array(list(wanted), dtype=mx.int32)  # (S,) rows
+        self.rows = mx.array(list(rows), dtype=mx.int32)  # (S,) whose last states are asked for
         ends = starts + used - 1
         self.ends = mx.array(np.maximum(ends, 0).astype(np.int32))  # (B,) each row's last token, packed
         self.last = mx.array((lengths + used - 1).astype(np.int32))  # (B,) its position
@@ -90,63 +87,30 @@ class _Layout:
         """Return the ids as (B, T), filled up with whatever."""
         return self.ids[self.packed].reshape(self.batch_size, self.width)
 
-    def spread(self, packed: mx.array, num_heads: int) -> mx.array:
-        """Turn (N, H·D) into (B, H, T, D)."""
-        spread = packed if self.is_full else packed[self.packed]
-        return spread.reshape(self.batch_size, self.width, num_heads, -1).transpose(0, 2, 1, 3)
+    def spread(self, heads: mx.array) -> mx.array:
+        """Turn (N, H, d) into (B, H, T, d)."""
+        spread = heads if self.is_full else heads[self.packed]
+        return spread.reshape(self.batch_size, self.width, *heads.shape[1:]).transpose(0, 2, 1, 3)
 
     def pack(self, spread: mx.array) -> mx.array:
-        """Turn (B, H, T, D) into (N, H·D)."""
+        """Turn (B, H, T, d) into (N, H·d)."""
         packed = spread.transpose(0, 2, 1, 3).reshape(self.batch_size * self.width, -1)
         return packed if self.is_full else packed[self.places]
 
 
-class _Block:
-    """One layer, with its adapters folded in where that loses nothing."""
-
-    def __init__(self, layer: Any, network: Any) -> None:
-        attention, mlp = layer.self_attn, layer.mlp
-        self.layer, self.attention = layer, attention
-        self.query, self.key, self.value, self.output = (
-            _folded(attention[name]) for name in ("q_proj", "k_proj", "v_proj", "o_proj")
-        )
-        self.gate, self.up, self.down = (_folded(mlp[name]) for name in ("gate_proj", "up_proj", "down_proj"))
-        self.window = network.model.sliding_window if getattr(layer, "use_sliding", False) else None
-
-    def __call__(self, states: mx.array, layout: _Layout, cache: RaggedCache, at: int) -> mx.array:
-        """Return the states (N, D) after this layer; after the last one, (S, D) of the wanted rows."""
-        attention, own = self.attention, cache.layers[at]
-        is_last = at + 1 == len(cache.layers)
-        normed = self.layer.input_layernorm(states)
-        keys = self._heads(layout, self.key(normed), attention.n_kv_heads, "k_norm")
-        values = layout.spread(self.value(normed), attention.n_kv_heads)
-        keys, values = own.update_and_fetch(attention.rope(keys, offset=own.offset), values)
-        if is_last:
-            if not layout.wanted.size:
-                return states
-            states, normed = states[layout.ends[layout.wanted]], normed[layout.ends]
-            queries = self._normed(self.query(normed).reshape(layout.batch_size, 1, attention.n_heads, -1), "q_norm")
-            queries = attention.rope(queries.transpose(0, 2, 1, 3), offset=layout.last)
-            mask = own.window.seen(layout.last[:, None, None, None], self.window)
-        else:
-            queries = self._heads(layout, self.query(normed), attention.n_heads, "q_norm")
-            queries = attention.rope(queries, offset=own.offset)
-            mask = own.window.mask(self.window)
-        seen = mx.fast.scaled_dot_product_attention(queries, keys, values, scale=attention.scale, mask=mask)
-        seen = seen.reshape(layout.batch_size, -1)[layout.wanted] if is_last else layout.pack(seen)
-        states = states + self.output(seen)
-        normed = self.layer.post_attention_layernorm(states)
-        return states + self.down(swiglu(self.gate(normed), self.up(normed)))
-
-    def _heads(self, layout: _Layout, packed: mx.array, num_heads: int, norm: str) -> mx.array:
-        heads = self._normed(packed.reshape(packed.shape[0], num_heads, -1), norm)
-        return layout.spread(heads.reshape(packed.shape), num_heads)
-
-    def _normed(self, heads: mx.array, norm: str) -> mx.array:
-        return self.attention[norm](heads) if norm in self.attention else heads
-
-
-def _folded(module: Any) -> Any:
-    """Return an adapted fp32 layer as one linear layer; others as they are, since rounding would change them."""
-    is_adapted = isinstance(module, LoRALinear | DoRALinear) and type(module.linear) is nn.Linear
-    return module.fuse() if is_adapted and module.linear.weight.dtype == mx.float32 else module
+def _run(layer: Layer, states: mx.array, packing: _Packing, cache: RaggedCache, index: int) -> mx.array:
+    """Return the states (N, D) after a layer; after the last one, (S, D) of the rows that are asked for."""
+    own, is_last = cache.layers[index], index + 1 == len(cache.layers)
+    normed = layer.normed(states)
+    keys = layer.rotated(packing.spread(layer.keys(normed)), own.offset)
+    keys, values = own.update_and_fetch(keys, packing.spread(layer.values(normed)))
+    if not is_last:
+        queries = layer.rotated(packing.spread(layer.queries(normed)), own.offset)
+        seen = layer.attend(queries, keys, values, own.window.mask(layer.window))
+        return layer.after(states, packing.pack(seen))
+    if not packing.rows.size:
+        return states
+    queries = layer.queries(normed[packing.ends])[:, :, None]  # (B, H, 1, d)
+    mask = own.window.seen(packing.last[:, None, None, None], layer.window)
+    seen = layer.attend(layer.rotated(queries, packing.last), keys, values, mask)
+    return layer.after(states[packing.ends[packing.rows]], seen.reshape(packing.batch_size, -1)[packing.rows])

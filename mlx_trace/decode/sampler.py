@@ -1,8 +1,7 @@
-"""Draw tokens for each row, one a sample, among those that the row is offered; with their log-probabilities.
+"""One token for each sample, among those that its sequence is offered; with their log-probabilities.
 
-Takes states and choices, one a row, and one random stream a sample: a draw belongs to its stream, whatever else is in
-the batch.
-A short list is drawn from on the host, by numpy; a mask, or the whole vocabulary, on the device.
+Takes states and choices, one a sequence, and one random stream a sample: a draw belongs to its stream, whatever else is
+in the batch. A short list is drawn from on the host, by numpy; a mask, or the whole vocabulary, on the device.
 """
 
 from collections.abc import Sequence
@@ -35,7 +34,7 @@ class Masks:
             if name not in self._rows or self._stacked.shape[1] != size:
                 self._add(name, size)
         allowed = self._stacked[mx.array([self._rows[name] for name in names])]
-        listed = [(at, token) for at, choice in enumerate(choices) if choice is not None for token in choice.ids]
+        listed = [(row, token) for row, choice in enumerate(choices) if choice is not None for token in choice.ids]
         if listed:
             rows, tokens = (mx.array(list(part)) for part in zip(*listed, strict=True))
             allowed[rows, tokens] = True
@@ -60,48 +59,52 @@ class Masks:
         self._stacked = mx.concatenate([self._stacked, mx.array(row)[None]])
 
 
-def draw(
-    network: Any, states: mx.array, choices: Sequence[Choice | None], temperature: float,
-    streams: Sequence[Sequence[Stream]], masks: Masks,
-) -> list[list[Draw]]:  # fmt: skip
-    """Return each row's draws from its state (R, D), one a stream; greedily, with log-probability 0, at temperature 0.
+class Sampler:
+    """Samples from one network's logits; where tokens are listed, the head is run for those alone."""
 
-    Where tokens are listed, the head is run for those alone.
-    """
-    by = temperature or 1.0
-    lists, others = parted(choices)
-    pending: list[mx.array] = []
-    if lists:
-        ids = padded([choices[at].ids for at in lists])  # type: ignore[union-attr]
-        listed = listed_logits(network, states[mx.array(lists)], mx.array(np.maximum(ids, 0)))
-        pending.append(listed.astype(mx.float32) / by)
-    if others:
-        chosen = states if not lists else states[mx.array(others)]
-        offered = masks.apply(head(network, chosen).astype(mx.float32) / by, [choices[at] for at in others])
-        pending += _draw_on_device(offered, temperature, [streams[at] for at in others])
-    mx.eval(*pending)
-    drawn: list[list[Draw]] = [[] for _ in choices]
-    if lists:
-        few = _draw_on_host(np.array(pending[0]), ids, temperature, [streams[at] for at in lists])
-        for at, one in zip(_owners(streams, lists), few, strict=True):
-            drawn[at].append(one)
-    if others:
-        tokens, logprobs = pending[-2].tolist(), pending[-1].tolist()
-        for at, token, logprob in zip(_owners(streams, others), tokens, logprobs, strict=True):
-            drawn[at].append((token, logprob))
-    return drawn
+    def __init__(self, network: Any, masks: Masks) -> None:
+        self.network, self.masks = network, masks
+
+    def __call__(
+        self, states: mx.array, choices: Sequence[Choice | None], temperature: float,
+        streams: Sequence[Sequence[Stream]],
+    ) -> list[list[Draw]]:  # fmt: skip
+        """Return each sequence's draws from its state (S, D), one a stream; greedily, with log-probability 0, at 0."""
+        by = temperature or 1.0
+        listed, masked = by_kind(choices)
+        pending: list[mx.array] = []
+        if listed:
+            ids = padded([choices[index].ids for index in listed])  # type: ignore[union-attr]
+            logits = listed_logits(self.network, states[mx.array(listed)], mx.array(np.maximum(ids, 0)))
+            pending.append(logits.astype(mx.float32) / by)
+        if masked:
+            chosen = states if not listed else states[mx.array(masked)]
+            logits = head(self.network, chosen).astype(mx.float32) / by
+            offered = self.masks.apply(logits, [choices[index] for index in masked])
+            pending += _draw_on_device(offered, temperature, [streams[index] for index in masked])
+        mx.eval(*pending)
+        drawn: list[list[Draw]] = [[] for _ in choices]
+        if listed:
+            draws = _draw_on_host(np.array(pending[0]), ids, temperature, [streams[index] for index in listed])
+            for index, draw in zip(_owners(streams, listed), draws, strict=True):
+                drawn[index].append(draw)
+        if masked:
+            draws = list(zip(pending[-2].tolist(), pending[-1].tolist(), strict=True))
+            for index, draw in zip(_owners(streams, masked), draws, strict=True):
+                drawn[index].append(draw)
+        return drawn
 
 
 def _owners(streams: Sequence[Sequence[Stream]], rows: Sequence[int]) -> list[int]:
     """Return each of these rows as often as it has streams."""
-    return [at for at in rows for _ in streams[at]]
+    return [row for row in rows for _ in streams[row]]
 
 
-def parted(choices: Sequence[Choice | None]) -> tuple[list[int], list[int]]:
-    """Return the places of the choices among listed tokens alone, and those of all others."""
-    lists = [at for at, choice in enumerate(choices) if choice is not None and choice.mask is None]
-    others = [at for at, choice in enumerate(choices) if choice is None or choice.mask is not None]
-    return lists, others
+def by_kind(choices: Sequence[Choice | None]) -> tuple[list[int], list[int]]:
+    """Return the indexes of the choices among listed tokens alone, and those of all others."""
+    listed = [index for index, choice in enumerate(choices) if choice is not None and choice.mask is None]
+    masked = [index for index, choice in enumerate(choices) if choice is None or choice.mask is not None]
+    return listed, masked
 
 
 def taken(logits: mx.array, tokens: mx.array) -> mx.array:
@@ -112,8 +115,8 @@ def taken(logits: mx.array, tokens: mx.array) -> mx.array:
 def padded(lists: Sequence[Sequence[int]]) -> NDArray[np.int32]:
     """Return lists of ids as one array (G, K), short ones filled up with -1."""
     ids = np.full((len(lists), max(map(len, lists), default=0)), -1, dtype=np.int32)
-    for at, one in enumerate(lists):
-        ids[at, : len(one)] = one
+    for row, tokens in enumerate(lists):
+        ids[row, : len(tokens)] = tokens
     return ids
 
 
@@ -124,16 +127,16 @@ def _draw_on_host(
     scores = np.where(ids >= 0, scores, -np.inf)
     if not temperature:
         best = scores.argmax(axis=-1)
-        return [(int(ids[at, best[at]]), 0.0) for at in _owners(streams, range(len(streams)))]
+        return [(int(ids[row, best[row]]), 0.0) for row in _owners(streams, range(len(streams)))]
     lengths = (ids >= 0).sum(axis=-1).tolist()
     top = scores.max(axis=-1)
     logprobs = scores - (top + np.log(np.exp(scores - top[:, None]).sum(axis=-1)))[:, None]
-    drawn = []
-    for at, own in enumerate(streams):
+    draws = []
+    for row, own in enumerate(streams):
         for stream in own:
-            b = int((scores[at, : lengths[at]] + stream.gumbel(size=lengths[at])).argmax())
-            drawn.append((int(ids[at, b]), float(logprobs[at, b])))
-    return drawn
+            best = int((scores[row, : lengths[row]] + stream.gumbel(size=lengths[row])).argmax())
+            draws.append((int(ids[row, best]), float(logprobs[row, best])))
+    return draws
 
 
 def _draw_on_device(scores: mx.array, temperature: float, streams: Sequence[Sequence[Stream]]) -> list[mx.array]:

@@ -11,8 +11,9 @@ from typing import Any
 
 from mlx_trace.config import Decoding
 from mlx_trace.decode.decoder import Decoder
-from mlx_trace.decode.engine import WIDTH
+from mlx_trace.decode.engine import MAX_SEQUENCES
 from mlx_trace.decode.episode import Episode
+from mlx_trace.decode.params import SamplingParams
 from mlx_trace.evaluate.stats import Rate
 from mlx_trace.language.grade import Grade, grade
 from mlx_trace.model.base import Base
@@ -62,7 +63,7 @@ class Record:
 
 def evaluate(
     base: Base, prompter: Prompter, problems: Sequence[Problem], max_tokens: int, decoding: Decoding,
-    batch_size: int = WIDTH, report: Callable[[int], None] = lambda done: None,
+    batch_size: int = MAX_SEQUENCES, report: Callable[[int], None] = lambda done: None,
 ) -> list[Record]:  # fmt: skip
     """Return a record for each problem, in order: greedy decoding, and the expert is not asked for.
 
@@ -72,7 +73,7 @@ def evaluate(
     began = time.perf_counter()
     decoder = Decoder(base, prompter, decoding, batch_size)
     episodes: dict[int, Episode] = {}
-    for episode in decoder.finished([problem.question for problem in problems], max_tokens):
+    for episode in decoder.finished([problem.question for problem in problems], SamplingParams(max_tokens)):
         episodes[episode.prompt] = episode
         report(len(episodes))
     each = (time.perf_counter() - began) / max(1, sum(len(episode.ids) for episode in episodes.values()))

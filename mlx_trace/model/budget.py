@@ -68,8 +68,8 @@ def settle(run: Run, free_disk: int = 0, usable: int = 0) -> MemoryPlan:
     """Return the plan for a run; UserError if it cannot fit, with what would, up to `usable` bytes."""
     if not run.fits(run.smallest):
         raise UserError(*_refusal(run, usable))
-    plan = replace(run.smallest, trunk_cache=_cache(run, free_disk) if run.keep == "auto" else run.keep)
-    plan = next(wider for width in _widths(run.work) if run.fits(wider := replace(plan, width=width)))
+    plan = replace(run.smallest, activation_cache=_cache(run, free_disk) if run.keep == "auto" else run.keep)
+    plan = next(wider for width in _widths(run.work) if run.fits(wider := replace(plan, max_sequences=width)))
     larger = (replace(plan, micro_tokens=tokens) for tokens in _micro_batches(run.work))
     return next((one for one in larger if run.fits(one)), plan)
 
@@ -91,11 +91,11 @@ def _micro_batches(work: Work) -> Iterator[int]:
 def _cache(run: Run, free_disk: int) -> Literal["memory", "disk", "off"]:
     """Return where the trunk's states are kept: nowhere if they are not needed twice, or if there is no trunk."""
     examples = run.work.examples
-    if examples is None or not (examples.has_phase and examples.repeats and run.shape.has_trunk):
+    if examples is None or not (examples.has_phase and examples.repeats and run.shape.has_frozen_layers):
         return "off"
     size = cache_size(run.shape, run.work)
     spare = run.budget - predict(run.shape, run.work, run.smallest).most
-    if size <= _CACHE_SHARE * spare and run.fits(replace(run.smallest, trunk_cache="memory")):
+    if size <= _CACHE_SHARE * spare and run.fits(replace(run.smallest, activation_cache="memory")):
         return "memory"
     return "disk" if size <= _DISK_SHARE * free_disk else "off"
 
@@ -143,7 +143,7 @@ def _raised(run: Run, usable: int) -> Iterator[Change]:
 
 def _moved_cache(run: Run, _: int) -> Iterator[Change]:
     if run.keep == "memory":
-        yield "trunk_cache: disk", replace(run, keep="disk")
+        yield "activation_cache: disk", replace(run, keep="disk")
 
 
 def _adapted(run: Run, _: int) -> Iterator[Change]:
@@ -218,8 +218,8 @@ def describe(run: Run, plan: MemoryPlan) -> list[str]:
     lines = [f"memory: about {gigabytes(peaks.most)} of {gigabytes(run.budget)} at the peak ({_phases(peaks)})"]
     at_once = [f"micro-batches of {plan.micro_tokens:,} tokens"]
     if run.work.rollouts:
-        at_once.append(f"{plan.width} replies sampled at once")
+        at_once.append(f"{plan.max_sequences} replies sampled at once")
     if run.work.examples and run.work.examples.has_phase:
-        size = f", {gigabytes(cache_size(run.shape, run.work))}" if plan.trunk_cache != "off" else ""
-        at_once.append(f"trunk cache {plan.trunk_cache}{size}")
+        size = f", {gigabytes(cache_size(run.shape, run.work))}" if plan.activation_cache != "off" else ""
+        at_once.append(f"trunk cache {plan.activation_cache}{size}")
     return [*lines, "; ".join(at_once)]

@@ -11,7 +11,8 @@ from mlx_lm.models.activations import swiglu
 from mlx_lm.tuner.dora import DoRALinear
 from mlx_lm.tuner.lora import LoRALinear
 
-_PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj")
+_ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+_MLP = ("gate_proj", "up_proj", "down_proj")
 _NORMS = {"q_proj": "q_norm", "k_proj": "k_norm"}  # qwen3's
 
 
@@ -27,8 +28,7 @@ class Layer:
         self.layer, self.attention = layer, attention
         self.num_heads, self.num_kv_heads = attention.n_heads, attention.n_kv_heads
         own = _merged if merged else lambda module: module
-        self._linear = {name: own(attention[name]) for name in _PROJECTIONS}
-        self._gate, self._up, self._down = (own(mlp[name]) for name in ("gate_proj", "up_proj", "down_proj"))
+        self.linear = {name: own(attention[name]) for name in _ATTENTION} | {name: own(mlp[name]) for name in _MLP}
         self.window: int | None = network.model.sliding_window if getattr(layer, "use_sliding", False) else None
 
     def normed(self, states: mx.array) -> mx.array:
@@ -57,12 +57,13 @@ class Layer:
 
     def after(self, states: mx.array, seen: mx.array) -> mx.array:
         """Return the states (…, D) after this layer, from those before it and what attention saw (…, H·d)."""
-        states = states + self._linear["o_proj"](seen)
+        states = states + self.linear["o_proj"](seen)
         normed = self.layer.post_attention_layernorm(states)
-        return states + self._down(swiglu(self._gate(normed), self._up(normed)))
+        gate, up = self.linear["gate_proj"](normed), self.linear["up_proj"](normed)
+        return states + self.linear["down_proj"](swiglu(gate, up))
 
     def _heads(self, name: str, normed: mx.array, num_heads: int) -> mx.array:
-        heads = self._linear[name](normed).reshape(*normed.shape[:-1], num_heads, -1)
+        heads = self.linear[name](normed).reshape(*normed.shape[:-1], num_heads, -1)
         norm = _NORMS.get(name, "")
         return self.attention[norm](heads) if norm in self.attention else heads
 

@@ -4,9 +4,9 @@ Pure arithmetic. What is kept for the backward pass follows from the code; how m
 was measured (`eval/bench/memory.py` measures it again). Imports no MLX.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from mlx_trace.model.shape import FLOAT, Shape
 
@@ -30,9 +30,15 @@ class MemoryPlan:
     """What is settled once for a run, and kept when it is resumed."""
 
     micro_tokens: int = 2048  # sequence tokens, with padding, that are learnt from at once
-    width: int = 64  # replies that are sampled at once
-    trunk_cache: Literal["memory", "disk", "off"] = "off"
+    max_sequences: int = 64  # replies that are sampled at once
+    activation_cache: Literal["memory", "disk", "off"] = "off"
     headroom: int | None = None  # tokens that take as long as a pass takes by itself, where that was timed
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "MemoryPlan":
+        """Return the plan that a run has kept; those of earlier versions have other names for two keys."""
+        old = {"width": "max_sequences", "trunk_cache": "activation_cache"}
+        return cls(**{old.get(key, key): value for key, value in content.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +130,7 @@ def cache_size(shape: Shape, work: Work) -> int:
 
 def predict(shape: Shape, work: Work, plan: MemoryPlan) -> Peaks:
     """Return what a run takes at most, with micro-batches, rollouts and trunk cache as planned."""
-    cache = cache_size(shape, work) if plan.trunk_cache == "memory" else 0
+    cache = cache_size(shape, work) if plan.activation_cache == "memory" else 0
     standing = shape.weights + shape.added + cache
     sft = rollout = learning = 0
     if work.examples and work.examples.has_phase:
@@ -132,7 +138,7 @@ def predict(shape: Shape, work: Work, plan: MemoryPlan) -> Peaks:
         sft = standing + _sft(shape, work, work.examples, plan)
     if work.rollouts:
         standing += (2 + work.rollouts.has_reference) * shape.trained + _folded(shape)
-        rollout = standing + _rollout(shape, work, work.rollouts, plan.width)
+        rollout = standing + _rollout(shape, work, work.rollouts, plan.max_sequences)
         learning = standing + _learning(shape, work, work.rollouts, plan.micro_tokens)
     return Peaks(sft, rollout, learning, cache)
 
@@ -141,7 +147,7 @@ def predict(shape: Shape, work: Work, plan: MemoryPlan) -> Peaks:
 
 
 def _sft(shape: Shape, work: Work, examples: Examples, plan: MemoryPlan) -> int:
-    is_read = shape.has_trunk and plan.trunk_cache == "off"
+    is_read = shape.has_frozen_layers and plan.activation_cache == "off"
     found = [_update(shape, work, batch, is_read, examples.batch)
              for batch in _gold(examples, plan.micro_tokens, examples.batch)]  # fmt: skip
     if examples.held_out:
@@ -152,7 +158,7 @@ def _sft(shape: Shape, work: Work, examples: Examples, plan: MemoryPlan) -> int:
 def _learning(shape: Shape, work: Work, rollouts: Rollouts, tokens: int) -> int:
     """Return what learning from a rollout takes, beside the states that the rollout left, which are there twice."""
     kept = 2 * _sampled(rollouts) * shape.hidden * shape.item + rollouts.prefix * _position(shape)
-    most, is_read = rollouts.prompts * rollouts.group, shape.has_trunk
+    most, is_read = rollouts.prompts * rollouts.group, shape.has_frozen_layers
     if rollouts.imitates:
         solved = Examples(rollouts.prompt + rollouts.reply, rollouts.prefix, rollouts.reply, most)
         found = [_update(shape, work, batch, is_read, most) for batch in _gold(solved, tokens, most)]

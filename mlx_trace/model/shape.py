@@ -72,7 +72,7 @@ class Shape:
         return self.trained if self.rank else 0
 
     @property
-    def has_trunk(self) -> bool:
+    def has_frozen_layers(self) -> bool:
         """Tell whether there are layers that are not trained."""
         return self.trained_layers < self.layers
 

@@ -1,7 +1,7 @@
-"""What the frozen trunk makes of each example, computed once and kept: in memory, on disk, or not at all.
+"""What the frozen layers make of each example, computed once and kept: in memory, on disk, or not at all.
 
-Examples are read in fixed groups, those of the first epoch's micro-batches, so that their states are the same to the
-last bit whenever they are computed. Knows nothing of losses.
+Examples are read in fixed groups, those of the first epoch's micro-batches, so that their activations are the same to
+the last bit whenever they are computed. Knows nothing of losses.
 """
 
 import errno
@@ -25,7 +25,7 @@ _RAW: Final = {2: mx.uint16, 4: mx.uint32}  # arrays of a dtype's size that nump
 
 
 class ActivationCache:
-    """The states of all examples below the trained layers. `shared` are the ids that every example begins with."""
+    """The activations of all examples below the trained layers. `shared` are the ids that every example begins with."""
 
     def __init__(
         self, split: Split, rows: Sequence[Example], shared: Sequence[int], keep: Keep, folder: Path,
@@ -34,16 +34,16 @@ class ActivationCache:
         self.split, self.rows, self.shared, self.keep = split, rows, list(shared), keep
         self.group_of = group_of  # an example's group: what is computed together
         self.store: _Memory | _Disk = _Disk(folder) if keep == "disk" else _Memory()
-        self.tokens_read = 0  # by the trunk
+        self.tokens_read = 0  # by the frozen layers
 
-    def own(self, at: int) -> list[int]:
+    def own(self, index: int) -> list[int]:
         """Return the ids of an example that are read after the shared ones: all but the last, which is not read."""
-        row = self.rows[at]
+        row = self.rows[index]
         return [*row.prompt[len(self.shared) :], *row.target[:-1]]
 
     def tree(self, chosen: Sequence[int]) -> PrefixTree:
         """Return the shape of some examples, which go on from the shared beginning."""
-        lengths = np.array([len(self.rows[at]) - 1 - len(self.shared) for at in chosen])
+        lengths = np.array([len(self.rows[index]) - 1 - len(self.shared) for index in chosen])
         own = Level(lengths, np.zeros(len(chosen), dtype=np.int64))
         if not self.shared:
             return PrefixTree([own])
@@ -54,14 +54,14 @@ class ActivationCache:
         tree = self.tree(chosen)
         if self.keep == "off":
             return self._read(chosen, tree), tree
-        for at in chosen:
-            if at not in self.store:
-                self._fill(self.group_of(at))
-        packed = mx.concatenate([self.store[at] for at in chosen])
+        for index in chosen:
+            if index not in self.store:
+                self._fill(self.group_of(index))
+        packed = mx.concatenate([self.store[index] for index in chosen])
         lengths = tree.levels[-1].lengths
         starts = np.cumsum(lengths) - lengths
-        index = rectangle([range(start, start + length) for start, length in zip(starts, lengths, strict=True)])
-        own = gather(packed, index)
+        places = rectangle([range(start, start + length) for start, length in zip(starts, lengths, strict=True)])
+        own = gather(packed, places)
         return ([self.store[-1][None], own] if self.shared else [own]), tree
 
     def _fill(self, group: Sequence[int]) -> None:
@@ -69,13 +69,13 @@ class ActivationCache:
         tree = self.tree(group)
         states = self._read(group, tree)
         lengths = tree.levels[-1].lengths.tolist()
-        found = {at: states[-1][row, : lengths[row]] for row, at in enumerate(group) if at not in self.store}
+        new = {index: states[-1][row, : lengths[row]] for row, index in enumerate(group) if index not in self.store}
         if self.shared and -1 not in self.store:
-            found[-1] = states[0][0]
-        self.store.put(found)
+            new[-1] = states[0][0]
+        self.store.put(new)
 
     def _read(self, chosen: Sequence[int], tree: PrefixTree) -> list[mx.array]:
-        ids = [mx.array(rectangle([self.own(at) for at in chosen]))]
+        ids = [mx.array(rectangle([self.own(index) for index in chosen]))]
         if self.shared:
             ids.insert(0, mx.array([self.shared]))
         self.tokens_read += int(tree.levels[-1].lengths.sum()) + len(self.shared)
@@ -88,14 +88,14 @@ class _Memory:
     def __init__(self) -> None:
         self.held: dict[int, mx.array] = {}
 
-    def __contains__(self, at: int) -> bool:
-        return at in self.held
+    def __contains__(self, index: int) -> bool:
+        return index in self.held
 
-    def __getitem__(self, at: int) -> mx.array:
-        return self.held[at]
+    def __getitem__(self, index: int) -> mx.array:
+        return self.held[index]
 
     def put(self, arrays: dict[int, mx.array]) -> None:
-        whole = {at: mx.contiguous(one) for at, one in arrays.items()}
+        whole = {index: mx.contiguous(array) for index, array in arrays.items()}
         mx.eval(whole)
         self.held |= whole
 
@@ -115,24 +115,25 @@ class _Disk:
         weakref.finalize(self, file.close)
         return file
 
-    def __contains__(self, at: int) -> bool:
-        return at in self.places
+    def __contains__(self, index: int) -> bool:
+        return index in self.places
 
-    def __getitem__(self, at: int) -> mx.array:
-        start, shape, dtype = self.places[at]
+    def __getitem__(self, index: int) -> mx.array:
+        start, shape, dtype = self.places[index]
         raw = os.pread(self.file.fileno(), int(np.prod(shape)) * dtype.size, start)
         return mx.array(np.frombuffer(raw, dtype=f"u{dtype.size}").reshape(shape)).view(dtype)
 
     def put(self, arrays: dict[int, mx.array]) -> None:
-        for at, one in arrays.items():
-            raw = np.array(mx.contiguous(one).view(_RAW[one.dtype.size])).tobytes()
+        for index, array in arrays.items():
+            raw = np.array(mx.contiguous(array).view(_RAW[array.dtype.size])).tobytes()
             try:
                 if os.pwrite(self.file.fileno(), raw, self.end) < len(raw):  # the disk filled up on the way
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError as error:
-                raise UserError(f"trunk_cache: disk: {(error.strerror or str(error)).lower()}; free some space and go "
-                                "on with --resume, or start with trunk_cache: off") from None  # fmt: skip
-            self.places[at] = self.end, tuple(one.shape), one.dtype
+                why = (error.strerror or str(error)).lower()
+                raise UserError(f"activation_cache: disk: {why}; free some space and go on with --resume, or start "
+                                "with activation_cache: off") from None  # fmt: skip
+            self.places[index] = self.end, tuple(array.shape), array.dtype
             self.end += len(raw)
 
 

@@ -1,7 +1,7 @@
 """One optimizer step from micro-batches: gradients of losses over tokens, through the trained layers alone.
 
-Takes states below the trained layers, and the loss of the tokens wanted there, in parts. The head's logits exist one
-part at a time, forward and backward. Knows nothing of what the losses mean.
+Takes states below the trained layers, and the losses at some positions, in chunks. The head's logits exist one chunk at
+a time, forward and backward. Knows nothing of what the losses mean.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,13 +19,13 @@ from mlx_trace.model.layers import LossPositions, PrefixTree, Split
 from mlx_trace.model.memory import LOGITS
 from mlx_trace.train.ranks import Ranks
 
-Found = dict[str, mx.array]  # what a loss measures of each token, (K,) each
-Loss = Callable[[mx.array], tuple[mx.array, Found]]  # states (K, D) → the sum of the tokens' losses, and measurements
+Measured = dict[str, mx.array]  # what a loss measures of each token, (K,) each
+Loss = Callable[[mx.array], tuple[mx.array, Measured]]  # states (K, D) → the losses' sum, and measurements
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """The loss of some wanted tokens that are taken at once, `size` of them."""
+class Chunk:
+    """The loss at some positions that are taken at once, `size` of them."""
 
     size: int
     loss: Loss
@@ -33,15 +33,15 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class MicroBatch:
-    """Sequences that are learnt from at once: each level's states (R, T, D), the tokens wanted, and their loss.
+    """Sequences that are learnt from at once: each level's states (R, T, D), the loss positions, and their losses.
 
-    `order` (K,) puts the wanted tokens, which stand in the order of their places, into the order of the parts.
+    `order` (K,) puts the positions, which rise, into the order of the chunks.
     """
 
     states: Sequence[mx.array]
     tree: PrefixTree
-    wanted: LossPositions
-    parts: Sequence[Part]
+    positions: LossPositions
+    chunks: Sequence[Chunk]
     order: mx.array | None = None
 
 
@@ -54,22 +54,22 @@ class Learner:
         self._loss_and_grad = nn.value_and_grad(network, self._loss)
 
     def measure(self, batch: MicroBatch) -> tuple[float, dict[str, np.ndarray]]:
-        """Return the loss, and what it measures of each token in the parts' order; no gradient."""
-        states = self._top(batch)
-        loss, found = mx.array(0.0), []
-        for part, piece in zip(batch.parts, _pieces(states, batch.parts), strict=True):
-            one, measured = part.loss(piece)
-            loss = loss + one
-            mx.eval(loss, measured)
-            found.append(measured)
-        return float(loss.item()), joined(found)
+        """Return the loss, and what it measures at each position in the chunks' order; no gradient."""
+        states = self._states(batch)
+        total, measured = mx.array(0.0), []
+        for chunk, piece in zip(batch.chunks, _pieces(states, batch.chunks), strict=True):
+            loss, measures = chunk.loss(piece)
+            total = total + loss
+            mx.eval(total, measures)
+            measured.append(measures)
+        return float(total.item()), joined(measured)
 
     def add(self, batch: MicroBatch) -> tuple[float, dict[str, np.ndarray]]:
         """Add the gradients of a micro-batch to those that wait; return as `measure` does."""
-        (_, loss, found), gradients = self._loss_and_grad(self.network, batch)
+        (_, loss, measured), gradients = self._loss_and_grad(self.network, batch)
         self._gradients = gradients if self._gradients is None else tree_map(mx.add, self._gradients, gradients)
-        mx.eval(loss, found, self._gradients)
-        return float(loss.item()), joined(found)
+        mx.eval(loss, measured, self._gradients)
+        return float(loss.item()), joined(measured)
 
     def step(self) -> float:
         """Take one optimizer step with the gradients of all ranks; return their norm before clipping."""
@@ -87,39 +87,40 @@ class Learner:
             mx.eval(self.network.trainable_parameters(), self.optimizer.state)
         return float(norm.item())
 
-    def _top(self, batch: MicroBatch) -> mx.array:
-        states = self.split.trained(batch.states, batch.tree, batch.wanted)
+    def _states(self, batch: MicroBatch) -> mx.array:
+        states = self.split.trained(batch.states, batch.tree, batch.positions)
         return states if batch.order is None else states[batch.order]
 
-    def _loss(self, _: Any, batch: MicroBatch) -> tuple[mx.array, mx.array, list[Found]]:
+    def _loss(self, _: Any, batch: MicroBatch) -> tuple[mx.array, mx.array, list[Measured]]:
         """Return something whose gradient is the loss's, then the loss, and what it measures.
 
-        The head's gradient is taken part by part, and meets the states as a constant: Σ states · ∂loss/∂states.
+        The head's gradient is taken chunk by chunk, and meets the states as a constant: Σ states · ∂loss/∂states.
         """
-        states = self._top(batch)
-        loss, found = mx.array(0.0), []
+        states = self._states(batch)
+        total, measured = mx.array(0.0), []
         slopes: list[mx.array] = []
-        for part, piece in zip(batch.parts, _pieces(mx.stop_gradient(states), batch.parts), strict=True):
-            (piece,) = mx.depends([piece], [loss, *slopes[-1:]])  # one part after the other, and back
-            (one, measured), slope = mx.value_and_grad(part.loss)(piece)
-            loss = loss + one
+        for chunk, piece in zip(batch.chunks, _pieces(mx.stop_gradient(states), batch.chunks), strict=True):
+            (piece,) = mx.depends([piece], [total, *slopes[-1:]])  # one chunk after the other, and back
+            (loss, measures), slope = mx.value_and_grad(chunk.loss)(piece)
+            total = total + loss
             slopes.append(slope)
-            found.append(measured)
+            measured.append(measures)
         meeting = (states.astype(mx.float32) * mx.stop_gradient(mx.concatenate(slopes)).astype(mx.float32)).sum()
-        return meeting, loss, found
+        return meeting, total, measured
 
 
-def in_parts(count: int, vocabulary_size: int, loss: Callable[[int, int], Loss]) -> list[Part]:
-    """Cut `count` tokens whose whole logits are needed into parts; `loss` gives that of tokens start to stop."""
+def in_chunks(count: int, vocabulary_size: int, loss: Callable[[int, int], Loss]) -> list[Chunk]:
+    """Cut `count` positions whose whole logits are needed into chunks; `loss` gives that of positions start to stop."""
     size = max(1, LOGITS // vocabulary_size)
-    return [Part(min(size, count - at), loss(at, min(at + size, count))) for at in range(0, count, size)]
+    return [Chunk(min(size, count - start), loss(start, min(start + size, count))) for start in range(0, count, size)]
 
 
-def _pieces(states: mx.array, parts: Sequence[Part]) -> list[mx.array]:
-    ends = np.cumsum([part.size for part in parts]).tolist()
-    return mx.split(states, ends[:-1]) if len(parts) > 1 else [states]
+def _pieces(states: mx.array, chunks: Sequence[Chunk]) -> list[mx.array]:
+    ends = np.cumsum([chunk.size for chunk in chunks]).tolist()
+    return mx.split(states, ends[:-1]) if len(chunks) > 1 else [states]
 
 
-def joined(found: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
-    """Return what was measured of each token, one part's after the other's."""
-    return {name: np.concatenate([np.array(one[name]) for one in found]) for name in found[0]} if found else {}
+def joined(measured: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """Return what was measured at each position, one chunk's after the other's."""
+    names = measured[0] if measured else ()
+    return {name: np.concatenate([np.array(measures[name]) for measures in measured]) for name in names}

@@ -13,7 +13,7 @@ from mlx_trace.decode.grammar.vocabulary import vocabulary_of
 from mlx_trace.language.numbers import grounded_numbers
 from mlx_trace.model.prompts import CLOSING, Prompter
 from mlx_trace.problems.problem import Problem
-from mlx_trace.train.rl.rollout import Scorer
+from mlx_trace.train.rl.reward import Scorer
 
 _TRIED: Final = 200  # gold traces, spread over all of them
 _REPLY: Final = "expert: arithmetic\ntrace:\n- {op: query, var: result}"  # to grade where no gold is at hand

@@ -28,7 +28,7 @@ from mlx_trace.train.loop import Phase, Report, Run, check_new, open_run
 from mlx_trace.train.ranks import Ranks
 from mlx_trace.train.rehearse import try_reward
 from mlx_trace.train.rl.reinforce import Reinforce
-from mlx_trace.train.rl.rollout import make_scorer
+from mlx_trace.train.rl.reward import make_scorer
 from mlx_trace.train.sft import Sft
 from mlx_trace.train.work import work_of
 
@@ -64,7 +64,7 @@ def plan(config: Config, resume: bool = False) -> Plan:
     split = Split(base.network, config.num_layers, config.grad_checkpoint)
     usable = budget.usable_memory(dict(mx.device_info()) if hasattr(mx, "device_info") else {})
     work = work_of(config, material, prompter, ranks.size, mx.default_device().type == mx.gpu)
-    needs = budget.Run(_shape(base, config), work, config.trunk_cache, budget.budget_of(config.memory, usable))
+    needs = budget.Run(_shape(base, config), work, config.activation_cache, budget.budget_of(config.memory, usable))
     saved = _saved_plan(config.adapter_path) if resume else None
     memory = saved or budget.settle(needs, _free_disk(config.adapter_path), usable)
     memory = MemoryPlan(**ranks.from_first(asdict(memory)))
@@ -105,8 +105,8 @@ def _saved_plan(path: Path) -> MemoryPlan | None:
         return None
     content = read_json(file)
     try:
-        return MemoryPlan(content["micro_tokens"], content["width"], content["trunk_cache"], content.get("headroom"))
-    except (KeyError, TypeError, AttributeError):
+        return MemoryPlan.from_json(content)
+    except (TypeError, AttributeError):
         raise UserError(f"{file}: not the plan of a run") from None
 
 
@@ -131,9 +131,9 @@ def _settle_passes(planned: Plan) -> None:
     """
     engines = [phase.decoder.engine for phase in planned.phases if isinstance(phase, Reinforce)]
     headroom = planned.memory.headroom
-    if engines and headroom is None and engines[0].cap == "auto" and planned.ranks.is_first:
+    if engines and headroom is None and engines[0].max_tokens_per_pass == "auto" and planned.ranks.is_first:
         rl = planned.config.reinforce
-        headroom = engines[0].probe(min(planned.memory.width, rl.batch_size * rl.group_size))
+        headroom = engines[0].probe(min(planned.memory.max_sequences, rl.batch_size * rl.group_size))
     headroom = planned.ranks.from_first(headroom)
     for engine in engines:
         engine.headroom = headroom

@@ -20,7 +20,7 @@ from mlx_trace.model.memory import MemoryPlan
 from mlx_trace.train.activation_cache import ActivationCache
 from mlx_trace.train.checkpoint import Arrays
 from mlx_trace.train.examples import Batches, Example, by_budget
-from mlx_trace.train.learner import Learner, Loss, MicroBatch, in_parts
+from mlx_trace.train.learner import Learner, Loss, MicroBatch, in_chunks
 from mlx_trace.train.loop import Metrics, learning_rate
 from mlx_trace.train.ranks import Ranks
 
@@ -34,44 +34,44 @@ class Examples:
         self.vocabulary_size = head_size(base.network)
         self.shared = rows[0].prompt[: shared_length([row.prompt for row in rows])]
 
-    def states(self, plan: MemoryPlan, batches: Batches, ranks: Ranks, folder: Path) -> ActivationCache:
-        """Return their states below the trained layers, kept as the plan says."""
+    def activation_cache(self, plan: MemoryPlan, batches: Batches, ranks: Ranks, folder: Path) -> ActivationCache:
+        """Return the cache of their activations below the trained layers, kept as the plan says."""
         groups: dict[int, list[int]] = {}
 
-        def group_of(at: int) -> list[int]:
+        def group_of(index: int) -> list[int]:
             if not groups:
                 for batch in batches.first_epoch():
                     for micro in self.micro_batches(batch, plan.micro_tokens, ranks):
                         groups.update(dict.fromkeys(micro, micro))
-            return groups.get(at) or [at]
+            return groups.get(index) or [index]
 
-        return ActivationCache(self.split, self.rows, self.shared, plan.trunk_cache, folder, group_of)
+        return ActivationCache(self.split, self.rows, self.shared, plan.activation_cache, folder, group_of)
 
     def micro_batches(self, batch: Sequence[int], tokens: int, ranks: Ranks) -> list[list[int]]:
-        """Return this rank's share of a batch, in parts that hold at most so many tokens once padded."""
-        order = sorted(batch, key=lambda at: (self.lengths[at], at))
+        """Return this rank's share of a batch, in micro-batches of at most so many tokens once padded."""
+        order = sorted(batch, key=lambda index: (self.lengths[index], index))
         return list(by_budget([order[n] for n in ranks.share(len(order))], self.lengths, tokens))
 
-    def lay_out(self, chosen: Sequence[int], states: ActivationCache, divisor: float) -> MicroBatch:
+    def pack(self, chosen: Sequence[int], activations: ActivationCache, divisor: float) -> MicroBatch:
         """Return some examples as a micro-batch; its loss is the sum over target tokens, divided."""
-        below, tree = states(chosen)
+        states, tree = activations(chosen)
         width = tree.levels[-1].width
         places: list[int] = []
         targets: list[int] = []
-        for row, at in enumerate(chosen):
-            example = self.rows[at]
+        for row, index in enumerate(chosen):
+            example = self.rows[index]
             first = row * width + len(example.prompt) - len(self.shared) - 1
             places += range(first, first + len(example.target))
             targets += example.target
-        wanted = LossPositions(np.array(places), len(chosen), width)
+        positions = LossPositions(np.array(places), len(chosen), width)
         gold = mx.array(targets)
-        parts = in_parts(len(targets), self.vocabulary_size,
-                         lambda start, stop: cross_entropy(self.base.network, gold[start:stop], divisor))  # fmt: skip
-        return MicroBatch(below, tree, wanted, parts)
+        chunks = in_chunks(len(targets), self.vocabulary_size,
+                           lambda start, stop: cross_entropy(self.base.network, gold[start:stop], divisor))  # fmt: skip
+        return MicroBatch(states, tree, positions, chunks)
 
     def num_targets(self, chosen: Sequence[int]) -> int:
         """Return how many target tokens some examples have."""
-        return sum(len(self.rows[at].target) for at in chosen)
+        return sum(len(self.rows[index].target) for index in chosen)
 
 
 def cross_entropy(network: Any, targets: mx.array, divisor: float) -> Loss:
@@ -102,7 +102,7 @@ class Sft:
         self.updates = self.batches.updates(config.epochs) if config.iters is None else config.iters
         self.optimizer = optim.AdamW(config.learning_rate, betas=[0.9, 0.95], weight_decay=config.weight_decay)
         self.learner = Learner(base.network, split, self.optimizer, config.grad_clip, ranks)
-        self.states = self.examples.states(plan, self.batches, ranks, config.adapter_path)
+        self.activations = self.examples.activation_cache(plan, self.batches, ranks, config.adapter_path)
         self.held_out = HeldOut(base, split, held_out, plan, ranks, config.adapter_path) if held_out else None
         self.best: float | None = None  # loss on the held-out examples
         self.worse = 0  # measurements since then
@@ -116,9 +116,9 @@ class Sft:
         targets = self.examples.num_targets(batch)
         loss, tokens = 0.0, 0
         for chosen in self.examples.micro_batches(batch, self.plan.micro_tokens, self.ranks):
-            micro = self.examples.lay_out(chosen, self.states, targets)
+            micro = self.examples.pack(chosen, self.activations, targets)
             loss += self.learner.add(micro)[0]
-            tokens += sum(self.examples.lengths[at] for at in chosen)
+            tokens += sum(self.examples.lengths[index] for index in chosen)
         loss, count = self.ranks.total(loss, tokens)
         norm = self.learner.step()
         return {"loss": loss, "learning_rate": rate, "grad_norm": norm, "tokens": int(count),
@@ -161,12 +161,12 @@ class HeldOut:
         self.base, self.ranks = base, ranks
         self.examples = Examples(base, split, rows)
         self.batches = self.examples.micro_batches(range(len(rows)), plan.micro_tokens, ranks)
-        whole = {at: batch for batch in self.batches for at in batch}
-        self.states = ActivationCache(split, rows, self.examples.shared, plan.trunk_cache, folder, whole.__getitem__)
+        group_of = {index: batch for batch in self.batches for index in batch}.__getitem__
+        self.activations = ActivationCache(split, rows, self.examples.shared, plan.activation_cache, folder, group_of)
 
     def loss(self, learner: Learner) -> float:
         """Return the mean cross-entropy over all target tokens."""
         self.base.network.eval()
         targets = self.examples.num_targets(range(len(self.examples.rows)))
-        losses = (learner.measure(self.examples.lay_out(batch, self.states, targets))[0] for batch in self.batches)
+        losses = (learner.measure(self.examples.pack(batch, self.activations, targets))[0] for batch in self.batches)
         return self.ranks.total(sum(losses))[0]

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mlx_trace.decode.engine import Cap, Engine
+from mlx_trace.decode.engine import Engine, MaxTokensPerPass
 from mlx_trace.decode.episode import Episode, Request
 from mlx_trace.decode.grammar.automaton import Automaton, Choice
 from mlx_trace.decode.grammar.vocabulary import Vocabulary
+from mlx_trace.decode.params import SamplingParams
 from mlx_trace.errors import UserError
 from mlx_trace.language.numbers import grounded_numbers
 from mlx_trace.language.solver import Failed, solve
@@ -99,7 +100,7 @@ def offered(choice: Choice | None, vocabulary: Vocabulary | None, size: int) -> 
 
 
 def test_greedy_equals_recomputing_every_token(base: Base) -> None:
-    for prompt, episode in zip(PROMPTS, plain(base).sample(PLAIN, 12), strict=True):
+    for prompt, episode in zip(PROMPTS, plain(base).sample(PLAIN, SamplingParams(12)), strict=True):
         assert episode.prompt_ids == prompt
         assert episode.ids == greedy_by_recomputing(base.network, prompt, 12)
         assert episode.logprobs == [0.0] * 12
@@ -109,7 +110,7 @@ def test_greedy_equals_recomputing_every_token(base: Base) -> None:
 
 @pytest.mark.parametrize("temperature", [0.7, 1.0, 1.6])
 def test_logprobs_equal_one_full_pass(base: Base, temperature: float) -> None:
-    for episode in plain(base).sample(PLAIN, 15, num_samples=2, temperature=temperature, seed=3):
+    for episode in plain(base).sample(PLAIN, SamplingParams(15, temperature=temperature, n=2, seed=3)):
         full = full_logprobs(base.network, episode, None, temperature)
         assert np.abs(np.array(full) - episode.logprobs).max() < 1e-4
 
@@ -117,10 +118,18 @@ def test_logprobs_equal_one_full_pass(base: Base, temperature: float) -> None:
 @pytest.mark.parametrize("temperature", [0.2, 1.0])
 def test_a_sample_belongs_to_its_prompt_and_number_not_to_its_batch(base: Base, temperature: float) -> None:
     def drawn(requests: list[Request], num_samples: int, **options: Any) -> list[list[int]]:
-        return ids_of(plain(base, **options).sample(requests, 10, num_samples, temperature, seed=8))
+        return ids_of(
+            plain(base, **options).sample(requests, SamplingParams(10, temperature=temperature, n=num_samples, seed=8))
+        )
 
     together = drawn(PLAIN, 3)
-    for options in ({"width": 1}, {"width": 4}, {"cap": 1}, {"cap": 2, "width": 7}, {"cap": 5}):
+    for options in (
+        {"max_sequences": 1},
+        {"max_sequences": 4},
+        {"max_tokens_per_pass": 1},
+        {"max_tokens_per_pass": 2, "max_sequences": 7},
+        {"max_tokens_per_pass": 5},
+    ):
         assert drawn(PLAIN, 3, **options) == together, options
     assert drawn(PLAIN[:2], 3) == together[:6], "without the other requests"
     assert drawn(PLAIN, 1) == together[::3], "without the other samples"
@@ -128,11 +137,16 @@ def test_a_sample_belongs_to_its_prompt_and_number_not_to_its_batch(base: Base, 
 
 
 def test_the_order_of_requests_does_not_change_greedy_replies(base: Base) -> None:
-    assert ids_of(plain(base, width=3).sample(PLAIN[::-1], 10)) == ids_of(plain(base).sample(PLAIN, 10))[::-1]
+    assert (
+        ids_of(plain(base, max_sequences=3).sample(PLAIN[::-1], SamplingParams(10)))
+        == ids_of(plain(base).sample(PLAIN, SamplingParams(10)))[::-1]
+    )
 
 
 def test_seeds_decide(base: Base) -> None:
-    one, same, other = (ids_of(plain(base).sample(PLAIN, 8, temperature=1.0, seed=seed)) for seed in (1, 1, 2))
+    one, same, other = (
+        ids_of(plain(base).sample(PLAIN, SamplingParams(8, temperature=1.0, seed=seed))) for seed in (1, 1, 2)
+    )
     assert one == same
     assert one != other
 
@@ -142,13 +156,15 @@ def test_samples_follow_the_distribution() -> None:
         def lm_head(self, hidden: mx.array) -> mx.array:
             return hidden * 0 + mx.log(mx.array([0.6, 0.3, 0.1]))
 
-    found = Engine(Biased({(0, 1): [0]}), (), width=3000).sample([Request([0, 1])], 1, 3000, temperature=1.0)
+    found = Engine(Biased({(0, 1): [0]}), (), max_sequences=3000).sample(
+        [Request([0, 1])], SamplingParams(1, temperature=1.0, n=3000)
+    )
     shares = np.bincount([episode.ids[0] for episode in found], minlength=3) / 3000
     assert np.abs(shares - [0.6, 0.3, 0.1]).max() < 0.03
 
 
 def test_a_prompt_may_be_a_single_token(base: Base) -> None:
-    (alone,) = plain(base).sample([Request([7])], 6)
+    (alone,) = plain(base).sample([Request([7])], SamplingParams(6))
     assert alone.ids == greedy_by_recomputing(base.network, [7], 6)
 
 
@@ -174,16 +190,21 @@ def by_single_tokens(base: Base, vocabulary: Vocabulary) -> list[list[int]]:
 
 @pytest.mark.parametrize("cap", [1, 2, 5, 1000, "auto"])
 def test_forced_runs_do_not_change_greedy_traces(
-    base: Base, vocabulary: Vocabulary, by_single_tokens: list[list[int]], cap: Cap
+    base: Base, vocabulary: Vocabulary, by_single_tokens: list[list[int]], cap: MaxTokensPerPass
 ) -> None:
-    assert ids_of(Engine(base.network, (), vocabulary, cap=cap).sample(GROUNDED, ROOM)) == by_single_tokens
+    assert (
+        ids_of(Engine(base.network, (), vocabulary, max_tokens_per_pass=cap).sample(GROUNDED, SamplingParams(ROOM)))
+        == by_single_tokens
+    )
 
 
 @pytest.mark.parametrize("temperature", [0.7, 1.0, 1.6])
 def test_constrained_logprobs_equal_one_full_pass_with_the_same_masks(
     base: Base, vocabulary: Vocabulary, temperature: float
 ) -> None:
-    episodes = Engine(base.network, (), vocabulary).sample(GROUNDED, ROOM, 2, temperature, seed=3)
+    episodes = Engine(base.network, (), vocabulary).sample(
+        GROUNDED, SamplingParams(ROOM, temperature=temperature, n=2, seed=3)
+    )
     for episode in episodes:
         assert len(episode.sampled) == len(episode.ids)
         assert len(episode.logprobs) == len(episode.choices) == sum(episode.sampled) < len(episode.ids)
@@ -192,7 +213,7 @@ def test_constrained_logprobs_equal_one_full_pass_with_the_same_masks(
 
 
 def test_only_what_the_automaton_forces_is_not_sampled(base: Base, vocabulary: Vocabulary) -> None:
-    for episode in Engine(base.network, (), vocabulary).sample(GROUNDED, ROOM, temperature=1.0):
+    for episode in Engine(base.network, (), vocabulary).sample(GROUNDED, SamplingParams(ROOM, temperature=1.0)):
         automaton = Automaton(vocabulary, GROUNDED[episode.prompt].numbers, ROOM)
         for at, sampled in enumerate(episode.sampled):
             assert sampled == (at >= len(automaton.ids))
@@ -207,10 +228,16 @@ def test_a_constrained_sample_belongs_to_its_prompt_and_number_not_to_its_batch(
 ) -> None:
     def drawn(requests: list[Request], num_samples: int, **options: Any) -> list[list[int]]:
         engine = Engine(base.network, (), vocabulary, **options)
-        return ids_of(engine.sample(requests, ROOM, num_samples, temperature, seed=8))
+        return ids_of(engine.sample(requests, SamplingParams(ROOM, temperature=temperature, n=num_samples, seed=8)))
 
     together = drawn(GROUNDED, 3)
-    for options in ({"width": 1, "cap": 1000}, {"width": 4}, {"cap": 1}, {"cap": 2, "width": 7}, {"cap": 5}):
+    for options in (
+        {"max_sequences": 1, "max_tokens_per_pass": 1000},
+        {"max_sequences": 4},
+        {"max_tokens_per_pass": 1},
+        {"max_tokens_per_pass": 2, "max_sequences": 7},
+        {"max_tokens_per_pass": 5},
+    ):
         assert drawn(GROUNDED, 3, **options) == together, options
     assert drawn(GROUNDED[:2], 3) == together[:6], "without the other requests"
     assert drawn(GROUNDED, 1) == together[::3], "without the other samples"
@@ -224,7 +251,7 @@ def test_rollouts_parse_end_in_time_and_execute(
     requests = [Request(list(range(5, 15 + at)), numbers) for at in range(5)]
     engine = Engine(base.network, (), vocabulary)
     for room in (95, 260):  # hardly any, and plenty
-        for episode in engine.sample(requests, room, 5, temperature=1.0, seed=room):
+        for episode in engine.sample(requests, SamplingParams(room, temperature=1.0, n=5, seed=room)):
             text = base.tokenizer.decode(episode.ids)
             assert episode.finished and not episode.truncated and len(episode.ids) <= room
             assert text.endswith("\n```")
@@ -236,7 +263,7 @@ def test_rollouts_parse_end_in_time_and_execute(
 
 def test_too_little_room_for_any_trace_is_the_user_s_mistake(base: Base, vocabulary: Vocabulary) -> None:
     with pytest.raises(UserError, match="max_tokens is 40, and the shortest trace takes"):
-        Engine(base.network, (), vocabulary).sample(GROUNDED, 40)
+        Engine(base.network, (), vocabulary).sample(GROUNDED, SamplingParams(40))
 
 
 # --- what is read once -----------------------------------------------------------------------------------------
@@ -250,7 +277,9 @@ OTHER = Request(list(range(60, 90)), NUMBERS)  # the longest: read beside others
                          ids=["all share it", "some do", "none do", "all of one"])  # fmt: skip
 def test_a_prefix_changes_nothing(base: Base, vocabulary: Vocabulary, requests: list[Request]) -> None:
     with_prefix, without = (
-        Engine(base.network, (), vocabulary, prefix).sample(requests, ROOM, 2, temperature=1.0, seed=5)
+        Engine(base.network, (), vocabulary, prefix).sample(
+            requests, SamplingParams(ROOM, temperature=1.0, n=2, seed=5)
+        )
         for prefix in (SHARED, [])
     )
     assert ids_of(with_prefix) == ids_of(without)
@@ -263,19 +292,19 @@ def test_a_prefix_is_read_once_and_again_after_a_refresh(base: Base) -> None:
     each = sum(map(len, PROMPTS))  # and the last of a prompt is read with its reply
     for expected in (each + len(SHARED), each, each):
         counting = Counting(engine)
-        engine.sample(TOGETHER, 1)
+        engine.sample(TOGETHER, SamplingParams(1))
         assert sum(counting.tokens) == expected
         engine.forward = counting.forward
     engine.refresh()
     counting = Counting(engine)
-    engine.sample(TOGETHER, 1)
+    engine.sample(TOGETHER, SamplingParams(1))
     assert sum(counting.tokens) == each + len(SHARED)
 
 
 def test_samples_of_a_prompt_read_it_once(base: Base) -> None:
     engine = plain(base)
     counting = Counting(engine)
-    engine.sample([Request(list(range(5, 55)))], 1, num_samples=8)
+    engine.sample([Request(list(range(5, 55)))], SamplingParams(1, n=8))
     assert sum(counting.tokens) == 50
 
 
@@ -286,14 +315,22 @@ def beginnings(episode: Episode) -> set[tuple[int, ...]]:
     return {tuple(ids[: len(episode.prompt_ids) + at]) for at in range(last + 1)}
 
 
-@pytest.mark.parametrize("options", [{"cap": 9}, {"width": 4, "cap": 1}, {"width": 7, "cap": 3}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_tokens_per_pass": 9},
+        {"max_sequences": 4, "max_tokens_per_pass": 1},
+        {"max_sequences": 7, "max_tokens_per_pass": 3},
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("constrained", [True, False])
 def test_samples_read_once_what_they_have_in_common(
     base: Base, vocabulary: Vocabulary, constrained: bool, options: dict[str, Any]
 ) -> None:
     engine = Engine(base.network, (2,), vocabulary if constrained else None, **options)
     counting = Counting(engine)
-    episodes = engine.sample(GROUNDED, ROOM if constrained else 12, 4, temperature=0.03, seed=1)
+    episodes = engine.sample(GROUNDED, SamplingParams(ROOM if constrained else 12, temperature=0.03, n=4, seed=1))
     each = [beginnings(episode) for episode in episodes]
     assert 2 < len({tuple(episode.ids) for episode in episodes}) < len(episodes), "some are the same, others are not"
     once = len(set().union(*each))
@@ -306,22 +343,22 @@ def test_samples_read_once_what_they_have_in_common(
 def test_kept_states_of_samples_are_those_of_their_own_tokens(
     base: Base, vocabulary: Vocabulary, constrained: bool
 ) -> None:
-    engine = Engine(base.network, (2,), vocabulary if constrained else None, [], width=6, keep=1)
-    assert engine.kept is not None
-    for episode in engine.sample(GROUNDED, ROOM if constrained else 12, 3, temperature=0.03, seed=1):
-        ids = [*episode.prompt_ids, *episode.ids][: len(episode.prompt_places) + len(episode.places)]
+    engine = Engine(base.network, (2,), vocabulary if constrained else None, [], max_sequences=6, cached_layer=1)
+    assert engine.activations is not None
+    for episode in engine.sample(GROUNDED, SamplingParams(ROOM if constrained else 12, temperature=0.03, n=3, seed=1)):
+        ids = [*episode.prompt_ids, *episode.ids][: len(episode.prompt_activations) + len(episode.activations)]
         assert len(ids) >= max(map(len, beginnings(episode)))
         states = base.network.model.embed_tokens(mx.array([ids]))
         states = base.network.layers[0](states, "causal", None)[0]
-        kept = engine.kept.states()[mx.array([*episode.prompt_places, *episode.places])]
+        kept = engine.activations.states()[mx.array([*episode.prompt_activations, *episode.activations])]
         assert mx.allclose(kept, states, atol=1e-5)
 
 
 def test_groups_larger_than_the_batch_are_parted(base: Base) -> None:
-    together = plain(base).sample(PLAIN[:2], 10, 7, temperature=0.3, seed=3)
+    together = plain(base).sample(PLAIN[:2], SamplingParams(10, temperature=0.3, n=7, seed=3))
     for width in (1, 3, 7, 8, 14):
-        counting = Counting(engine := plain(base, width=width))
-        assert ids_of(engine.sample(PLAIN[:2], 10, 7, temperature=0.3, seed=3)) == ids_of(together)
+        counting = Counting(engine := plain(base, max_sequences=width))
+        assert ids_of(engine.sample(PLAIN[:2], SamplingParams(10, temperature=0.3, n=7, seed=3))) == ids_of(together)
         assert max(counting.rows) <= width
 
 
@@ -333,15 +370,15 @@ def test_refresh_makes_the_engine_as_good_as_new(base: Base, vocabulary: Vocabul
         parameters = {"rank": 4, "scale": 10.0, "dropout": 0.0, "keys": ["self_attn.v_proj"]}
         linear_to_lora_layers(fresh.network, 2, parameters)
     engine = Engine(fresh.network, (), vocabulary, SHARED)
-    before = ids_of(engine.sample(TOGETHER, ROOM))
+    before = ids_of(engine.sample(TOGETHER, SamplingParams(ROOM)))
     mx.random.seed(2)
     if trained == "lora":
         layer.v_proj.lora_b = mx.random.normal(layer.v_proj.lora_b.shape)
     else:
         layer.v_proj.weight = layer.v_proj.weight + mx.random.normal(layer.v_proj.weight.shape)
     engine.refresh()
-    after = ids_of(engine.sample(TOGETHER, ROOM))
-    assert after == ids_of(Engine(fresh.network, (), vocabulary).sample(TOGETHER, ROOM))
+    after = ids_of(engine.sample(TOGETHER, SamplingParams(ROOM)))
+    assert after == ids_of(Engine(fresh.network, (), vocabulary).sample(TOGETHER, SamplingParams(ROOM)))
     assert after != before
 
 
@@ -352,9 +389,9 @@ def test_many_requests_of_all_lengths_get_what_each_gets_alone(base: Base, vocab
     rng = np.random.default_rng(6)
     prompts = [rng.integers(3, 300, size).tolist() for size in rng.integers(2, 120, 30)]
     requests = [Request(ids, NUMBERS[: 2 + at % 5]) for at, ids in enumerate(prompts)]
-    together = Engine(base.network, (), vocabulary, width=4).sample(requests, ROOM)
+    together = Engine(base.network, (), vocabulary, max_sequences=4).sample(requests, SamplingParams(ROOM))
     engine = Engine(base.network, (), vocabulary)
-    assert ids_of(together) == [engine.sample([request], ROOM)[0].ids for request in requests]
+    assert ids_of(together) == [engine.sample([request], SamplingParams(ROOM))[0].ids for request in requests]
 
 
 def queued(count: int) -> dict[tuple[int, ...], list[int]]:
@@ -367,7 +404,9 @@ def queued(count: int) -> dict[tuple[int, ...], list[int]]:
 @pytest.mark.parametrize("width", [1, 4, 64])
 def test_rows_stop_alone_and_others_take_their_places(scripted: Callable[..., Any], width: int) -> None:
     replies = queued(30)
-    episodes = Engine(scripted(replies), {2}, width=width).sample([Request(ids) for ids in replies], 100)
+    episodes = Engine(scripted(replies), {2}, max_sequences=width).sample(
+        [Request(ids) for ids in replies], SamplingParams(100)
+    )
     assert ids_of(episodes) == list(replies.values())
     assert all(episode.finished and not episode.truncated for episode in episodes)
 
@@ -375,7 +414,9 @@ def test_rows_stop_alone_and_others_take_their_places(scripted: Callable[..., An
 def test_finished_yields_each_episode_once_when_it_is_whole(scripted: Callable[..., Any]) -> None:
     replies = queued(30)
     found = {}
-    for episode in Engine(scripted(replies), {2}, width=4).finished([Request(ids) for ids in replies], 100):
+    for episode in Engine(scripted(replies), {2}, max_sequences=4).finished(
+        [Request(ids) for ids in replies], SamplingParams(100)
+    ):
         assert episode.prompt not in found
         found[episode.prompt] = list(episode.ids)
     assert [found[at] for at in range(30)] == list(replies.values())
@@ -384,15 +425,15 @@ def test_finished_yields_each_episode_once_when_it_is_whole(scripted: Callable[.
 
 def test_a_place_is_never_idle_while_requests_wait(scripted: Callable[..., Any]) -> None:
     replies = {(3 + at, 5): [*range(3, 3 + 8), 2] for at in range(12)}
-    engine = Engine(scripted(replies), {2}, width=4)
-    engine.sample([Request(ids) for ids in replies], 100)
+    engine = Engine(scripted(replies), {2}, max_sequences=4)
+    engine.sample([Request(ids) for ids in replies], SamplingParams(100))
     assert engine.passes == 3 * 9
 
 
 def test_places_that_nothing_waits_for_are_dropped(scripted: Callable[..., Any]) -> None:
     replies = {(3 + at, 5): [3] * (2 * at) + [2] for at in range(8)}
     network = scripted(replies)
-    Engine(network, {2}).sample([Request(ids) for ids in replies], 100)
+    Engine(network, {2}).sample([Request(ids) for ids in replies], SamplingParams(100))
     decoding = [rows for rows, _ in network.passes[-15:]]
     assert decoding == sorted(decoding, reverse=True)
     assert (decoding[0], decoding[-1]) == (8, 1)
@@ -403,7 +444,7 @@ def test_places_that_nothing_waits_for_are_dropped(scripted: Callable[..., Any])
 def test_forced_runs_take_few_passes(base: Base, vocabulary: Vocabulary) -> None:
     engine = Engine(base.network, (), vocabulary)
     engine.headroom = 1 << 20
-    (episode,) = engine.sample(GROUNDED[:1], ROOM)
+    (episode,) = engine.sample(GROUNDED[:1], SamplingParams(ROOM))
     assert engine.passes == sum(episode.sampled) < len(episode.ids)
     assert engine.tokens_read < 1 + len(episode.ids), "what the last choice forces is not read"
 
@@ -415,7 +456,7 @@ WAITING = st.lists(st.integers(0, 60), min_size=1, max_size=16).filter(any)
 
 @given(WAITING, st.integers(1, 80))
 def test_a_cap_bounds_the_width(waiting: list[int], cap: int) -> None:
-    width = Engine(ScriptedNetwork({}), (), cap=cap).pass_width(waiting, len(waiting))
+    width = Engine(ScriptedNetwork({}), (), max_tokens_per_pass=cap).pass_width(waiting, len(waiting))
     assert width == min(cap, max(waiting))
 
 
@@ -449,7 +490,7 @@ def test_the_device_is_probed_once(base: Base) -> None:
 
 def test_replies_that_never_stop_are_truncated(scripted: Callable[..., Any]) -> None:
     replies = {(1, 1): [10, 2], (3, 3): [11], (4, 4): [12, 13, 14, 15, 2]}
-    ended, endless, just = Engine(scripted(replies), {2}).sample([Request(ids) for ids in replies], max_tokens=5)
+    ended, endless, just = Engine(scripted(replies), {2}).sample([Request(ids) for ids in replies], SamplingParams(5))
     assert (ended.ids, ended.truncated) == ([10, 2], False)
     assert (endless.ids, endless.truncated) == ([11] * 5, True)
     assert (just.ids, just.truncated) == ([12, 13, 14, 15, 2], False)
@@ -457,24 +498,30 @@ def test_replies_that_never_stop_are_truncated(scripted: Callable[..., Any]) -> 
 
 def test_any_stop_id_ends_a_reply(scripted: Callable[..., Any]) -> None:
     replies = {(1, 1): [10, 2], (3, 3): [11, 12, 9], (4, 4): [9]}
-    episodes = Engine(scripted(replies), {2, 9}).sample([Request(ids) for ids in replies], 20)
+    episodes = Engine(scripted(replies), {2, 9}).sample([Request(ids) for ids in replies], SamplingParams(20))
     assert ids_of(episodes) == list(replies.values())
 
 
 def test_a_stream_yields_token_by_token(scripted: Callable[..., Any]) -> None:
     engine = Engine(scripted({(1, 1): [10, 11, 2]}), {2})
-    assert [len(episode.ids) for episode in engine.stream(Request([1, 1]), 9)] == [1, 2, 3]
+    assert [len(episode.ids) for episode in engine.stream(Request([1, 1]), SamplingParams(9))] == [
+        1,
+        2,
+        3,
+    ]
 
 
 @pytest.mark.parametrize("cap", [1, 5, 1000])
-def test_a_constrained_stream_grows_into_the_whole_trace(base: Base, vocabulary: Vocabulary, cap: Cap) -> None:
-    engine = Engine(base.network, (), vocabulary, cap=cap)
-    seen = [list(episode.ids) for episode in engine.stream(GROUNDED[0], ROOM)]
-    assert seen[-1] == engine.sample(GROUNDED[:1], ROOM)[0].ids
+def test_a_constrained_stream_grows_into_the_whole_trace(
+    base: Base, vocabulary: Vocabulary, cap: MaxTokensPerPass
+) -> None:
+    engine = Engine(base.network, (), vocabulary, max_tokens_per_pass=cap)
+    seen = [list(episode.ids) for episode in engine.stream(GROUNDED[0], SamplingParams(ROOM))]
+    assert seen[-1] == engine.sample(GROUNDED[:1], SamplingParams(ROOM))[0].ids
     assert all(len(short) < len(long) and long[: len(short)] == short for short, long in pairwise(seen))
 
 
 def test_no_requests_give_no_episodes(base: Base) -> None:
     engine = plain(base)
-    assert engine.sample([], 5) == []
-    assert list(engine.finished([], 5)) == []
+    assert engine.sample([], SamplingParams(5)) == []
+    assert list(engine.finished([], SamplingParams(5))) == []

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mlx_trace.decode import forward as module
 from mlx_trace.decode.cache import RaggedCache
 from mlx_trace.decode.forward import Forward
+from mlx_trace.model import layer as module
 
 import mlx.core as mx  # isort: skip
 import mlx.nn as nn  # isort: skip
@@ -123,7 +123,7 @@ def test_an_unknown_architecture_gives_the_same(kind: str, passes: list[list[lis
     unknown = copy.copy(NETWORKS[kind])
     unknown.model_type = "unheard-of"
     other = Forward(unknown)
-    assert not other.blocks
+    assert not other.layers
     known = ragged(Forward(NETWORKS[kind]), passes)
     for found, row in zip(ragged(other, passes), known, strict=True):
         assert found.keys() == row.keys()
@@ -161,10 +161,10 @@ def test_adapters_on_fp32_are_folded_into_the_same_states(
 ) -> None:
     network = with_adapter(make(kind), use_dora)
     folded = Forward(network)
-    assert all(type(block.query) is nn.Linear and type(block.down) is nn.Linear for block in folded.blocks)
-    monkeypatch.setattr(module, "_folded", lambda layer: layer)
+    assert all(type(linear) is nn.Linear for layer in folded.layers for linear in layer.linear.values())
+    monkeypatch.setattr(module, "_merged", lambda linear: linear)
     unfolded = Forward(network)
-    assert unfolded.blocks[-1].query is network.layers[-1].self_attn.q_proj
+    assert unfolded.layers[-1].linear["q_proj"] is network.layers[-1].self_attn.q_proj
     for one, other in zip(ragged(folded, RUNS), ragged(unfolded, RUNS), strict=True):
         assert all(np.abs(one[at] - other[at]).max() < 1e-5 for at in one)
     assert furthest(ragged(folded, RUNS), [plain(network, ids) for ids in rows_of(RUNS)]) < 1e-4
@@ -190,9 +190,9 @@ def test_adapters_on_coarse_weights_are_not_folded(coarse: str) -> None:
         network.set_dtype(mx.bfloat16)
     network = with_adapter(network)
     forward = Forward(network)
-    for block, layer in zip(forward.blocks, network.layers, strict=True):
-        assert block.query is layer.self_attn.q_proj
-        assert block.down is layer.mlp.down_proj
+    for own, layer in zip(forward.layers, network.layers, strict=True):
+        assert own.linear["q_proj"] is layer.self_attn.q_proj
+        assert own.linear["down_proj"] is layer.mlp.down_proj
     found = ragged(forward, RUNS)
     expected = [plain(network, ids) for ids in rows_of(RUNS)]
     assert furthest(found, expected) < (1e-4 if coarse == "quantised" else 0.25)  # bfloat16 keeps 8 bits

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mlx_trace.decode.grammar.automaton import Choice
 from mlx_trace.decode.grammar.vocabulary import Mask, Vocabulary
-from mlx_trace.decode.sampler import Draw, Masks, Stream, draw
+from mlx_trace.decode.sampler import Draw, Masks, Sampler, Stream
 
 import mlx.core as mx  # isort: skip
 import mlx.nn as nn
@@ -64,7 +64,7 @@ def drawn_singly(
     logits: mx.array, choices: Sequence[Choice | None], temperature: float, streams: Sequence[Stream]
 ) -> list[Draw]:
     """Return a draw for each row, which has one stream."""
-    found = draw(NETWORK, logits, choices, temperature, [[stream] for stream in streams], masks())
+    found = Sampler(NETWORK, masks())(logits, choices, temperature, [[stream] for stream in streams])
     assert all(len(one) == 1 for one in found)
     return [one for (one,) in found]
 
@@ -135,7 +135,7 @@ def test_samples_of_one_row_draw_what_each_would_alone(temperature: float) -> No
     logits = np.random.default_rng(3).normal(size=(len(choices), PADDED)).astype(np.float32)
     starts = np.cumsum(counts) - counts
     groups = [streams(count, start) for count, start in zip(counts, starts.tolist(), strict=True)]
-    together = draw(NETWORK, mx.array(logits), choices, temperature, groups, masks())
+    together = Sampler(NETWORK, masks())(mx.array(logits), choices, temperature, groups)
     owners = np.repeat(np.arange(len(counts)), counts).tolist()
     alone = drawn_singly(mx.array(logits[owners]), [choices[at] for at in owners], temperature, streams(len(owners)))
     assert [len(one) for one in together] == counts

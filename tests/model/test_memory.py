@@ -80,7 +80,7 @@ def test_larger_networks_take_more(shape: Shape, work: Work, planned: MemoryPlan
     deeper = replace(shape, layers=shape.layers + 1)
     assert most(wider, work, planned) >= before
     assert most(deeper, work, planned) >= before
-    if shape.has_trunk:
+    if shape.has_frozen_layers:
         assert most(replace(shape, trained_layers=shape.trained_layers + 1), work, planned) >= before * 0.9, (
             "but that the trunk passes by unfused where training keeps nothing"
         )
@@ -89,7 +89,7 @@ def test_larger_networks_take_more(shape: Shape, work: Work, planned: MemoryPlan
 @given(SHAPES, WORKS, st.integers(1, 8), st.integers(1, 64))
 def test_more_at_once_takes_more(shape: Shape, work: Work, rows: int, width: int) -> None:
     planned = MemoryPlan(rows * work.longest, width)
-    more, wider = replace(planned, micro_tokens=2 * rows * work.longest), replace(planned, width=width + 1)
+    more, wider = replace(planned, micro_tokens=2 * rows * work.longest), replace(planned, max_sequences=width + 1)
     assert predict(shape, work, wider).rollout >= predict(shape, work, planned).rollout
     if work.rollouts is None:
         waiting = shape.trained  # gradients of one micro-batch wait while another is learnt from
@@ -116,14 +116,14 @@ def test_a_plan_keeps_to_the_budget_or_is_refused(run: Run, disk: int) -> None:
     assert most(run.shape, run.work, planned) <= run.budget
     assert planned.micro_tokens >= run.work.longest
     if run.keep != "auto":
-        assert planned.trunk_cache == run.keep
-    elif planned.trunk_cache == "memory":
+        assert planned.activation_cache == run.keep
+    elif planned.activation_cache == "memory":
         left = run.budget - most(run.shape, run.work, run.smallest)
         assert memory.cache_size(run.shape, run.work) <= left / 4
-    elif planned.trunk_cache == "disk":
+    elif planned.activation_cache == "disk":
         assert memory.cache_size(run.shape, run.work) <= disk / 5
-    if run.keep == "auto" and not (run.shape.has_trunk and run.work.examples and run.work.examples.repeats):
-        assert planned.trunk_cache == "off"
+    if run.keep == "auto" and not (run.shape.has_frozen_layers and run.work.examples and run.work.examples.repeats):
+        assert planned.activation_cache == "off"
 
 
 @given(RUNS)
@@ -219,7 +219,7 @@ def test_a_resumed_run_keeps_its_plan(random_model: Path, tmp_path: Path) -> Non
     train(settings)
     file = tmp_path / "run" / PLAN_FILE
     content = json.loads(file.read_text(encoding="utf-8"))
-    assert content == {"micro_tokens": 2048, "width": 64, "trunk_cache": "off", "headroom": None}
+    assert content == {"micro_tokens": 2048, "max_sequences": 64, "activation_cache": "off", "headroom": None}
     file.write_text(json.dumps(content | {"micro_tokens": 777, "width": 3}), encoding="utf-8")
     assert plan(settings, resume=True).memory == MemoryPlan(777, 3, "off")
     file.write_text("{}", encoding="utf-8")

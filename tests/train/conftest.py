@@ -18,7 +18,10 @@ from mlx_trace.train.activation_cache import ActivationCache
 from mlx_trace.train.examples import Example
 from mlx_trace.train.learner import Learner, MicroBatch
 from mlx_trace.train.ranks import Ranks
-from mlx_trace.train.rl.loss import Objective, lay_out, sampled_of, tree_of
+from mlx_trace.train.rl.loss import Objective, micro_batch
+from mlx_trace.train.rl.packing import Packed, prefix_tree, sampled_tokens
+from mlx_trace.train.rl.reinforce import Reinforce
+from mlx_trace.train.rl.rollout import Rollout
 from mlx_trace.train.sft import Examples
 from tests.conftest import byte_level_tokenizer, write_model
 
@@ -85,9 +88,9 @@ def sft_batches(
 ) -> list[MicroBatch]:
     """Return rows as SFT's micro-batches; the divisor is the number of targets unless given."""
     laid = Examples(base, learner.split, rows)
-    states = ActivationCache(learner.split, rows, laid.shared, "off", base.path, lambda at: [at])
+    cache = ActivationCache(learner.split, rows, laid.shared, "off", base.path, lambda index: [index])
     divisor = divisor or laid.num_targets(range(len(rows)))
-    return [laid.lay_out(chosen, states, divisor) for chosen in laid.micro_batches(range(len(rows)), tokens, Ranks())]
+    return [laid.pack(chosen, cache, divisor) for chosen in laid.micro_batches(range(len(rows)), tokens, Ranks())]
 
 
 def policy_batch(
@@ -95,11 +98,13 @@ def policy_batch(
     objective: Objective, reference: np.ndarray | None = None,
 ) -> tuple[MicroBatch, list[int]]:  # fmt: skip
     """Return episodes that an engine sampled as a micro-batch, and its order of their tokens."""
-    assert engine.kept is not None
-    states, tree = tree_of(episodes, engine.prefix_places, engine.kept.states())
-    sampled = sampled_of(episodes, advantages)
-    sampled = sampled if reference is None else sampled.against(reference)
-    return lay_out(learner.network, states, tree, episodes, sampled, objective, divisor, engine.masks)
+    assert engine.activations is not None
+    states, tree = prefix_tree(episodes, engine.prefix_activations, engine.activations.states())
+    for episode, advantage in zip(episodes, advantages, strict=True):
+        episode.advantage = advantage
+    tokens = sampled_tokens(episodes)
+    packed = Packed(list(episodes), tokens if reference is None else tokens.against(reference))
+    return micro_batch(learner.network, states, tree, packed, objective, divisor, engine.masks)
 
 
 # --- the whole network -----------------------------------------------------------------------------------------
@@ -148,3 +153,14 @@ def plain_gradient(network: Any, loss: Any, *args: Any) -> np.ndarray:
     """Return the gradient of a loss of the whole network."""
     _, found = nn.value_and_grad(network, loss)(network, *args)
     return flat(found)
+
+
+# --- reinforcement ---------------------------------------------------------------------------------------------
+
+
+def scored(phase: Reinforce) -> Rollout:
+    """Return the first update's rollout, scored, with its advantages."""
+    rollout = phase._sample(0)
+    phase._score(rollout, 0)
+    phase._set_advantages(rollout)
+    return rollout

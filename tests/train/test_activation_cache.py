@@ -29,7 +29,7 @@ ROWS = [Example([5, 6, 7, *RNG.integers(8, 300, n % 7).tolist()], [*RNG.integers
 def phase(base: Base, folder: Path, keep: Any, micro_tokens: int = 60) -> Sft:
     config = Config.model_validate({"num_layers": 1, "adapter_path": str(folder), "batch_size": 5, "epochs": 3,
                                     "learning_rate": 1e-3})  # fmt: skip
-    return Sft(base, Split(base.network, 1), config, ROWS, [], MemoryPlan(micro_tokens, trunk_cache=keep), Ranks())
+    return Sft(base, Split(base.network, 1), config, ROWS, [], MemoryPlan(micro_tokens, activation_cache=keep), Ranks())
 
 
 def trained(base: Base, one: Sft, first: int = 0) -> tuple[list[float], dict[str, mx.array]]:
@@ -51,8 +51,10 @@ def test_kept_or_not_the_updates_are_the_same(random_model: Path, tmp_path: Path
     assert losses == pytest.approx(others, rel=1e-5)
     assert all(mx.allclose(value, also[name], atol=1e-5) for name, value in weights.items())
     own = sum(len(row) - 1 - 3 for row in ROWS)
-    assert plain.states.tokens_read > 3 * own
-    assert own < kept.states.tokens_read < own * 1.6, "once an example, and the shared beginning once a micro-batch"
+    assert plain.activations.tokens_read > 3 * own
+    assert own < kept.activations.tokens_read < own * 1.6, (
+        "once an example, and the shared beginning once a micro-batch"
+    )
 
 
 @pytest.mark.parametrize("keep", ["memory", "disk"])
@@ -64,10 +66,10 @@ def test_states_are_the_same_to_the_bit_whenever_they_are_computed(
     straight, resumed = (phase(random_base, tmp_path, keep) for _ in range(2))
     for index in range(straight.updates):
         for chosen in straight.examples.micro_batches(straight.batches[index], 60, Ranks()):
-            straight.states(chosen)
+            straight.activations(chosen)
     for index in range(7, resumed.updates):
         for chosen in resumed.examples.micro_batches(resumed.batches[index], 60, Ranks()):
-            levels = [straight.states(chosen)[0], resumed.states(chosen)[0]]
+            levels = [straight.activations(chosen)[0], resumed.activations(chosen)[0]]
             for one, other in zip(*levels, strict=True):
                 assert np.array_equal(np.array(one), np.array(other))
 
@@ -75,7 +77,7 @@ def test_states_are_the_same_to_the_bit_whenever_they_are_computed(
 def test_half_precision_states_survive_the_disk(random_base: Base, tmp_path: Path) -> None:
     random_base.network.set_dtype(mx.bfloat16)
     one = phase(random_base, tmp_path, "disk")
-    first, again = one.states([3, 4])[0], one.states([3, 4])[0]
+    first, again = one.activations([3, 4])[0], one.activations([3, 4])[0]
     assert {state.dtype for state in again} == {mx.bfloat16}
     assert all(mx.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert list(tmp_path.iterdir()) == [], "the file has no name, so that nothing is left behind"
@@ -87,8 +89,8 @@ def test_a_full_disk_is_a_line_with_advice(random_base: Base, tmp_path: Path, mo
 
     one = phase(random_base, tmp_path, "disk")
     monkeypatch.setattr(states_module.os, "pwrite", full)
-    with pytest.raises(UserError, match="trunk_cache: disk: no space left on device"):
-        one.states([0, 1])
+    with pytest.raises(UserError, match="activation_cache: disk: no space left on device"):
+        one.activations([0, 1])
 
 
 def test_the_size_is_known_before() -> None:

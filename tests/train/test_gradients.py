@@ -9,6 +9,7 @@ import pytest
 from mlx_trace.decode.engine import Engine
 from mlx_trace.decode.episode import Episode, Request
 from mlx_trace.decode.grammar.vocabulary import Vocabulary
+from mlx_trace.decode.params import SamplingParams
 from mlx_trace.language.numbers import grounded_numbers
 from mlx_trace.model.base import Base, load_base
 from mlx_trace.train import learner as learner_module
@@ -62,12 +63,12 @@ def shaped(request: pytest.FixtureRequest, tmp_path: Path) -> Base:
 
 def engine_of(base: Base, keep: int, constrained: bool = True, prefix: list[int] | None = None) -> Engine:
     vocabulary = Vocabulary(base.tokenizer) if constrained else None
-    return Engine(base.network.eval(), {2}, vocabulary, [5, 6] if prefix is None else prefix, keep=keep)
+    return Engine(base.network.eval(), {2}, vocabulary, [5, 6] if prefix is None else prefix, cached_layer=keep)
 
 
 def sampled(engine: Engine, temperature: float = 1.0, group: int = 2, max_tokens: int = 150) -> list[Episode]:
     requests = [Request(PROMPTS[0], grounded_numbers(QUESTION)), Request(PROMPTS[1], grounded_numbers(QUESTION))]
-    return engine.sample(requests, max_tokens, group, temperature, seed=4)
+    return engine.sample(requests, SamplingParams(max_tokens, temperature=temperature, n=group, seed=4))
 
 
 def test_sft_gradients_are_the_whole_networks(shaped: Base) -> None:
@@ -96,7 +97,7 @@ def test_samples_that_agree_have_the_gradients_of_samples(random_base: Base) -> 
     network = adapt(random_base, 1)
     engine = engine_of(random_base, random_base.num_layers - 1)
     episodes = sampled(engine, 0.01, group=4)
-    assert 2 < len({tuple(one.places) for one in episodes}) < len(episodes), "some are the same, others part"
+    assert 2 < len({tuple(one.activations) for one in episodes}) < len(episodes), "some are the same, others part"
     learner, advantages = make_learner(network), [0.7, -0.3, 1.1, -0.2, 0.4, 0.5, -0.6, 0.9]
     batch, _ = policy_batch(learner, engine, episodes, advantages, 40.0, Objective(1.0))
     plain = plain_gradient(network, plain_policy, episodes, advantages, 40.0, 1.0, engine.masks)
@@ -143,7 +144,7 @@ def test_the_size_of_the_heads_parts_changes_nothing(
     monkeypatch.setattr(learner_module, "LOGITS", logits)
     learner = make_learner(network)
     (batch,) = sft_batches(random_base, learner, ROWS)
-    assert len(batch.parts) == {1: 11, 700: 11, 1 << 23: 1}[logits]
+    assert len(batch.chunks) == {1: 11, 700: 11, 1 << 23: 1}[logits]
     assert close(gradient(learner, [batch]), plain_gradient(network, plain_sft, ROWS))
 
 

@@ -20,7 +20,7 @@ def write_config(model: Path, folder: Path, name: str) -> Path:
     content = {
         "model": str(model), "adapter_path": str(folder / name), "num_layers": 1, "lora_parameters": {"rank": 4},
         "data": [{"source": "synthetic", "n": 10, "schemas": ["rate_equation"]}], "batch_size": 4,
-        "decoding": {"cap": 8}, "contamination": [], "max_seq_length": 2048, "val_examples": 2,
+        "decoding": {"max_tokens_per_pass": 8}, "contamination": [], "max_seq_length": 2048, "val_examples": 2,
         "steps_per_eval": 2, "save_every": 1,
         "reinforce": {"iters": 2, "batch_size": 3, "group_size": 2, "max_tokens": 120, "algorithm": "reinforce"},
     }  # fmt: skip

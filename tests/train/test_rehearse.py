@@ -13,7 +13,7 @@ from mlx_trace.problems.problem import Problem
 from mlx_trace.problems.schema import load_schemas
 from mlx_trace.train.examples import examples
 from mlx_trace.train.rehearse import try_constraint, try_reward
-from mlx_trace.train.rl.rollout import make_scorer
+from mlx_trace.train.rl.reward import make_scorer
 from tests.decode.grammar import families
 
 QUESTION = Problem(question="Ann has 3 eggs and buys 4. How many has she?", answer="7", id="eggs")

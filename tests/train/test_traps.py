@@ -10,6 +10,7 @@ from mlx_trace.config import Config
 from mlx_trace.decode.engine import Engine
 from mlx_trace.decode.episode import Episode, Request
 from mlx_trace.decode.grammar.vocabulary import Vocabulary
+from mlx_trace.decode.params import SamplingParams
 from mlx_trace.language.grade import Grade
 from mlx_trace.language.numbers import grounded_numbers
 from mlx_trace.model.base import Base
@@ -21,9 +22,10 @@ from mlx_trace.problems.schema import load_schemas, select_schemas
 from mlx_trace.train.examples import Example
 from mlx_trace.train.ranks import Ranks
 from mlx_trace.train.rl.advantages import Ema, leave_one_out, scaled_by_group
-from mlx_trace.train.rl.loss import Objective, sampled_of, token_losses, tree_of
+from mlx_trace.train.rl.loss import Objective, token_losses
+from mlx_trace.train.rl.packing import prefix_tree, sampled_tokens
 from mlx_trace.train.rl.reinforce import Reinforce
-from mlx_trace.train.rl.rollout import make_scorer
+from mlx_trace.train.rl.reward import make_scorer
 from tests.train.conftest import (
     adapt,
     close,
@@ -34,6 +36,7 @@ from tests.train.conftest import (
     plain_gradient,
     plain_sft,
     policy_batch,
+    scored,
     sft_batches,
 )
 
@@ -46,14 +49,17 @@ ROWS = [Example([5, 6, 7, 8], [9, 10, 2]), Example([5, 6, 11, 12], [13, 14, 15, 
 
 def engine_of(base: Base, constrained: bool = True) -> Engine:
     vocabulary = Vocabulary(base.tokenizer) if constrained else None
-    return Engine(base.network.eval(), {2}, vocabulary, [5], cap=8, keep=base.num_layers - 1)
+    return Engine(base.network.eval(), {2}, vocabulary, [5], max_tokens_per_pass=8, cached_layer=base.num_layers - 1)
 
 
 def sampled(
     engine: Engine, temperature: float = 1.0, prompts: Any = ([5, 6, 7, 30], [5, 9]), tokens: int = 150
 ) -> list[Episode]:
     numbers = grounded_numbers(QUESTION)
-    return engine.sample([Request(list(prompt), numbers) for prompt in prompts], tokens, 2, temperature, seed=4)
+    return engine.sample(
+        [Request(list(prompt), numbers) for prompt in prompts],
+        SamplingParams(tokens, temperature=temperature, n=2, seed=4),
+    )
 
 
 def gap(base: Base, network: Any, drawn_at: float, learnt_at: float, constrained: bool = True) -> float:
@@ -62,13 +68,13 @@ def gap(base: Base, network: Any, drawn_at: float, learnt_at: float, constrained
     episodes = sampled(engine, drawn_at, tokens=150 if constrained else 20)
     learner = make_learner(network)
     batch, order = policy_batch(learner, engine, episodes, [1.0] * 4, 1.0, Objective(learnt_at))
-    return float(np.abs(learner.measure(batch)[1]["logprob"] - sampled_of(episodes, [1.0] * 4).before[order]).max())
+    return float(np.abs(learner.measure(batch)[1]["logprob"] - sampled_tokens(episodes).old_logprobs[order]).max())
 
 
 def reinforce_of(base: Base, folder: Path, micro_tokens: int = 8192, score: Any = None, **changes: Any) -> Reinforce:
     """Return the phase on a moved adapter, with a few problems; `score` replaces the solver's rewards."""
     settings = {"iters": 9, "batch_size": 3, "group_size": 4, "max_tokens": 120, "kl": 0.0} | changes
-    config = Config.model_validate({"num_layers": 1, "adapter_path": str(folder), "decoding": {"cap": 8},
+    config = Config.model_validate({"num_layers": 1, "adapter_path": str(folder), "decoding": {"max_tokens_per_pass": 8},
                                     "reinforce": settings})  # fmt: skip
     problems = generate_balanced(select_schemas([], load_schemas()), 12, 0)
     scorer = make_scorer(config.reinforce)
@@ -187,7 +193,7 @@ def test_retokenising(random_base: Base) -> None:
     again = [list(random_base.tokenizer.encode(one, add_special_tokens=False)) for one in text]
     assert any(ids != one.ids for ids, one in zip(again, episodes, strict=True))
     drawn = [token for one in episodes for token, is_drawn in zip(one.ids, one.sampled, strict=True) if is_drawn]
-    assert sampled_of(episodes, [1.0] * 4).tokens == drawn
+    assert sampled_tokens(episodes).tokens == drawn
 
 
 def test_eos(random_base: Base, tmp_path: Path) -> None:
@@ -204,8 +210,10 @@ def test_eos(random_base: Base, tmp_path: Path) -> None:
         assert one.sampled[-1]
     phase = reinforce_of(random_base, tmp_path, baseline="none", mask_truncated=True)
     phase.decoder.engine.stop_ids, phase.decoder.engine.vocabulary = engine.stop_ids, None
-    rollout = phase._sample(0)
-    learnt = [one for lesson in phase._lessons(rollout, [[1.0] * 4] * 3) for one in lesson.episodes]
+    rollout = scored(phase)
+    for episode in rollout.episodes:
+        episode.advantage = 1.0
+    learnt = [episode for packed in phase._pack(rollout) for episode in packed.episodes]
     assert sorted(map(id, learnt)) == sorted(id(one) for one in rollout.episodes if not one.truncated)
     assert network is phase.base.network
 
@@ -260,9 +268,9 @@ def test_kl_moves_dead_groups(random_base: Base, tmp_path: Path) -> None:
     adapt(random_base)
     rewards = [0.5] * 4 + [0.0, 1.0, 1.0, 1.0] + [0.7] * 4
     phase = reinforce_of(random_base, tmp_path, score=rewards.__getitem__, kl=0.1, entropy=0.1)
-    rollout = phase._sample(0)
-    lessons = phase._lessons(rollout, phase._centre(rollout))
-    assert {one.prompt for lesson in lessons for one in lesson.episodes} == {1}
+    phase._hold_reference()
+    rollout = scored(phase)
+    assert {episode.prompt for packed in phase._pack(rollout) for episode in packed.episodes} == {1}
     assert phase._divisor(rollout) == sum(len(one.logprobs) for one in rollout.episodes)
 
 
@@ -301,7 +309,7 @@ def test_what_all_prompts_begin_with_is_learnt_from_once(random_base: Base) -> N
     engine = engine_of(random_base)
     adapt(random_base)
     episodes = sampled(engine, prompts=([5, 6, 7, 30], [5, 6, 9, 8, 30]))
-    assert engine.kept is not None
-    states, tree = tree_of(episodes, engine.prefix_places, engine.kept.states())
+    assert engine.activations is not None
+    states, tree = prefix_tree(episodes, engine.prefix_activations, engine.activations.states())
     assert [state.shape[:2] for state in states[:2]] == [(1, 1), (2, 3)]
     assert [level.parents.tolist() for level in tree.levels] == [[0], [0, 0], [0, 0, 1, 1]]

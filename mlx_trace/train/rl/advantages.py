@@ -32,14 +32,14 @@ def leave_one_out(rewards: Rewards) -> Advantages:
     """Centre each reward on the mean of its group's others (RLOO; Kool et al. 2019). A group has two or more."""
     centred = []
     for group in rewards:
-        total, others = sum(group), len(group) - 1
-        centred.append([0.0] * len(group) if is_dead(group) else [one - (total - one) / others for one in group])
+        total, others, is_flat = sum(group), len(group) - 1, has_zero_variance(group)
+        centred.append([0.0 if is_flat else reward - (total - reward) / others for reward in group])
     return centred
 
 
 def group_mean(rewards: Rewards) -> Advantages:
     """Centre each reward on its group's mean (GRPO; Shao et al. 2024): leave-one-out times (G − 1) / G."""
-    return [[0.0] * len(group) if is_dead(group) else [one - sum(group) / len(group) for one in group]
+    return [[0.0] * len(group) if has_zero_variance(group) else [reward - sum(group) / len(group) for reward in group]
             for group in rewards]  # fmt: skip
 
 
@@ -54,6 +54,6 @@ def scaled(advantages: Advantages, deviation: float) -> Advantages:
     return [[value / (deviation + _LEAST) for value in values] for values in advantages]
 
 
-def is_dead(group: Sequence[float]) -> bool:
+def has_zero_variance(group: Sequence[float]) -> bool:
     """Tell whether a group's rewards are equal throughout: under its own baseline it teaches nothing."""
     return len(set(group)) <= 1

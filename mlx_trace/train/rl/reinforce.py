@@ -1,13 +1,12 @@
-"""Reinforcement: sample, solve, score, centre, update.
+"""Reinforcement: sample, score, advantages, loss, step.
 
 Takes problems with answers (gold traces are not needed). The loss is −Σ advantage · log-probability over all sampled
-tokens of a batch, divided by one number for all, with the temperature and the masks they were drawn with. Expert
-iteration learns the solved samples by SFT instead.
+tokens of a batch, divided by one number for all, with the temperature and the masks they were sampled with. Expert
+iteration (Anthony et al. 2017) learns the solved samples by SFT instead.
 """
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import mlx.core as mx
@@ -18,6 +17,7 @@ from mlx.utils import tree_unflatten
 from mlx_trace.config import Config
 from mlx_trace.decode.decoder import Decoder
 from mlx_trace.decode.episode import Episode
+from mlx_trace.decode.params import SamplingParams
 from mlx_trace.model.base import Base, adapter_weights
 from mlx_trace.model.layers import Split
 from mlx_trace.model.memory import MemoryPlan
@@ -30,20 +30,25 @@ from mlx_trace.train.examples import Example, by_budget
 from mlx_trace.train.learner import Learner, MicroBatch, joined
 from mlx_trace.train.loop import Metrics
 from mlx_trace.train.ranks import Ranks
-from mlx_trace.train.rl.advantages import Advantages, Ema, group_mean, is_dead, leave_one_out, scaled, scaled_by_group
-from mlx_trace.train.rl.loss import Objective, Sampled, lay_out, read_length, sampled_of, tree_of
-from mlx_trace.train.rl.rollout import Rollout, Scorer, measured
+from mlx_trace.train.rl.advantages import (
+    Advantages,
+    Ema,
+    group_mean,
+    has_zero_variance,
+    leave_one_out,
+    scaled,
+    scaled_by_group,
+)
+from mlx_trace.train.rl.loss import Objective, micro_batch
+from mlx_trace.train.rl.packing import Packed, num_read, prefix_tree, sampled_tokens
+from mlx_trace.train.rl.reward import Scorer
+from mlx_trace.train.rl.rollout import Rollout, grade_of, rollout_metrics
 from mlx_trace.train.sft import Examples
 
 _GAP: Final = 0.02  # largest gap between the rollout's log-probabilities and training's that fp32 explains
 
 
-@dataclass(frozen=True, slots=True)
-class _Lesson:
-    """A micro-batch's episodes and advantages, and which of the rollout's tokens they are."""
-
-    episodes: list[Episode]
-    sampled: Sampled
+Tokens = dict[str, np.ndarray]  # what an update measures of each sampled token, (K,) each
 
 
 class Reinforce:
@@ -64,56 +69,48 @@ class Reinforce:
         self.ema = Ema(self.rl.ema_start, self.rl.ema_decay)
         self.position = 0  # problems that were taken so far, by all ranks
         self.reference: Arrays = {}  # the adapter as this phase found it
-        self.decoder = Decoder(base, prompter, config.decoding, plan.width, split.first)
+        self.decoder = Decoder(base, prompter, config.decoding, plan.max_sequences, split.first)
         self.decoder.check(self.rl.max_tokens)
         self.gold = gold
         self.objective = Objective(self.rl.temperature, self.rl.clip, self.rl.kl, self.rl.entropy)
 
     def update(self, index: int) -> Metrics:
-        """Sample prompts in groups, reward the samples, and learn from them."""
-        if self.rl.kl and not self.reference:
-            self.reference = {name: mx.array(value) for name, value in adapter_weights(self.base.network)}
+        """Sample replies to some prompts, and learn from how their rewards compare."""
+        self._hold_reference()
         began = time.perf_counter()
         rollout = self._sample(index)
-        advantages = self._centre(rollout)
+        self._score(rollout, index)
+        self._set_advantages(rollout)
         sampled = time.perf_counter()
-        learnt = self._learn(rollout, advantages, index)
-        found = measured(rollout, self.ranks, self.rl.group_size)
-        tokens = float(found["length"]) * float(found["episodes"])
-        seconds = {"rollout": sampled - began, "learn": time.perf_counter() - sampled}
-        speeds = {f"{name}_tokens_per_second": tokens / spent for name, spent in seconds.items()}
-        timed = {f"{name}_seconds": round(spent, 4) for name, spent in seconds.items()}
-        return {**found, **learnt, **speeds, **timed}
+        packed, tokens = self._pack(rollout), Tokens()
+        for number in range(self.rl.updates_per_batch):
+            loss, measured = self._loss(rollout, packed, index, number)
+            norm = self.learner.step()
+            tokens = tokens or measured
+        learnt = self._learning_metrics(rollout, loss, norm, tokens)
+        return {**rollout_metrics(rollout, self.ranks, self.rl.group_size), **learnt,
+                **self._speeds(rollout, sampled - began, time.perf_counter() - sampled)}  # fmt: skip
 
-    # --- sampling ----------------------------------------------------------------------------------------------
+    # --- sample, score, advantages -----------------------------------------------------------------------------
 
     def _sample(self, index: int) -> Rollout:
-        """Sample and grade this rank's prompts; replace groups of equal rewards, as often as the configuration says."""
+        """Sample this rank's prompts of the next batch."""
         self.base.network.eval()
-        self.decoder.engine.refresh()
-        slots = list(self.ranks.share(self.rl.batch_size))
-        rollout = self._groups(slots, index, 0)
-        for attempt in range(1, self.rl.resample_dead + 1):
-            dead = [at for at, rewards in enumerate(rollout.rewards) if is_dead(rewards)]
-            if self.ranks.any(bool(dead)):
-                rollout.replace(dead, self._groups([slots[at] for at in dead], index, attempt))
-        return rollout
+        self.decoder.refresh()
+        return self._sample_slots(list(self.ranks.share(self.rl.batch_size)), index, 0)
 
-    def _groups(self, slots: Sequence[int], index: int, attempt: int) -> Rollout:
+    def _sample_slots(self, slots: Sequence[int], index: int, attempt: int) -> Rollout:
         """Sample the prompts of some slots of the batch that begins at the position, and go on to the next batch."""
-        chosen = [self._problem(self.position + slot) for slot in slots]
+        problems = [self._problem(self.position + slot) for slot in slots]
         self.position += self.rl.batch_size
-        if not chosen:
-            return Rollout([], [], [])
+        if not problems:
+            return Rollout([], [])
+        seed = derive_seed("rl", self.config.seed, index)
+        params = SamplingParams(self.rl.max_tokens, self.rl.temperature, self.rl.group_size, seed)
         streams = [self.rl.batch_size * attempt + slot for slot in slots]
-        episodes = self.decoder.sample(
-            [problem.question for problem in chosen], self.rl.max_tokens, self.rl.group_size, self.rl.temperature,
-            derive_seed("rl", self.config.seed, index), streams,
-        )  # fmt: skip
-        size = self.rl.group_size
-        groups = [episodes[at : at + size] for at in range(0, len(episodes), size)]
-        return Rollout(chosen, groups, [[self.scorer(problem, self.prompter.decode(one.ids)) for one in group]
-                                        for problem, group in zip(chosen, groups, strict=True)])  # fmt: skip
+        episodes = self.decoder.sample([problem.question for problem in problems], params, streams)
+        starts = range(0, len(episodes), params.n)
+        return Rollout(problems, [episodes[start : start + params.n] for start in starts])
 
     def _problem(self, n: int) -> Problem:
         """Return the n-th problem: of a new permutation each time all were seen."""
@@ -121,9 +118,29 @@ class Reinforce:
         order = np.random.default_rng(derive_seed("rl epoch", self.config.seed, epoch)).permutation(len(self.problems))
         return self.problems[int(order[place])]
 
-    def _centre(self, rollout: Rollout) -> Advantages:
-        """Return each sample's advantage."""
-        rewards = rollout.rewards
+    def _score(self, rollout: Rollout, index: int) -> None:
+        """Grade the samples; replace groups of equal rewards by other prompts', as often as the configuration says."""
+        self._grade(rollout)
+        slots = list(self.ranks.share(self.rl.batch_size))
+        for attempt in range(1, self.rl.resample_zero_variance + 1):
+            flat = [place for place, rewards in enumerate(rollout.rewards) if has_zero_variance(rewards)]
+            if self.ranks.any(bool(flat)):
+                others = self._sample_slots([slots[place] for place in flat], index, attempt)
+                self._grade(others)
+                rollout.replace(flat, others)
+
+    def _grade(self, rollout: Rollout) -> None:
+        for problem, group in zip(rollout.problems, rollout.groups, strict=True):
+            for episode in group:
+                episode.grade = self.scorer(problem, self.prompter.decode(episode.ids))
+
+    def _set_advantages(self, rollout: Rollout) -> None:
+        """Tell each sample its advantage."""
+        for group, values in zip(rollout.groups, self._advantages(rollout.rewards), strict=True):
+            for episode, advantage in zip(group, values, strict=True):
+                episode.advantage = advantage
+
+    def _advantages(self, rewards: list[list[float]]) -> Advantages:
         flat = [reward for group in rewards for reward in group]
         count, total, squares = self.ranks.total(len(flat), sum(flat), sum(reward**2 for reward in flat))
         match self.rl.baseline:
@@ -142,84 +159,82 @@ class Reinforce:
             return scaled(centred, max(0.0, squares / count - (total / count) ** 2) ** 0.5)
         return centred
 
-    # --- learning ----------------------------------------------------------------------------------------------
+    # --- loss --------------------------------------------------------------------------------------------------
 
-    def _learn(self, rollout: Rollout, advantages: Advantages, index: int) -> Metrics:
-        """Take the update's optimizer steps; return what they measured."""
-        if self.rl.algorithm == "expert_iteration":
-            return self._imitate(rollout)
-        lessons = self._lessons(rollout, advantages)
-        divisor = self._divisor(rollout)
-        kept = self.decoder.engine.kept.states() if self.decoder.engine.kept and lessons else mx.zeros((0, 0))
-        first: dict[str, np.ndarray] = {}
-        loss = norm = 0.0
-        if self.rl.kl:
-            lessons = self._with_reference(lessons, kept)
-        for number in range(self.rl.updates_per_batch):
-            measured_tokens = []
-            loss = 0.0
-            for lesson in lessons:
-                batch, order = self._lay_out(lesson, kept, divisor)
-                one, found = self.learner.add(batch)
-                loss += one
-                gap = np.abs(found["logprob"] - lesson.sampled.before[order])
-                measured_tokens.append(found | {"gap": gap, "count": lesson.sampled.counts[order]})
-            first = first or joined(measured_tokens)
-            loss += self._add_gold(index, number)
-            norm = self.learner.step()
-        return self._describe(loss, norm, first)
-
-    def _lessons(self, rollout: Rollout, advantages: Advantages) -> list[_Lesson]:
+    def _pack(self, rollout: Rollout) -> list[Packed]:
         """Return what carries a signal, in micro-batches of like length that no padding makes too large.
 
         Samples that are the same, with the same advantage, are learnt as one that counts as many.
         """
+        if self.rl.algorithm == "expert_iteration":
+            return []
         pulls = bool(self.rl.kl or self.rl.entropy)
         alike: dict[tuple[int, tuple[int, ...], float], list[Episode]] = {}
-        for group, rewards, values in zip(rollout.groups, rollout.rewards, advantages, strict=True):
-            if not (self.rl.skips_dead and is_dead(rewards)):
-                for one, advantage in zip(group, values, strict=True):
-                    if one.logprobs and (advantage or pulls) and not (self.rl.mask_truncated and one.truncated):
-                        alike.setdefault((one.prompt, tuple(one.ids), advantage), []).append(one)
-        found = sorted(((same[0], advantage, len(same)) for (*_, advantage), same in alike.items()),
-                       key=lambda learnt: (read_length(learnt[0]), learnt[0].prompt))  # fmt: skip
-        lengths = [len(one.prompt_places) + read_length(one) for one, *_ in found]
-        cut = by_budget(range(len(found)), lengths, self.plan.micro_tokens)
-        parts = [list(zip(*(found[at] for at in chosen), strict=True)) for chosen in cut]
-        return [_Lesson(list(episodes), sampled_of(episodes, *others)) for episodes, *others in parts]
+        for group, rewards in zip(rollout.groups, rollout.rewards, strict=True):
+            if not (self.rl.skips_zero_variance and has_zero_variance(rewards)):
+                for episode in group:
+                    is_cut = self.rl.mask_truncated and episode.truncated
+                    if episode.logprobs and (episode.advantage or pulls) and not is_cut:
+                        key = episode.prompt, tuple(episode.ids), episode.advantage
+                        alike.setdefault(key, []).append(episode)
+        distinct = sorted(((same[0], len(same)) for same in alike.values()),
+                          key=lambda counted: (num_read(counted[0]), counted[0].prompt))  # fmt: skip
+        lengths = [len(episode.prompt_activations) + num_read(episode) for episode, _ in distinct]
+        packed = []
+        for chosen in by_budget(range(len(distinct)), lengths, self.plan.micro_tokens):
+            episodes, counts = zip(*(distinct[index] for index in chosen), strict=True)
+            packed.append(Packed(list(episodes), sampled_tokens(episodes, counts)))
+        return self._with_reference(packed, self.decoder.activations()) if self.rl.kl else packed
 
-    def _lay_out(self, lesson: _Lesson, kept: mx.array, divisor: float) -> tuple[MicroBatch, list[int]]:
-        engine = self.decoder.engine
-        states, tree = tree_of(lesson.episodes, engine.prefix_places, kept)
-        return lay_out(self.base.network, states, tree, lesson.episodes, lesson.sampled, self.objective, divisor,
-                       engine.masks)  # fmt: skip
+    def _loss(self, rollout: Rollout, packed: list[Packed], index: int, number: int) -> tuple[float, Tokens]:
+        """Add the gradients of an optimizer step's loss; return it, and what it measures of the sampled tokens."""
+        if self.rl.algorithm == "expert_iteration":
+            return self._add_examples(self._solved(rollout), 1.0), {}
+        activations, divisor = self.decoder.activations() if packed else mx.zeros((0, 0)), self._divisor(rollout)
+        total, measured = 0.0, []
+        for part in packed:
+            batch, order = self._micro_batch(part, activations, divisor)
+            loss, measures = self.learner.add(batch)
+            total += loss
+            gap = np.abs(measures["logprob"] - part.tokens.old_logprobs[order])
+            measured.append(measures | {"gap": gap, "count": part.tokens.counts[order]})
+        return total + self._add_gold(index, number), joined(measured)
+
+    def _micro_batch(self, packed: Packed, activations: mx.array, divisor: float) -> tuple[MicroBatch, list[int]]:
+        states, tree = prefix_tree(packed.episodes, self.decoder.prefix_activations, activations)
+        return micro_batch(self.base.network, states, tree, packed, self.objective, divisor, self.decoder.masks)
 
     def _divisor(self, rollout: Rollout) -> float:
         """Return what all tokens' losses are divided by: the same for every micro-batch and rank."""
         if self.rl.loss_divisor == "max_tokens":
             return float(self.rl.batch_size * self.rl.group_size * self.rl.max_tokens)
-        return max(1.0, self.ranks.total(sum(len(one.logprobs) for one in rollout.episodes))[0])
+        return max(1.0, self.ranks.total(sum(len(episode.logprobs) for episode in rollout.episodes))[0])
 
-    def _with_reference(self, lessons: list[_Lesson], kept: mx.array) -> list[_Lesson]:
-        """Return the lessons with the reference's log-probabilities: the same top, with the weights RL began with."""
+    def _hold_reference(self) -> None:
+        """Keep the adapter as this phase finds it, where the loss refers to it."""
+        if self.rl.kl and not self.reference:
+            self.reference = {name: mx.array(value) for name, value in adapter_weights(self.base.network)}
+
+    def _with_reference(self, packed: list[Packed], activations: mx.array) -> list[Packed]:
+        """Return micro-batches with the reference's log-probabilities: those of the weights that RL began with."""
         network = self.base.network
         trained = dict(adapter_weights(network))
         network.update(tree_unflatten(list(self.reference.items())))
-        found = []
-        for lesson in lessons:
-            batch, order = self._lay_out(lesson, kept, 1.0)
-            reference = np.empty_like(lesson.sampled.before)
-            reference[order] = self.learner.measure(batch)[1]["logprob"]
-            found.append(_Lesson(lesson.episodes, lesson.sampled.against(reference)))
+        referred = []
+        for part in packed:
+            batch, order = self._micro_batch(part, activations, 1.0)
+            logprobs = np.empty_like(part.tokens.old_logprobs)
+            logprobs[order] = self.learner.measure(batch)[1]["logprob"]
+            referred.append(Packed(part.episodes, part.tokens.against(logprobs)))
         network.update(tree_unflatten(list(trained.items())))
-        return found
+        return referred
 
     def _add_gold(self, index: int, number: int) -> float:
         """Add the SFT loss on as many gold examples as there are prompts, by its weight; return it."""
         if not self.rl.sft_weight:
             return 0.0
         first = (index * self.rl.updates_per_batch + number) * self.rl.batch_size
-        chosen = [self.gold[(first + at) % len(self.gold)] for at in range(self.rl.batch_size)]
+        chosen = [self.gold[(first + offset) % len(self.gold)] for offset in range(self.rl.batch_size)]
         return self._add_examples(chosen, self.rl.sft_weight)
 
     def _add_examples(self, rows: Sequence[Example], weight: float) -> float:
@@ -227,26 +242,28 @@ class Reinforce:
         if not rows:
             return 0.0
         examples = Examples(self.base, self.split, rows)
-        states = ActivationCache(self.split, rows, examples.shared, "off", self.config.adapter_path, lambda at: [at])
+        cache = ActivationCache(
+            self.split, rows, examples.shared, "off", self.config.adapter_path, lambda index: [index]
+        )
         divisor = examples.num_targets(range(len(rows))) / weight
-        cut = examples.micro_batches(range(len(rows)), self.plan.micro_tokens, self.ranks)
-        return sum(self.learner.add(examples.lay_out(chosen, states, divisor))[0] for chosen in cut)
+        batches = examples.micro_batches(range(len(rows)), self.plan.micro_tokens, self.ranks)
+        return sum(self.learner.add(examples.pack(chosen, cache, divisor))[0] for chosen in batches)
 
-    def _imitate(self, rollout: Rollout) -> Metrics:
-        """Learn the distinct solved samples of all ranks by SFT."""
-        solved = {(tuple(one.prompt_ids), tuple(one.ids)): None
-                  for group, grades in zip(rollout.groups, rollout.grades, strict=True)
-                  for one, grade in zip(group, grades, strict=True) if grade.kind == "correct"}  # fmt: skip
-        rows = [Example(list(prompt), list(ids)) for prompt, ids in self.ranks.gathered(list(solved))]
-        loss = norm = 0.0
-        for _ in range(self.rl.updates_per_batch):
-            loss = self._add_examples(rows, 1.0)
-            norm = self.learner.step()
-        return {"loss": self.ranks.total(loss)[0], "learning_rate": self.rl.learning_rate, "grad_norm": norm,
-                "imitated": len(rows), "trained_tokens": sum(len(row.target) for row in rows)}  # fmt: skip
+    def _solved(self, rollout: Rollout) -> list[Example]:
+        """Return the distinct solved samples of all ranks."""
+        solved = {(tuple(episode.prompt_ids), tuple(episode.ids)): None for episode in rollout.episodes
+                  if grade_of(episode).kind == "correct"}  # fmt: skip
+        return [Example(list(prompt), list(ids)) for prompt, ids in self.ranks.gathered(list(solved))]
 
-    def _describe(self, loss: float, norm: float, tokens: dict[str, np.ndarray]) -> Metrics:
+    # --- metrics -----------------------------------------------------------------------------------------------
+
+    def _learning_metrics(self, rollout: Rollout, loss: float, norm: float, tokens: Tokens) -> Metrics:
         """Return the update's measurements; RuntimeError if training does not see what sampling saw."""
+        metrics: Metrics = {"learning_rate": self.rl.learning_rate, "grad_norm": norm}
+        if self.rl.algorithm == "expert_iteration":
+            rows = self._solved(rollout)
+            return {"loss": self.ranks.total(loss)[0], **metrics, "imitated": len(rows),
+                    "trained_tokens": sum(len(row.target) for row in rows)}  # fmt: skip
         counts = tokens.get("count", np.zeros(0))
         names = ["entropy", *(["kl"] if self.rl.kl else [])]
         sums = [float((tokens[name] * counts).sum()) if counts.size else 0.0 for name in names]
@@ -255,8 +272,15 @@ class Reinforce:
         if gap > _GAP and self.base.network.model.norm.weight.dtype == mx.float32:
             raise RuntimeError(f"training's log-probabilities differ from the rollout's by {gap:.3f}: this is a bug")
         means = {name: value / max(1.0, total) for name, value in zip(names, sums, strict=True)}
-        return {"loss": loss, "learning_rate": self.rl.learning_rate, "grad_norm": norm, "logprob_gap": gap,
-                "trained_tokens": int(total), **means}  # fmt: skip
+        return {"loss": loss, **metrics, "logprob_gap": gap, "trained_tokens": int(total), **means}
+
+    def _speeds(self, rollout: Rollout, sampling: float, learning: float) -> Metrics:
+        """Return seconds and tokens a second of both halves of an update."""
+        tokens = self.ranks.total(sum(len(episode.ids) for episode in rollout.episodes))[0]
+        speeds: Metrics = {}
+        for name, seconds in {"rollout": sampling, "learn": learning}.items():
+            speeds |= {f"{name}_seconds": round(seconds, 4), f"{name}_tokens_per_second": tokens / seconds}
+        return speeds
 
     # --- state -------------------------------------------------------------------------------------------------
 

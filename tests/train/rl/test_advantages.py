@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlx_trace.train.rl.advantages import Ema, is_dead, leave_one_out
+from mlx_trace.train.rl.advantages import Ema, has_zero_variance, leave_one_out
 
 GROUPS = st.lists(st.lists(st.sampled_from([0.0, 0.3, 0.5, 0.7, 1.0]), min_size=4, max_size=4), min_size=1, max_size=5)
 
@@ -19,9 +19,9 @@ def test_leave_one_out_is_the_distance_from_the_others(rewards: list[list[float]
 
 
 @given(GROUPS)
-def test_dead_groups_teach_nothing_under_their_own_baseline(rewards: list[list[float]]) -> None:
+def test_frac_reward_zero_std_teach_nothing_under_their_own_baseline(rewards: list[list[float]]) -> None:
     silent = [max(map(abs, group)) == 0 for group in leave_one_out(rewards)]
-    assert silent == [is_dead(group) for group in rewards]
+    assert silent == [has_zero_variance(group) for group in rewards]
 
 
 def test_the_moving_average_is_updated_after_use() -> None:

@@ -19,10 +19,10 @@ from mlx_trace.problems.schema import load_schemas, select_schemas
 from mlx_trace.train.examples import Example
 from mlx_trace.train.ranks import Ranks
 from mlx_trace.train.rl.advantages import group_mean, leave_one_out, scaled, scaled_by_group
-from mlx_trace.train.rl.loss import sampled_of
-from mlx_trace.train.rl.reinforce import Reinforce, _Lesson
-from mlx_trace.train.rl.rollout import load_reward, make_scorer
-from tests.train.conftest import adapt, close, gradient
+from mlx_trace.train.rl.packing import Packed, sampled_tokens
+from mlx_trace.train.rl.reinforce import Reinforce
+from mlx_trace.train.rl.reward import load_reward, make_scorer
+from tests.train.conftest import adapt, close, gradient, scored
 from tests.train.test_traps import reinforce_of, update_gradient
 
 
@@ -49,7 +49,7 @@ def test_a_preset_fills_in_what_is_not_said() -> None:
     assert settings(algorithm="grpo", scale_rewards="none", clip=0.1).clip == 0.1
     again = settings(**grpo.model_dump())
     assert again == grpo, "a saved configuration says all of it"
-    for wrong in ({"updates_per_batch": 2}, {"baseline": "ema", "resample_dead": 1}, {"algorithm": "ppo"},
+    for wrong in ({"updates_per_batch": 2}, {"baseline": "ema", "resample_zero_variance": 1}, {"algorithm": "ppo"},
                   {"baseline": "group_mean", "group_size": 1}, {"scale_rewards": "group", "baseline": "none",
                                                                 "group_size": 1}):  # fmt: skip
         with pytest.raises(ValueError, match=r".+"):
@@ -68,7 +68,7 @@ def test_every_policy_gradient_moves_the_adapter_and_says_what_it_measured(
     rows = [phase.update(index) for index in range(2)]
     assert np.abs(weights(random_base) - before).max() > 0
     for row in rows:
-        assert {"reward", "correct", "parse_failure", "dead_groups", "length", "truncated", "entropy", "kl", "grad_norm",
+        assert {"reward", "correct", "parse_failure", "frac_reward_zero_std", "length", "truncated", "entropy", "kl", "grad_norm",
                 "rollout_tokens_per_second", "learn_tokens_per_second", "trained_tokens"} <= row.keys()  # fmt: skip
         assert any(key.startswith("correct_") for key in row)
         assert float(row["logprob_gap"]) < 1e-4
@@ -80,23 +80,21 @@ def test_samples_that_are_the_same_are_learnt_once_and_count_as_many(random_base
     adapt(random_base)
     phase = reinforce_of(random_base, tmp_path, 600, lambda n: n % 2, group_size=6, temperature=0.01, baseline="none",
                          entropy=0.01, kl=0.01)  # fmt: skip
-    rollout = phase._sample(0)
-    advantages = phase._centre(rollout)
-    assert phase.decoder.engine.kept is not None
-    kept = phase.decoder.engine.kept.states()
-    lessons = phase._lessons(rollout, advantages)
-    every = [one for group in advantages for one in group]
-    each = _Lesson(rollout.episodes, sampled_of(rollout.episodes, every))
-    learnt = [one for lesson in lessons for one in lesson.episodes]
+    phase._hold_reference()
+    rollout = scored(phase)
+    activations = phase.decoder.activations()
+    packed = phase._pack(rollout)
+    each = Packed(rollout.episodes, sampled_tokens(rollout.episodes))
+    learnt = [episode for part in packed for episode in part.episodes]
     assert {tuple(one.ids) for one in learnt} == {tuple(one.ids) for one in rollout.episodes}
     assert len(learnt) < len(rollout.episodes)
-    assert sum(lesson.sampled.counts.sum() for lesson in lessons) == len(each.sampled.tokens)
-    merged = gradient(phase.learner, [phase._lay_out(lesson, kept, 30.0)[0] for lesson in lessons])
-    assert close(merged, gradient(phase.learner, [phase._lay_out(each, kept, 30.0)[0]]), 1e-4)
-    found = phase.learner.measure(phase._lay_out(each, kept, 30.0)[0])[1]
-    row = phase._learn(rollout, advantages, 0)
-    assert row["trained_tokens"] == len(each.sampled.tokens)
-    assert row["entropy"] == pytest.approx(found["entropy"].mean(), rel=1e-3)
+    assert sum(part.tokens.counts.sum() for part in packed) == len(each.tokens.tokens)
+    merged = gradient(phase.learner, [phase._micro_batch(part, activations, 30.0)[0] for part in packed])
+    assert close(merged, gradient(phase.learner, [phase._micro_batch(each, activations, 30.0)[0]]), 1e-4)
+    measured = phase.learner.measure(phase._micro_batch(each, activations, 30.0)[0])[1]
+    metrics = phase._learning_metrics(rollout, 0.0, 0.0, phase._loss(rollout, packed, 0, 0)[1])
+    assert metrics["trained_tokens"] == len(each.tokens.tokens)
+    assert metrics["entropy"] == pytest.approx(measured["entropy"].mean(), rel=1e-3)
 
 
 def test_a_batch_without_signal_takes_no_step(random_base: Base, tmp_path: Path) -> None:
@@ -104,21 +102,20 @@ def test_a_batch_without_signal_takes_no_step(random_base: Base, tmp_path: Path)
     phase = reinforce_of(random_base, tmp_path, score=lambda n: 0.1 + 0.2)
     before = weights(random_base)
     row = phase.update(0)
-    assert (row["dead_groups"], row["grad_norm"], row["trained_tokens"]) == (3, 0, 0)
+    assert (row["frac_reward_zero_std"], row["grad_norm"], row["trained_tokens"]) == (1, 0, 0)
     assert np.array_equal(weights(random_base), before)
 
 
-def test_dead_groups_are_replaced_by_other_prompts(random_base: Base, tmp_path: Path) -> None:
+def test_groups_of_equal_rewards_are_replaced_by_other_prompts(random_base: Base, tmp_path: Path) -> None:
     adapt(random_base)
-    rewards = [0.5] * 4 + [0.0, 1.0, 1.0, 1.0] + [0.7] * 4 + [1.0, 0.0] * 4  # two dead groups, then two live ones
-    phase = reinforce_of(random_base, tmp_path, score=rewards.__getitem__, resample_dead=1)
-    rollout = phase._sample(0)
+    rewards = [0.5] * 4 + [0.0, 1.0, 1.0, 1.0] + [0.7] * 4 + [1.0, 0.0] * 4  # two flat groups, then two others
+    phase = reinforce_of(random_base, tmp_path, score=rewards.__getitem__, resample_zero_variance=1)
+    rollout = scored(phase)
     assert phase.position == 6, "a second batch of prompts was begun"
     assert [max(group) for group in rollout.rewards] == [1.0] * 3
     wanted = [phase._problem(n).question for n in (3, 1, 5)]
     assert [problem.question for problem in rollout.problems] == wanted
-    lessons = phase._lessons(rollout, phase._centre(rollout))
-    assert len({one.prompt for lesson in lessons for one in lesson.episodes}) == 3
+    assert len({episode.prompt for part in phase._pack(rollout) for episode in part.episodes}) == 3
 
 
 def test_the_sft_loss_is_mixed_in_by_its_weight(random_base: Base, tmp_path: Path) -> None:

@@ -1,0 +1,61 @@
+"""What a reply earns: the solver's grade, and on top of it the user's own reward, if there is one.
+
+Takes a problem and a reply's text. Knows nothing of networks.
+"""
+
+import importlib.util
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from numbers import Real
+from pathlib import Path
+from typing import Any, Final
+
+from mlx_trace.config import Reinforce
+from mlx_trace.errors import UserError
+from mlx_trace.language.grade import Grade, grade
+from mlx_trace.problems.problem import Problem
+
+RewardFunction = Callable[[Problem, str, Grade], Any]  # a finite number is wanted
+Scorer = Callable[[Problem, str], Grade]
+_SHOWN: Final = 80  # characters of a reply in a message
+
+
+def make_scorer(settings: Reinforce) -> Scorer:
+    """Return what grades a reply: the solver, and on top of it the user's own reward, if there is one."""
+    own = None if settings.reward_function is None else load_reward(settings.reward_function)
+
+    def score(problem: Problem, reply: str) -> Grade:
+        graded = grade(reply, problem.expected, problem.expert, settings.rewards)
+        return graded if own is None else replace(graded, reward=_own_reward(own, problem, reply, graded))
+
+    return score
+
+
+def _own_reward(own: RewardFunction, problem: Problem, reply: str, graded: Grade) -> float:
+    """Return what a user's function gives; UserError if it fails or gives no finite number."""
+    where = f"reinforce.reward_function: on problem {problem.id!r} and the reply {reply[:_SHOWN]!r}"
+    try:
+        reward = own(problem, reply, graded)
+    except Exception as error:  # the user's code, which may raise anything
+        raise UserError(f"{where}: {type(error).__name__}: {error}") from error
+    if isinstance(reward, bool) or not isinstance(reward, Real) or not math.isfinite(reward):
+        raise UserError(f"{where}: it returned {reward!r}, and a reward is a finite number")
+    return float(reward)
+
+
+def load_reward(name: str) -> RewardFunction:
+    """Return the function that FILE.py:NAME names; UserError if there is none."""
+    file, _, function = name.rpartition(":")
+    path = Path(file).expanduser()
+    if not (path.suffix == ".py" and path.is_file()):
+        raise UserError(f"reinforce.reward_function: {name}: wants FILE.py:NAME, and {file or name} is no Python file")
+    spec = importlib.util.spec_from_file_location("mlx_trace_reward", path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"reinforce.reward_function: {path}: cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    reward = getattr(module, function, None)
+    if not callable(reward):
+        raise UserError(f"reinforce.reward_function: {path} has no function {function!r}")
+    return reward  # type: ignore[no-any-return]
