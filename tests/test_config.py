@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from mlx_trace.cli.train import config_keys, find_config
-from mlx_trace.config import Config, FileSource, SyntheticSource
+from mlx_trace.config import RENAMED, Config, FileSource, SyntheticSource
 from mlx_trace.config_file import dump_config, load_config, validate_config
 from mlx_trace.errors import UserError
 from mlx_trace.files import read_yaml
@@ -126,6 +126,20 @@ def test_an_unquoted_off_is_off_though_yaml_reads_false(tmp_path: Path) -> None:
     file.write_text(dump_config(load_config(file, {})), encoding="utf-8")
     assert load_config(file, {"decoding.max_tokens_per_pass": "auto"}).decoding.model_dump() == {
         "constraint": "scope", "grounding": "off", "max_tokens_per_pass": "auto"}  # fmt: skip
+
+
+def test_keys_of_earlier_versions_are_read_and_said_to_have_other_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "old.yaml"
+    file.write_text("trunk_cache: disk\ndecoding: {cap: 7}\nreinforce: {resample_dead: 2}\n", encoding="utf-8")
+    config = load_config(file, {})
+    assert (config.activation_cache, config.decoding.max_tokens_per_pass) == ("disk", 7)
+    assert config.reinforce.resample_zero_variance == 2
+    said = capsys.readouterr().err.splitlines()
+    assert f"mlx-trace: {file}: decoding.cap is called decoding.max_tokens_per_pass now; the old name will go" in said
+    assert len(said) == len(RENAMED) == 3
+    assert load_config(None, {"decoding.cap": 5}).decoding.max_tokens_per_pass == 5
 
 
 @pytest.mark.parametrize("cap", [0, -1, 2.5, True, "wide"])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 from rich.console import Console
 
-from mlx_trace.config import Config
+from mlx_trace.config import RENAMED, Config
 from mlx_trace.config_file import load_config
 from mlx_trace.errors import UserError
 from mlx_trace.files import read_yaml
@@ -38,6 +38,9 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
         flag, switch = f"--{key.replace('_', '-')}", _SWITCH if meaning.endswith("(default false)") else {}
         keys.add_argument(flag, dest=f"key:{key}", metavar="X", default=argparse.SUPPRESS,
                           help=meaning.replace("%", "%%"), **switch)  # fmt: skip
+    for key in RENAMED:
+        keys.add_argument(f"--{key.replace('_', '-')}", dest=f"key:{key}", default=argparse.SUPPRESS,
+                          help=argparse.SUPPRESS)  # fmt: skip
 
 
 def config_keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str]]:

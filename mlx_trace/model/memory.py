@@ -37,8 +37,8 @@ class MemoryPlan:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "MemoryPlan":
         """Return the plan that a run has kept; those of earlier versions have other names for two keys."""
-        old = {"width": "max_sequences", "trunk_cache": "activation_cache"}
-        return cls(**{old.get(key, key): value for key, value in content.items()})
+        sequences, cache = ("width", "trunk_cache") if "width" in content else ("max_sequences", "activation_cache")
+        return cls(content["micro_tokens"], content[sequences], content[cache], content.get("headroom"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,7 @@ def _saved_plan(path: Path) -> MemoryPlan | None:
     content = read_json(file)
     try:
         return MemoryPlan.from_json(content)
-    except (TypeError, AttributeError):
+    except (KeyError, TypeError, AttributeError):
         raise UserError(f"{file}: not the plan of a run") from None
 
 

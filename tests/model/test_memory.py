@@ -220,8 +220,11 @@ def test_a_resumed_run_keeps_its_plan(random_model: Path, tmp_path: Path) -> Non
     file = tmp_path / "run" / PLAN_FILE
     content = json.loads(file.read_text(encoding="utf-8"))
     assert content == {"micro_tokens": 2048, "max_sequences": 64, "activation_cache": "off", "headroom": None}
-    file.write_text(json.dumps(content | {"micro_tokens": 777, "width": 3}), encoding="utf-8")
+    file.write_text(json.dumps(content | {"micro_tokens": 777, "max_sequences": 3}), encoding="utf-8")
     assert plan(settings, resume=True).memory == MemoryPlan(777, 3, "off")
+    earlier = {"micro_tokens": 777, "width": 3, "trunk_cache": "off", "headroom": None}
+    file.write_text(json.dumps(earlier), encoding="utf-8")
+    assert plan(settings, resume=True).memory == MemoryPlan(777, 3, "off"), "as an earlier version named it"
     file.write_text("{}", encoding="utf-8")
     with pytest.raises(UserError, match="not the plan of a run"):
         _saved_plan(tmp_path / "run")
