@@ -2,8 +2,8 @@
 
     python eval/bench/memory.py [NAME ...] [--json]
 
-A run does SFT's update with the longest batch, after another one, then reinforcement's first two updates; with a trunk
-cache, all examples are read first. Except for tiny and SmolLM2, weights are random. A prediction counts replies of
+A run does SFT's update with the longest batch, after another one, then reinforcement's first two updates; with an
+activation cache, all examples are read first. Except for tiny and SmolLM2, weights are random. A prediction counts replies of
 max_tokens, all learnt from (here by baseline ema): a trained model, whose replies are short and often all right, takes
 less. The planner's constants were fitted to other runs, but for two of reinforcement (_DRAWN, _SCOPE), which were last
 set with the runs of tiny and of the 128k vocabulary in view.
@@ -58,7 +58,7 @@ CASES: dict[str, dict[str, Any]] = {
         "dtype": "bfloat16", "shape": VOCABULARY | {"num_hidden_layers": 4, "hidden_size": 128, "head_dim": 32,
                                                     "intermediate_size": 384},
         "config": {"num_layers": 2, "batch_size": 2}},
-    "trunk cache in memory": {
+    "activation cache in memory": {
         "shape": VOCABULARY | {"num_hidden_layers": 4, "hidden_size": 512, "intermediate_size": 1024},
         "config": {"num_layers": 2, "batch_size": 4, "epochs": 2, "activation_cache": "memory"}},
     "SmolLM2 135M, SFT": {"model": "smollm2-135m", "config": SMOLLM2},

@@ -23,7 +23,7 @@ from mlx_trace.problems.problem import Problem
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One evaluated problem. Of its `tokens`, `sampled` were drawn and the others forced; `seconds` is its share of the
+    """One evaluated problem. Of its `tokens`, `sampled` were sampled, not jump-forward ones; `seconds` is its share of the
     time by tokens."""
 
     problem: Problem

@@ -1,4 +1,4 @@
-"""The plan that fits a budget: how much is learnt from and sampled at once, and where the trunk's states are kept.
+"""The plan that fits a budget: how much is learnt from and sampled at once, and where frozen layers' activations are kept.
 
 Takes a network's shape, a run's figures and so many bytes; refuses a run that cannot fit, and says what would: each
 piece of advice is planned itself before it is given. Imports no MLX.
@@ -89,7 +89,7 @@ def _micro_batches(work: Work) -> Iterator[int]:
 
 
 def _cache(run: Run, free_disk: int) -> Literal["memory", "disk", "off"]:
-    """Return where the trunk's states are kept: nowhere if they are not needed twice, or if there is no trunk."""
+    """Return where the frozen layers' activations are kept: nowhere if not needed twice, or if there are none."""
     examples = run.work.examples
     if examples is None or not (examples.has_phase and examples.repeats and run.shape.has_frozen_layers):
         return "off"
@@ -221,5 +221,5 @@ def describe(run: Run, plan: MemoryPlan) -> list[str]:
         at_once.append(f"{plan.max_sequences} replies sampled at once")
     if run.work.examples and run.work.examples.has_phase:
         size = f", {gigabytes(cache_size(run.shape, run.work))}" if plan.activation_cache != "off" else ""
-        at_once.append(f"trunk cache {plan.activation_cache}{size}")
+        at_once.append(f"activation cache {plan.activation_cache}{size}")
     return [*lines, "; ".join(at_once)]

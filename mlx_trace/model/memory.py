@@ -87,7 +87,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Peaks:
-    """The peak of each phase, 0 where there is none; and what of it the trunk cache takes."""
+    """The peak of each phase, 0 where there is none; and what of it the activation cache takes."""
 
     sft: int
     rollout: int
@@ -129,7 +129,7 @@ def cache_size(shape: Shape, work: Work) -> int:
 
 
 def predict(shape: Shape, work: Work, plan: MemoryPlan) -> Peaks:
-    """Return what a run takes at most, with micro-batches, rollouts and trunk cache as planned."""
+    """Return what a run takes at most, with micro-batches, rollouts and activation cache as planned."""
     cache = cache_size(shape, work) if plan.activation_cache == "memory" else 0
     standing = shape.weights + shape.added + cache
     sft = rollout = learning = 0
@@ -198,7 +198,7 @@ def _lessons(rollouts: Rollouts, tokens: int, most: int) -> Iterator[_Batch]:
 def _update(shape: Shape, work: Work, batch: _Batch, is_read: bool, rows: int) -> int:
     """Return what an update of so many rows takes, of which this is the largest micro-batch.
 
-    The peak may come when the trunk is read, with the head's logits, or as the last or another layer goes back.
+    The peak may come when the frozen layers are run, with the head's logits, or as the last or another layer goes back.
     """
     waiting = 0 if batch.rows >= rows else shape.trained
     states = batch.tokens * shape.hidden * shape.item
