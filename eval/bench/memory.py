@@ -3,10 +3,10 @@
     python eval/bench/memory.py [NAME ...] [--json]
 
 A run does SFT's update with the longest batch, after another one, then reinforcement's first two updates; with an
-activation cache, all examples are read first. Except for tiny and SmolLM2, weights are random. A prediction counts replies of
-max_tokens, all learnt from (here by baseline ema): a trained model, whose replies are short and often all right, takes
-less. The planner's constants were fitted to other runs, but for two of reinforcement (_DRAWN, _SCOPE), which were last
-set with the runs of tiny and of the 128k vocabulary in view.
+activation cache, all examples are read first. Except for tiny and SmolLM2, weights are random. A prediction counts
+replies of max_tokens, all learnt from (here by baseline ema): a trained model, whose replies are short and often all
+right, takes less. The planner's constants were fitted to other runs, but for two of reinforcement (_DRAWN, _SCOPE),
+which were last set with the runs of tiny and of the 128k vocabulary in view.
 """
 
 import argparse

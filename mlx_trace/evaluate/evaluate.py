@@ -23,8 +23,8 @@ from mlx_trace.problems.problem import Problem
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One evaluated problem. Of its `tokens`, `sampled` were sampled, not jump-forward ones; `seconds` is its share of the
-    time by tokens."""
+    """One evaluated problem. `sampled` of its `tokens` were sampled, the others are jump-forward ones; `seconds` is its
+    share of the time by tokens."""
 
     problem: Problem
     output: str

@@ -1,4 +1,4 @@
-"""The plan that fits a budget: how much is learnt from and sampled at once, and where frozen layers' activations are kept.
+"""The plan that fits a budget: how much is learnt from and sampled at once, and where activations are kept.
 
 Takes a network's shape, a run's figures and so many bytes; refuses a run that cannot fit, and says what would: each
 piece of advice is planned itself before it is given. Imports no MLX.
