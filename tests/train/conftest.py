@@ -12,7 +12,8 @@ from mlx_trace.decode.automaton import Choice
 from mlx_trace.decode.draw import Masks
 from mlx_trace.decode.engine import Engine
 from mlx_trace.decode.episode import Episode
-from mlx_trace.model.base import Base, attach_adapter, load_base
+from mlx_trace.model.adapter import attach_adapter
+from mlx_trace.model.base import Base, load_base
 from mlx_trace.model.trunk import Split
 from mlx_trace.train.examples import Example
 from mlx_trace.train.learner import Learner, MicroBatch
