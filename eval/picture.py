@@ -14,7 +14,8 @@ from mlx_trace.chat import Reply, ask
 from mlx_trace.cli.ledger import print_ledger
 from mlx_trace.config import Prompt
 from mlx_trace.language.syntax import Trace, parse
-from mlx_trace.model.base import load_adapter, load_base
+from mlx_trace.model.adapter import load_adapter
+from mlx_trace.model.base import load_base
 from mlx_trace.model.prompts import Prompter
 from mlx_trace.resources import adapters_dir
 

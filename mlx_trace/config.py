@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 SYSTEM_PROMPT: Final = (
     "You are a helpful assistant with access to the following experts: "
@@ -16,6 +16,10 @@ SYSTEM_PROMPT: Final = (
 MAX_TOKENS: Final = 400  # of a reply
 MODEL: Final = "a name such as tiny or smollm2-135m, a directory, a GGUF file, or a hub name"
 DTYPE: Final = "what to compute in; auto: float32 on a CPU, the model's own type on a GPU"
+LINEAR: Final = (
+    *(f"self_attn.{name}_proj" for name in "qkvo"),
+    *(f"mlp.{name}_proj" for name in ("gate", "up", "down")),
+)
 NUMBER_WORD_RATE: Final = 0.15  # how often a question's small numbers are words
 
 
@@ -50,6 +54,16 @@ class LoraParameters(_Section):
     scale: float = Field(20.0, gt=0, description="what their product is multiplied by, as it stands (no alpha)")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout on their input")
     keys: list[str] | None = Field(None, description="layers to adapt, as [self_attn.q_proj]; null: every linear one")
+
+    @field_validator("keys")
+    @classmethod
+    def _linear(cls, keys: list[str] | None) -> list[str] | None:
+        """Refuse embeddings, heads, norms and slips, of which mlx-lm would train some, and others never."""
+        beyond = [key for key in keys or () if key not in LINEAR]
+        if beyond or keys == []:
+            named = f"names {', '.join(beyond)}" if beyond else "is empty, which names nothing"
+            raise ValueError(f"{named}; what is adapted are linear parts of layers: {', '.join(LINEAR)}")
+        return keys
 
 
 class Prompt(_Section):
@@ -277,6 +291,13 @@ class Config(_Section):
     save_every: int = Field(100, ge=1, description="updates between checkpoints")
     reinforce: Reinforce = Field(Reinforce(), description="the reinforcement phase")
     trust_remote_code: bool = Field(False, description="allow code that comes with the model")
+
+    @field_validator("num_layers")
+    @classmethod
+    def _some_layers(cls, layers: int) -> int:
+        if layers == 0:
+            raise ValueError("no layers would be trained; -1 is all of them")
+        return layers
 
     @property
     def has_sft(self) -> bool:

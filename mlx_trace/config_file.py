@@ -79,13 +79,27 @@ def validate_config(content: Mapping[str, Any], where: str, overrides: Mapping[s
         raise UserError(*faults) from None
 
 
+def faults_of(error: ValidationError, where: str) -> list[str]:
+    """Return a line for every fault of something that is not a run's configuration: the place, the key, what it is."""
+    faults = []
+    for fault in error.errors(include_url=False):
+        key = ".".join(str(part) for part in fault["loc"])
+        faults.append(f"{where}: {key}{': ' * bool(key)}{_said(fault)}")
+    return faults
+
+
 def _explain(fault: Any, keys: list[str]) -> str:
     if fault["type"] == "extra_forbidden":
         known = _known_keys(keys[:-1])
         close = get_close_matches(keys[-1].replace("-", "_"), known, n=1)
         hint = f"did you mean {close[0]}?" if close else f"those here are {', '.join(known)}"
         return f"there is no such key; {hint}"
+    return _said(fault)
+
+
+def _said(fault: Any) -> str:
     message = str(fault["msg"]).removeprefix("Value error, ")
+    message = "input should be keys with values" if fault["type"] == "model_type" else message
     got = fault.get("input")
     shown = "" if isinstance(got, dict | list | BaseModel) or fault["type"] == "missing" else f", got {str(got)[:60]!r}"
     return message[0].lower() + message[1:] + shown

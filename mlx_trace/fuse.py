@@ -46,7 +46,8 @@ def fuse(base: Base, prompter: Prompter, folder: Path, dequantize: bool = False)
         (temporary / "README.md").unlink(missing_ok=True)  # mlx-lm's card speaks of a hub model
         _write_asking(temporary, base, template)
         _check_asking(temporary, prompter)
-        after = _probabilities(load_base(str(temporary), dtype=base.computed, say=lambda _: None).network, probe)
+        again = load_base(str(temporary), base.runs_code, base.computed, say=lambda _: None)
+        after = _probabilities(again.network, probe)
     return float(mx.abs(after - before).max().item())
 
 
@@ -87,7 +88,8 @@ def _write_asking(folder: Path, base: Base, template: str) -> None:
     shutil.rmtree(folder / "additional_chat_templates", ignore_errors=True)
     (folder / CHAT_TEMPLATE).write_text(template, encoding="utf-8", newline="\n")
     tokenizer = read_json(folder / _TOKENIZER)
-    tokenizer.pop("chat_template", None)
+    for key in ("chat_template", "auto_map"):  # a file holds the one, and the other would have code of the base run
+        tokenizer.pop(key, None)
     tokenizer["tokenizer_class"] = "PreTrainedTokenizerFast"  # tokenizer.json as it stands, in every transformers
     (folder / _TOKENIZER).write_text(json.dumps(tokenizer, indent=2) + "\n", encoding="utf-8")
     of_base = folder / _GENERATION
@@ -101,7 +103,7 @@ def _check_asking(folder: Path, prompter: Prompter) -> None:
     """Refuse to hand out a folder that transformers, and what builds on it, would read otherwise than training did."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     for question in PROBES:
         asked = [{"role": "user", "content": question}]
         text = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)

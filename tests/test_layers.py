@@ -19,8 +19,8 @@ problems.compile.words problems.compile.expression problems.compile.items proble
 problems.compile.nouns problems.compile.node problems.compile.grounding problems.compile.graph problems.compile.context problems.compile.names
 problems.compile.route problems.compile.emit problems.compile.compiler
 problems.audit problems.sense problems.slots problems.retell problems.variants problems.mixture problems.contamination problems.diversity
-model.gguf.header model.gguf.rope model.gguf.architecture model.gguf.names model.gguf.weights model.gguf.patterns model.gguf.pieces model.gguf.near model.gguf.tokenizer model.gguf.convert model.gguf.describe model.gguf.write
-model.precision model.shape model.weights model.hub model.package_index model.named model.base model.prompts model.chat_template model.layer model.layers model.memory model.budget model.published model.inventory
+model.config_json model.remembered model.gguf.header model.gguf.rope model.gguf.architecture model.gguf.names model.gguf.weights model.gguf.patterns model.gguf.pieces model.gguf.near model.gguf.tokenizer model.gguf.convert model.gguf.describe model.gguf.write
+model.precision model.shape model.weights model.fingerprint model.hub model.package_index model.named model.base model.adapter model.jinja model.prompts model.chat_template model.layer model.layers model.memory model.budget model.published model.inventory
 decode.grammar.vocabulary decode.grammar.shortest decode.grammar.automaton decode.grammar.follow decode.cache decode.forward decode.params decode.episode decode.sampler decode.scheduler decode.engine decode.decoder
 evaluate.stats evaluate.suites evaluate.evaluate
 train.rl.advantages train.checkpoint train.ranks train.loop train.examples train.learner train.activation_cache train.sft train.rl.reward train.rl.rollout train.rl.packing train.rl.loss train.rehearse train.rl.reinforce train.gather train.work train.run

@@ -23,7 +23,8 @@ from mlx_trace.decode.params import SamplingParams
 from mlx_trace.evaluate.suites import suite
 from mlx_trace.fuse import fuse
 from mlx_trace.llama_cpp import write_for_llama_cpp
-from mlx_trace.model.base import load_adapter, load_base, read_tokenizer
+from mlx_trace.model.adapter import load_adapter
+from mlx_trace.model.base import load_base, read_tokenizer
 from mlx_trace.model.chat_template import PROBES
 from mlx_trace.model.prompts import CLOSING, OPENING, Prompter
 from mlx_trace.resources import adapters_dir, tiny_dir

@@ -21,7 +21,8 @@ from mlx_trace.config import Config
 from mlx_trace.config_file import load_config
 from mlx_trace.evaluate.evaluate import evaluate
 from mlx_trace.evaluate.suites import suite
-from mlx_trace.model.base import load_adapter, load_base
+from mlx_trace.model.adapter import load_adapter
+from mlx_trace.model.base import load_base
 from mlx_trace.model.prompts import Prompter
 from mlx_trace.problems.compile.compiler import Compiled, compile_file
 from mlx_trace.problems.gsm8k import is_held_out

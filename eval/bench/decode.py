@@ -47,7 +47,8 @@ from mlx_trace.decode.grammar.vocabulary import Vocabulary, vocabulary_of
 from mlx_trace.errors import UserError
 from mlx_trace.evaluate.suites import suite
 from mlx_trace.fuse import fuse
-from mlx_trace.model.base import TINY, Base, load_adapter, load_base, read_tokenizer
+from mlx_trace.model.adapter import load_adapter
+from mlx_trace.model.base import TINY, Base, load_base, read_tokenizer
 from mlx_trace.model.prompts import Prompter
 from mlx_trace.resources import adapters_dir
 

@@ -22,7 +22,8 @@ from mlx_trace.evaluate.suites import suite
 from mlx_trace.fuse import fuse
 from mlx_trace.language.grade import grade
 from mlx_trace.llama_cpp import write_for_llama_cpp
-from mlx_trace.model.base import load_adapter, load_base
+from mlx_trace.model.adapter import load_adapter
+from mlx_trace.model.base import load_base
 from mlx_trace.model.prompts import CLOSING, Prompter
 from mlx_trace.problems.problem import Problem
 from mlx_trace.resources import adapters_dir

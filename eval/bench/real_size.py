@@ -70,7 +70,7 @@ def run(model: Path, work: Path, options: argparse.Namespace) -> dict[str, Any]:
     mx.reset_peak_memory()
     train(planned, report)
     again = load_base(str(model))
-    from mlx_trace.model.base import load_adapter
+    from mlx_trace.model.adapter import load_adapter
 
     load_adapter(again, config.adapter_path)
     moved = [name for name, value in mx.load(str(config.adapter_path / "adapters.safetensors")).items()

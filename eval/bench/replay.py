@@ -23,7 +23,8 @@ from mlx_trace.decode.episode import Request
 from mlx_trace.decode.grammar.automaton import Automaton
 from mlx_trace.decode.grammar.vocabulary import Vocabulary, vocabulary_of
 from mlx_trace.language.numbers import grounded_numbers
-from mlx_trace.model.base import TINY, Base, load_adapter, load_base
+from mlx_trace.model.adapter import load_adapter
+from mlx_trace.model.base import TINY, Base, load_base
 from mlx_trace.model.prompts import Prompter
 from mlx_trace.problems.problem import Problem
 from mlx_trace.resources import adapters_dir

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from mlx_trace.cli.ledger import print_ledger
 from mlx_trace.cli.options import add_decoding_options, add_model_options, decoding_of, load_named
+from mlx_trace.errors import UserError
 from mlx_trace.language.syntax import NoTrace, parse
 
 if TYPE_CHECKING:
@@ -97,6 +98,9 @@ class Chat:
             self.console.print(f"> {question}", markup=False, style="bold")
         try:
             reply = self._stream(question)
+        except UserError as error:  # this question cannot be asked; the next one may
+            self._refuse(question, error)
+            return
         except KeyboardInterrupt:
             if not self.interactive:
                 raise
@@ -108,6 +112,13 @@ class Chat:
             print(json.dumps(row, ensure_ascii=False), flush=True)
         else:
             self._show(reply)
+
+    def _refuse(self, question: str, error: UserError) -> None:
+        if self.as_json:
+            row = {"question": question, "trace": "", "kind": "parse_failure", "answer": None, "detail": str(error)}
+            print(json.dumps(row, ensure_ascii=False), flush=True)
+        else:
+            self.console.print(str(error), style="bold red", markup=False)
 
     def _stream(self, question: str) -> "Reply":
         from mlx_trace.chat import Reply, ask

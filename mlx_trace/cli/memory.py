@@ -16,8 +16,8 @@ from mlx_trace.cli.train import find_config
 from mlx_trace.config import Config
 from mlx_trace.config_file import load_config
 from mlx_trace.errors import UserError
-from mlx_trace.files import read_json
 from mlx_trace.model.budget import Run, budget_of, gigabytes, physical_memory, settle
+from mlx_trace.model.config_json import positions_of, read_config_json
 from mlx_trace.model.hub import cached_folder, is_hub_name
 from mlx_trace.model.inventory import Found
 from mlx_trace.model.memory import MemoryPlan, Work, predict
@@ -154,9 +154,10 @@ def _read(path: Path, config: Config) -> Planned:
     from mlx_trace.train.gather import gather
     from mlx_trace.train.work import work_of
 
-    content = read_json(path / "config.json")
+    content = read_config_json(path)
     prompter = Prompter(read_tokenizer(path, content), config.prompt)
-    return planned_of(content, config, work_of(config, gather(config, prompter), prompter), is_dequantised(path))
+    material = gather(config, prompter, positions_of(content))
+    return planned_of(content, config, work_of(config, material, prompter), is_dequantised(path))
 
 
 def planned_model(found: Found) -> Planned:

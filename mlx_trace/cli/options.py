@@ -91,7 +91,7 @@ def settle_adapter(model: str | None, adapter: Path | None) -> Path | None:
 
 def find_adapter(name: str) -> Path | None:
     """Return a finished adapter by its name, among those trained here or those that come along."""
-    from mlx_trace.model.base import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+    from mlx_trace.model.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS
     from mlx_trace.resources import adapters_dir
 
     folders, files = (Path("adapters") / name, adapters_dir() / name), (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
@@ -108,7 +108,8 @@ def load_named(options: argparse.Namespace) -> "tuple[Base, Prompt]":
     if options.model == "":
         raise UserError("--model: the name is empty")
     check_file(options.model)
-    from mlx_trace.model.base import load_adapter, load_base, read_adapter_config
+    from mlx_trace.model.adapter import ADAPTER_CONFIG, load_adapter, read_adapter_config
+    from mlx_trace.model.base import load_base
     from mlx_trace.model.named import TINY, canonical, named
     from mlx_trace.model.prompts import carried_prompt
     from mlx_trace.model.published import published
@@ -117,12 +118,24 @@ def load_named(options: argparse.Namespace) -> "tuple[Base, Prompt]":
     asked = options.adapter_path
     options.adapter_path = settle_adapter(options.model, asked)
     adapter = None if options.adapter_path is None else read_adapter_config(options.adapter_path)
-    name = options.model or (adapter or {}).get("model") or TINY
+    name = options.model or (adapter.model if adapter else None) or TINY
     if asked is None and adapter is None and named(name) and (known := published(name)):
         tell(f"{name} as it is: there is no adapters/{canonical(name)} (mlx-trace train -c {known.configuration} makes "
              "one)")  # fmt: skip
-    base = load_base(name, options.trust_remote_code, options.dtype)
+    if adapter is not None and not options.model:
+        _locate_base(name, options.adapter_path / ADAPTER_CONFIG)
+    base = load_base(name, options.trust_remote_code, options.dtype, identify=adapter is not None)
     if options.adapter_path is not None:
         load_adapter(base, options.adapter_path, options.any_base)
-    trained_with = (adapter or {}).get("prompt")
-    return base, carried_prompt(base.tokenizer) if trained_with is None else Prompt.model_validate(trained_with)
+    return base, adapter.prompt if adapter and adapter.prompt else carried_prompt(base.tokenizer)
+
+
+def _locate_base(name: str, file: Path) -> None:
+    """Find an adapter's base, or say where its name stands, and from where a relative path is read."""
+    from mlx_trace.model.base import locate_model
+
+    try:
+        locate_model(name)
+    except UserError as error:
+        here = "" if Path(name).expanduser().is_absolute() else f", from {Path.cwd()} if it is a path"
+        raise UserError(f"{file}: its base {name!r} is not found{here}; --model names it", *error.faults) from None

@@ -4,7 +4,7 @@ import argparse
 import contextlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +72,8 @@ def run_train(options: argparse.Namespace) -> int:
     with Console(stderr=True, highlight=False).status("loading the model, gathering and checking the data"):
         planned = plan(config, options.resume)
     console.quiet = not planned.ranks.is_first  # one voice for all processes
-    layers = f"{config.fine_tune_type} on {config.num_layers} of {planned.base.num_layers} layers"
+    trained = planned.base.num_layers if config.num_layers < 0 else config.num_layers
+    layers = f"{config.fine_tune_type} on {trained} of {planned.base.num_layers} layers"
     console.print(f"{config.model}: {layers}; {'; '.join(planned.notes)}")
     show_plan(console, planned)
     if options.plan:
@@ -116,15 +117,33 @@ def show_plan(console: Console, planned: "Plan") -> None:
 
 
 def _resolve(options: argparse.Namespace) -> Config:
-    """Return the configuration of the flags and the file, or of the run that is resumed, which must agree."""
+    """Return the configuration of the flags and the file, or of the run that is resumed."""
     overrides = {
         key.removeprefix("key:"): read_yaml(value, f"--{key.removeprefix('key:')}")
         for key, value in vars(options).items()
         if key.startswith("key:")
     }
     path = None if options.config is None else find_config(options.config)
-    if not options.resume:
-        return load_config(path, overrides)
+    config = _resumed(options, path, overrides) if options.resume else load_config(path, overrides)
+    _check_consent(config, overrides)
+    return config
+
+
+def _check_consent(config: Config, overrides: Mapping[str, Any]) -> None:
+    """Refuse to run code that a configuration names, be it a run folder's from somewhere, unless the flags do, too."""
+    section = overrides.get("reinforce")
+    named = section.get("reward_function") if isinstance(section, dict) else None
+    function, faults = config.reinforce.reward_function, []
+    if config.trust_remote_code and overrides.get("trust_remote_code") is not True:
+        faults.append("trust_remote_code: runs code that comes with the model; --trust-remote-code allows it")
+    if function is not None and function != overrides.get("reinforce.reward_function", named):
+        faults.append(f"reinforce.reward_function: runs code; --reinforce.reward-function {function} allows it")
+    if faults:
+        raise UserError(*(f"{fault}, which only a command line can" for fault in faults))
+
+
+def _resumed(options: argparse.Namespace, path: Path | None, overrides: Mapping[str, Any]) -> Config:
+    """Return the configuration of the run that is resumed, with which the flags and the file must agree."""
     if options.overwrite:
         raise UserError("--resume goes on with a run and --overwrite replaces it; give one of them")
     from mlx_trace.train.loop import read_run_config

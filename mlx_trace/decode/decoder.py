@@ -4,18 +4,25 @@ Takes a loaded base, its prompter and the decoding settings. Knows nothing of an
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 import mlx.core as mx
 
 from mlx_trace.config import Decoding
 from mlx_trace.decode.engine import MAX_SEQUENCES, Engine
 from mlx_trace.decode.episode import Episode, Request
+from mlx_trace.decode.forward import check_rows
 from mlx_trace.decode.grammar.automaton import Automaton
 from mlx_trace.decode.grammar.vocabulary import vocabulary_of
 from mlx_trace.decode.params import SamplingParams
+from mlx_trace.errors import UserError
 from mlx_trace.language.numbers import grounded_numbers
 from mlx_trace.model.base import Base
+from mlx_trace.model.config_json import is_known, positions_of
 from mlx_trace.model.prompts import Prompter
+from mlx_trace.notice import tell
+
+_SHOWN: Final = 60  # characters of a question in a message
 
 
 class Decoder:
@@ -28,7 +35,11 @@ class Decoder:
         self, base: Base, prompter: Prompter, decoding: Decoding, max_sequences: int = MAX_SEQUENCES,
         cached_layer: int | None = None,
     ) -> None:  # fmt: skip
-        self.prompter, self.decoding = prompter, decoding
+        self.prompter, self.decoding, self.name = prompter, decoding, base.name
+        self.positions = positions_of(base.config)
+        self._has_told = False
+        if not is_known(base.config):
+            check_rows(base.network, base.name)
         vocabulary = vocabulary_of(base.tokenizer) if decoding.constraint == "scope" else None
         self.engine = Engine(base.network, prompter.stop_ids, vocabulary, prompter.prefix,
                              decoding.max_tokens_per_pass, max_sequences, cached_layer)  # fmt: skip
@@ -50,15 +61,15 @@ class Decoder:
 
         `streams`, a number a question, name the random streams; by default a question's is its number.
         """
-        return self.engine.sample(self._requests(questions, streams), params)
+        return self.engine.sample(self._requests(questions, params, streams), params)
 
     def finished(self, questions: Sequence[str], params: SamplingParams) -> Iterator[Episode]:
         """Reply to each question, yielding episodes as they finish; `prompt` is the question's number."""
-        return self.engine.finished(self._requests(questions), params)
+        return self.engine.finished(self._requests(questions, params), params)
 
     def stream(self, question: str, params: SamplingParams) -> Iterator[Episode]:
         """Reply to a question, yielding the episode whenever it has grown."""
-        return self.engine.stream(self._requests([question])[0], params)
+        return self.engine.stream(self._requests([question], params)[0], params)
 
     def activations(self) -> mx.array:
         """Return the cached activations (N, D) of all that was read since `refresh`; episodes hold their indexes."""
@@ -70,8 +81,27 @@ class Decoder:
         """Return the indexes of the activations of what all prompts begin with."""
         return self.engine.prefix_activations
 
-    def _requests(self, questions: Sequence[str], streams: Sequence[int] | None = None) -> list[Request]:
+    def _requests(
+        self, questions: Sequence[str], params: SamplingParams, streams: Sequence[int] | None = None
+    ) -> list[Request]:
         is_hard = self.decoding.constraint == "scope" and self.decoding.grounding == "hard"
+        prompts = [self.prompter.ids(question) for question in questions]
+        self._check_positions(questions, prompts, params.max_tokens)
         named: Sequence[int | None] = streams or [None] * len(questions)
-        return [Request(self.prompter.ids(question), grounded_numbers(question) if is_hard else None, stream)
-                for question, stream in zip(questions, named, strict=True)]  # fmt: skip
+        return [Request(ids, grounded_numbers(question) if is_hard else None, stream)
+                for question, ids, stream in zip(questions, prompts, named, strict=True)]  # fmt: skip
+
+    def _check_positions(self, questions: Sequence[str], prompts: Sequence[Sequence[int]], max_tokens: int) -> None:
+        """Refuse prompts that go beyond the model's positions, and say so once if a long reply would."""
+        if self.positions is None or not prompts:
+            return
+        longest = max(map(len, prompts))
+        if longest >= self.positions:
+            question = next(q for q, ids in zip(questions, prompts, strict=True) if len(ids) == longest)
+            raise UserError(f"a prompt of {longest:,} tokens, and {self.name} was made for {self.positions:,}: "
+                            f"{question[:_SHOWN]!r}…")  # fmt: skip
+        if longest + max_tokens > self.positions and not self._has_told:
+            self._has_told = True
+            left = self.positions - longest
+            tell(f"{self.name} was made for {self.positions:,} tokens: after {left:,} of them, of {max_tokens:,}, a reply "
+                 "may be worse")  # fmt: skip

@@ -6,16 +6,20 @@ where it is asked for. Knows nothing of what tokens mean.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
 from mlx_trace.decode.cache import RaggedCache
+from mlx_trace.errors import UserError
 from mlx_trace.model.base import hidden_states
+from mlx_trace.model.config_json import ARCHITECTURES
+from mlx_trace.model.hub import one_line
 from mlx_trace.model.layer import Layer
-from mlx_trace.model.shape import ARCHITECTURES
+
+_CLOSE: Final = 0.05  # largest difference of states, to the largest state
 
 
 class CachedActivations:
@@ -114,3 +118,21 @@ def _run(layer: Layer, states: mx.array, packing: _Packing, cache: RaggedCache, 
     mask = own.window.seen(packing.last[:, None, None, None], layer.window)
     seen = layer.attend(layer.rotated(queries, packing.last), keys, values, mask)
     return layer.after(states[packing.ends[packing.rows]], seen.reshape(packing.batch_size, -1)[packing.rows])
+
+
+def check_rows(network: Any, name: str) -> None:
+    """Refuse a network of another architecture that does not read rows of different lengths as it reads one alone."""
+    rows = [[3, 4, 5, 6, 7], [7, 6, 5]]
+    try:
+        forward, cache = Forward(network), RaggedCache(len(network.layers), len(rows))
+        forward([row[:-1] for row in rows], cache, [])
+        states = forward([row[-1:] for row in rows], cache, range(len(rows))).astype(mx.float32)
+        alone = mx.stack([hidden_states(network, mx.array([row]))[0, -1] for row in rows]).astype(mx.float32)
+        apart = (mx.abs(states - alone).max() / mx.maximum(mx.abs(alone).max(), 1e-6)).item()
+    except Exception as error:  # a network of another kind, and maybe code that came with it
+        raise UserError(
+            f"{name}: not a Llama-shaped model, and it cannot be decoded as one: {one_line(error)}"
+        ) from error
+    if not apart < _CLOSE:
+        raise UserError(f"{name}: not a Llama-shaped model: rows of different lengths disturb one another in it, by "
+                        f"{apart:.0%}")  # fmt: skip

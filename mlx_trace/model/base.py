@@ -1,45 +1,43 @@
-"""Load a model through mlx-lm, put LoRA on its top layers, and read and write adapters in mlx-lm's format.
+"""Load a model through mlx-lm: its network, its tokenizer, and the pieces of it that others run by themselves.
 
 Takes a model's name, a directory, a GGUF file or a hub name, and the type to compute in. Reads no weights but
 safetensors, and runs no code of a model unless asked to.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
 
 import mlx.core as mx
-import mlx.nn as nn
-from huggingface_hub.errors import StrictDataclassError
-from mlx.utils import tree_flatten
 from mlx_lm.tokenizer_utils import TokenizerWrapper
 from mlx_lm.tokenizer_utils import load as load_tokenizer
-from mlx_lm.tuner.utils import linear_to_lora_layers, load_adapters
 from mlx_lm.utils import load_model
 
 from mlx_trace.blas import suit_threads
-from mlx_trace.config import Config, Dtype
+from mlx_trace.config import Dtype
 from mlx_trace.errors import UserError
 from mlx_trace.files import read_json
+from mlx_trace.model.config_json import is_known, read_config_json
+from mlx_trace.model.fingerprint import Fingerprint, begun
 from mlx_trace.model.gguf.convert import model_directory
 from mlx_trace.model.hub import download, is_hub_name, one_line
-from mlx_trace.model.named import TINY, canonical, locate_named, named, nearest, other_roads, same_model
+from mlx_trace.model.named import TINY, canonical, locate_named, named, nearest, other_roads
 from mlx_trace.model.precision import is_dequantised
-from mlx_trace.model.shape import ARCHITECTURES
-from mlx_trace.model.weights import digest, settle_types, type_name
+from mlx_trace.model.weights import settle_types, type_name
 from mlx_trace.notice import tell
 from mlx_trace.resources import tiny_dir
 
-ADAPTER_WEIGHTS: Final = "adapters.safetensors"
-ADAPTER_CONFIG: Final = "adapter_config.json"
+_TOKENIZER_CONFIG: Final = "tokenizer_config.json"
+_PROBED: Final = 5  # tokens on which a network's pieces are compared with the whole of it
 
 
 @dataclass(frozen=True)
 class Base:
     """A loaded model: the network, its tokenizer (mlx-lm's wrapper), its config.json, and where it came from.
 
-    `written` has the type in which each weight goes to a file again, whatever it is computed in.
+    `written` has the type in which each weight goes to a file again, whatever it is computed in. `hashing` waits for
+    the fingerprint of the weights, where it was begun with loading; `runs_code` tells whether the model's own may run.
     """
 
     name: str
@@ -48,6 +46,12 @@ class Base:
     tokenizer: Any
     config: dict[str, Any]
     written: Mapping[str, mx.Dtype] = field(default_factory=dict)
+    hashing: Callable[[], Fingerprint] | None = None
+    runs_code: bool = False
+
+    def fingerprint(self) -> Fingerprint:
+        """Return which weights these are."""
+        return (self.hashing or begun(self.path))()
 
     @property
     def computed(self) -> Dtype:
@@ -66,32 +70,82 @@ class Base:
 
 
 def load_base(
-    name: str, trust_remote_code: bool = False, dtype: Dtype = "auto", say: Callable[[str], None] = tell
-) -> Base:
-    """Load a model by name, to compute in a type; UserError if it is none, or cannot be used, says what to do."""
+    name: str, trust_remote_code: bool = False, dtype: Dtype = "auto", say: Callable[[str], None] = tell,
+    identify: bool = False,
+) -> Base:  # fmt: skip
+    """Load a model by name, to compute in a type; UserError if it is none, or cannot be used, says what to do.
+
+    With `identify` its weights are hashed meanwhile, for `Base.fingerprint`, which else does it when it is asked.
+    """
     path = locate_model(name)
-    _check_directory(path, trust_remote_code)
+    content = read_config_json(path, trust_remote_code)
+    if not any(path.glob("model*.safetensors")):
+        raise UserError(f"{path}: no model*.safetensors; other weight formats are not read")
+    hashing = begun(path) if identify else None
+    rope = {key: content[key] for key in ("rope_theta", "rope_scaling") if key in content}
     try:
-        network, config = load_model(path, lazy=True, trust_remote_code=trust_remote_code)
+        network, config = load_model(path, lazy=True, model_config=rope, trust_remote_code=trust_remote_code)
         written = settle_types(network, is_dequantised(path), dtype, say)
-        tokenizer = read_tokenizer(path, config)
-    except (ValueError, KeyError, TypeError, RuntimeError, OSError, StrictDataclassError) as error:
-        raise UserError(f"{path}: the model cannot be loaded: {one_line(error)}") from error
+    except Exception as error:  # mlx-lm builds what a file says, and fails in every way there is
+        raise UserError(f"{path}: the model cannot be loaded: {_named(error)}") from error
+    if not is_known(content):
+        check_pieces(network, name)
+    tokenizer = read_tokenizer(path, config, trust_remote_code)
     suit_threads(int(config.get("hidden_size", 4096)))
-    return Base(canonical(name), path, network, tokenizer, config, written)
+    return Base(canonical(name), path, network, tokenizer, config, written, hashing, trust_remote_code)
 
 
-def read_tokenizer(path: Path, config: dict[str, Any]) -> Any:
-    """Load a tokenizer as its tokenizer.json says; the class that is looked up by name changes Llama 2's spaces."""
+def read_tokenizer(path: Path, config: dict[str, Any], trust_remote_code: bool = False) -> Any:
+    """Load a tokenizer as its tokenizer.json says; the class that is looked up by name changes Llama 2's spaces.
+
+    Code that comes with it runs only if that is trusted, and nobody is asked; then its class is what counts.
+    """
+    own = _tokenizer_code(path)
     eos = config.get("eos_token_id")
-    eos_ids = set(eos) if isinstance(eos, list) else {eos} if isinstance(eos, int) else None
-    wrapped = load_tokenizer(path, eos_token_ids=eos_ids)
-    if not (path / "tokenizer.json").exists():
-        return wrapped
-    from transformers import PreTrainedTokenizerFast
+    eos_ids = {id_ for id_ in (eos if isinstance(eos, list) else [eos]) if isinstance(id_, int)} or None
+    try:
+        wrapped = load_tokenizer(path, {"trust_remote_code": trust_remote_code}, eos_token_ids=eos_ids)
+        if (own and trust_remote_code) or not (path / "tokenizer.json").exists():
+            return wrapped
+        from transformers import PreTrainedTokenizerFast
 
-    exact = PreTrainedTokenizerFast.from_pretrained(path, clean_up_tokenization_spaces=False)
-    return TokenizerWrapper(exact, eos_token_ids=set(wrapped.eos_token_ids))
+        exact = PreTrainedTokenizerFast.from_pretrained(path, clean_up_tokenization_spaces=False)
+        return TokenizerWrapper(exact, eos_token_ids=set(wrapped.eos_token_ids))
+    except Exception as error:  # transformers and mlx-lm do what files say, and fail in every way there is
+        if own and not trust_remote_code:
+            raise UserError(f"{path}: its tokenizer is code that comes with the model ({own}), and was not loaded; "
+                            "--trust-remote-code runs it") from error  # fmt: skip
+        raise UserError(f"{path}: its tokenizer cannot be loaded: {_named(error)}") from error
+
+
+def _tokenizer_code(path: Path) -> str:
+    """Return what of a model's own code its tokenizer would run; empty if that is nothing."""
+    file = path / _TOKENIZER_CONFIG
+    content = read_json(file) if file.is_file() else {}
+    if not isinstance(content, dict):
+        raise UserError(f"{file}: not an object with a tokenizer's settings")
+    own = content.get("auto_map")
+    return str(own.get("AutoTokenizer") or "") if isinstance(own, dict) else str(own or "")
+
+
+def _named(error: Exception) -> str:
+    """Return an error in one line, with what kind it is where it says too little by itself."""
+    kind = type(error).__name__
+    return one_line(error) if isinstance(error, ValueError | OSError | RuntimeError) else f"{kind}: {one_line(error)}"
+
+
+def check_pieces(network: Any, name: str) -> None:
+    """Refuse a network whose states and head, taken one after the other, are not what it gives as a whole."""
+    ids = mx.array([[at + 3 for at in range(_PROBED)]])
+    try:
+        whole = network(ids).astype(mx.float32)
+        pieces = head(network, hidden_states(network, ids)).astype(mx.float32)
+        apart = (mx.abs(whole - pieces).max() / mx.maximum(mx.abs(whole).max(), 1e-6)).item()
+    except Exception as error:  # a network of another kind, and maybe code that came with it
+        raise UserError(f"{name}: not a Llama-shaped model, and it cannot be run as one: {_named(error)}") from error
+    if not apart < 0.05:
+        raise UserError(f"{name}: not a Llama-shaped model: its head makes other logits of its states than the whole "
+                        f"does, {apart:.0%} apart")  # fmt: skip
 
 
 def locate_model(name: str) -> Path:
@@ -114,19 +168,6 @@ def locate_model(name: str) -> Path:
         return download(name)
     except UserError as error:
         raise UserError(*error.faults, *other_roads(name)) from None
-
-
-def _check_directory(path: Path, trust_remote_code: bool) -> None:
-    if not (path / "config.json").is_file():
-        raise UserError(f"{path}: not a model directory: it has no config.json")
-    config = read_json(path / "config.json")
-    architecture = config.get("model_type") if isinstance(config, dict) else None
-    if architecture not in ARCHITECTURES and not trust_remote_code:
-        raise UserError(
-            f"{path}: a model of type {architecture!r}; mlx-trace trains Llama-shaped ones: {', '.join(ARCHITECTURES)}"
-        )
-    if not any(path.glob("model*.safetensors")):
-        raise UserError(f"{path}: no model*.safetensors; other weight formats are not read")
 
 
 def hidden_states(network: Any, ids: mx.array, caches: Any = None) -> mx.array:
@@ -162,111 +203,3 @@ def listed_logits(network: Any, states: mx.array, ids: mx.array) -> mx.array:
         rows = module.weight[ids]
     logits = (rows.astype(states.dtype) @ states[:, :, None])[:, :, 0]
     return logits + module.bias[ids] if "bias" in module else logits
-
-
-# --- adapters --------------------------------------------------------------------------------------------------
-
-
-def attach_adapter(base: Base, config: Config) -> None:
-    """Freeze the network and make its top layers trainable, as `fine_tune_type` says; new LoRA leaves it unchanged."""
-    layers = config.num_layers
-    if layers > base.num_layers:
-        raise UserError(f"num_layers is {layers}, and {base.name} has {base.num_layers} layers")
-    mx.random.seed(config.seed)
-    base.network.freeze()
-    if config.fine_tune_type == "full":
-        for layer in base.network.layers[-max(layers, 0) :]:
-            layer.unfreeze()
-        return
-    try:
-        linear_to_lora_layers(base.network, layers, _lora(config), use_dora=config.fine_tune_type == "dora")
-    except ValueError as error:
-        raise UserError(f"lora_parameters: {one_line(error)}") from None
-    if not any(True for _ in adapter_weights(base.network)):
-        raise UserError(f"lora_parameters.keys: {config.lora_parameters.keys} name no layers of {base.name}")
-
-
-def start_from(base: Base, file: Path) -> None:
-    """Give a new adapter the weights of another one: an adapters.safetensors, or the directory of a run."""
-    file = file / ADAPTER_WEIGHTS if file.is_dir() else file
-    if not file.is_file():
-        raise UserError(f"resume_adapter_file: {file}: no such file")
-    try:
-        weights = dict(mx.load(str(file)))
-    except (RuntimeError, ValueError) as error:
-        raise UserError(f"resume_adapter_file: {file}: {one_line(error)}") from None
-    new = dict(adapter_weights(base.network))
-    faults = [f"{name}: not in the new adapter" for name in weights if name not in new]
-    faults += [f"{name}: missing" for name in new if name not in weights]
-    faults += [
-        f"{name}: {tuple(weights[name].shape)} in the file, {tuple(value.shape)} in the new adapter"
-        for name, value in new.items()
-        if name in weights and weights[name].shape != value.shape
-    ]
-    if faults:
-        raise UserError(*(f"resume_adapter_file: {fault}" for fault in faults))
-    base.network.load_weights(list(weights.items()), strict=False)
-
-
-def _lora(config: Config) -> dict[str, Any]:
-    return config.lora_parameters.model_dump(exclude_none=True)
-
-
-def adapter_weights(network: nn.Module) -> Iterator[tuple[str, mx.array]]:
-    """Yield (name, array) of everything that is trained."""
-    yield from tree_flatten(network.trainable_parameters())
-
-
-def adapter_config(base: Base, config: Config) -> dict[str, Any]:
-    """Return what mlx-lm needs to load the adapter, and which base it belongs to."""
-    return {
-        "model": base.name,
-        "fine_tune_type": config.fine_tune_type,
-        "num_layers": config.num_layers,
-        "lora_parameters": _lora(config),
-        "base_digest": digest(base.path),
-        "prompt": config.prompt.model_dump(),
-    }
-
-
-def read_adapter_config(path: Path) -> dict[str, Any]:
-    """Return a run's adapter_config.json; UserError if the path holds no adapter."""
-    if not path.is_dir():
-        raise UserError(f"{path}: no such adapter directory")
-    for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
-        if not (path / name).is_file():
-            raise UserError(f"{path}: not an adapter: it has no {name}")
-    content = read_json(path / ADAPTER_CONFIG)
-    wanted = {"num_layers", "lora_parameters"} - set(content if isinstance(content, dict) else ())
-    if wanted:
-        raise UserError(f"{path}/{ADAPTER_CONFIG}: {' and '.join(sorted(wanted))} missing")
-    return dict(content)
-
-
-def check_same_base(base: Base, path: Path) -> None:
-    """Refuse to go on with a run on other weights than it was started on, the same model's from another source too."""
-    file = path / ADAPTER_CONFIG
-    content = read_json(file) if file.is_file() else {}
-    started_on = content.get("base_digest") if isinstance(content, dict) else None
-    if started_on is not None and started_on != digest(base.path):
-        raise UserError(
-            f"{path}: this run was started on other weights than those of {base.path}, to which {base.name} leads now; "
-            "a new run may begin with its adapter: --resume-adapter-file"
-        )
-
-
-def load_adapter(base: Base, path: Path, any_base: bool = False) -> None:
-    """Load a trained adapter into a base; UserError if it was trained on another one, unless `any_base`."""
-    content = read_adapter_config(path)
-    trained_on, name = content.get("base_digest"), str(content.get("model", "unknown"))
-    if trained_on is not None and trained_on != digest(base.path) and not any_base:
-        if not same_model(name, base.name):
-            raise UserError(f"{path}: this adapter was trained on another base ({name}), not on {base.name}; "
-                            "--any-base loads it all the same")  # fmt: skip
-        tell(f"{path}: trained on other weights of the same model ({name}, as another source rounds them)")
-    try:
-        load_adapters(base.network, str(path))
-    except (ValueError, KeyError, TypeError, RuntimeError) as error:
-        first, *rest = str(error).splitlines() or [type(error).__name__]
-        raise UserError(f"{path}: this adapter does not fit {base.name}: {first}", *rest) from None
-    base.network.eval()

@@ -15,7 +15,7 @@ from typing import Final, cast
 from mlx_trace.errors import UserError
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
-_WANTED: Final = ["*.json", "model*.safetensors", "tokenizer.model", "*.tiktoken", "*.txt", "*.jinja"]
+_WANTED: Final = ["*.json", "model*.safetensors", "tokenizer.model", "*.tiktoken", "*.txt", "*.jinja", "*.py"]
 _TOKENIZERS: Final = ("tokenizer.json", "tokenizer.model")
 _INDEX: Final = "model.safetensors.index.json"
 _PATIENCE: Final = 4.0  # seconds to find out whether the hub is there

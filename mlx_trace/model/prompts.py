@@ -6,21 +6,23 @@ tokenizer as mlx-lm wraps it; knows nothing of models or batches.
 
 import re
 from collections.abc import Sequence
-from datetime import date
 from functools import cached_property
 from itertools import takewhile
 from typing import Any, Final
 
 from mlx_trace.config import Prompt
 from mlx_trace.errors import UserError
+from mlx_trace.model import jinja
+from mlx_trace.model.jinja import DAY
 
 FENCE: Final = "```"
 OPENING: Final = f"{FENCE}yaml\n"
 CLOSING: Final = f"\n{FENCE}"
-DAY: Final = date(2024, 7, 26)  # templates such as Llama 3's insert today's date: no two days would share a prompt
 DATE: Final = "26 Jul 2024"
+LONGEST: Final = 10_000  # characters of a question; a word problem has some hundreds
 _NOW: Final = re.compile(r"strftime_now\(\s*(['\"])(?P<format>[^'\"]*)\1\s*\)")
-_TRIED: Final = ("How many?", "A box holds 12 eggs. How many do 3 boxes hold?")
+_TRIED: Final = ("How many?", "A box holds 12 eggs. " * 20 + "How many do 3 boxes hold?")
+_SHOWN: Final = 60  # characters of a question in a message
 
 
 def own_template(tokenizer: Any) -> str | None:
@@ -60,23 +62,27 @@ class Prompter:
         self._try_template()
 
     def _try_template(self) -> None:
-        """Make sure that the question is in the prompt; UserError if the template fails, or leaves it out."""
+        """Make sure that a template asks short questions and long ones; UserError if it does not."""
         for question in _TRIED:
-            try:
-                text = self.text(question)
-            except Exception as error:  # templates are programs, and fail in every way there is
-                raise UserError(f"the model's chat template fails: {' '.join(str(error).split())[:120]}; "
-                                "prompt.template: raw does without it") from None  # fmt: skip
-            if question not in text:
-                raise UserError("the model's chat template leaves the question out of the prompt; "
-                                "prompt.template: raw does without it")  # fmt: skip
+            self.text(question)
 
     def text(self, question: str) -> str:
-        """Return the prompt as text, up to and with the opened fence."""
+        """Return the prompt as text, up to and with the opened fence; UserError if the question cannot be asked."""
+        if len(question) > LONGEST:
+            raise UserError(f"a question of {len(question):,} characters, and those that are asked have {LONGEST:,} at "
+                            f"most: {question[:_SHOWN]!r}…")  # fmt: skip
         if self.prompt.template == "raw":
             system = f"{self.prompt.system}\n\n" if self.prompt.system else ""
             return f"{system}Question: {question}\n\n{OPENING}"
-        return self._chat(question) + OPENING * (not self.opens_fence)
+        try:
+            text = self._chat(question)
+        except Exception as error:  # templates are programs, and fail in every way there is
+            raise UserError(f"the model's chat template fails: {' '.join(str(error).split())[:120]}; "
+                            "prompt.template: raw does without it") from None  # fmt: skip
+        if question.strip() not in text:
+            raise UserError("the model's chat template leaves the question out of the prompt, or a part of it "
+                            f"({question[:_SHOWN]!r}); prompt.template: raw does without it")  # fmt: skip
+        return text + OPENING * (not self.opens_fence)
 
     def _chat(self, question: str) -> str:
         said = [{"role": "user", "content": question}]
@@ -87,17 +93,12 @@ class Prompter:
         return self._render(said)
 
     def _render(self, messages: list[dict[str, str]]) -> str:
-        rendered = self.tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True, date_string=DATE, enable_thinking=False,
-            chat_template=self._dated,
-        )  # fmt: skip
-        return str(rendered)
-
-    @cached_property
-    def _dated(self) -> str | None:
-        """Return the tokenizer's template on the one day; None if it asks for no other."""
-        own = own_template(self.tokenizer)
-        return None if own is None or dated(own) == own else dated(own)
+        own, settings = own_template(self.tokenizer), {"date_string": DATE, "enable_thinking": False}
+        if not isinstance(own, str):  # a tokenizer whose class writes the conversation by itself
+            return str(
+                self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **settings)
+            )
+        return jinja.render(own, messages, self.tokenizer.special_tokens_map | settings)
 
     @cached_property
     def opens_fence(self) -> bool:

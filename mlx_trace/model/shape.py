@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from mlx_trace.config import Config
-from mlx_trace.errors import UserError
+from mlx_trace.model.config_json import check_figures
 from mlx_trace.model.precision import BYTES, computed_type, stored_type
 
-ARCHITECTURES: Final = ("llama", "mistral", "qwen2", "qwen3", "smollm3")  # those whose layers are Llama's shape
 FLOAT: Final = 4  # bytes of a number in fp32
 
 
@@ -92,9 +91,8 @@ def shape_of(content: Mapping[str, Any], config: Config, on_cpu: bool = False, d
 
     Sizes are those of the type that it is computed in, on a CPU or a GPU.
     """
+    check_figures(content, f"{config.model}: config.json")
     wanted = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "vocab_size")
-    if lacking := [key for key in wanted if not isinstance(content.get(key), int)]:
-        raise UserError(f"{config.model}: its config.json has no {', '.join(lacking)}, so its memory cannot be planned")
     layers, hidden, intermediate, heads, vocabulary = (int(content[key]) for key in wanted)
     item = BYTES[computed_type(stored_type(content), config.dtype, on_cpu, dequantised)]
     is_full, rank = config.fine_tune_type == "full", config.lora_parameters.rank

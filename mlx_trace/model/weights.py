@@ -1,12 +1,10 @@
-"""A network's weights: cast to what is computed in and back to what is written, and their fingerprint.
+"""A network's weights: cast to what is computed in, and back to what is written.
 
 Takes networks whose weights mlx-lm has not read yet, so that two copies of all are never there at once.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -49,14 +47,3 @@ def as_written(network: nn.Module, written: Mapping[str, mx.Dtype]) -> nn.Module
 def type_name(kind: mx.Dtype) -> str:
     """Return a type's name, such as float32."""
     return str(kind).removeprefix("mlx.core.")
-
-
-def digest(path: Path) -> str:
-    """Return a fingerprint of a model's weights: every file's header, and the first 64 KiB of its tensors."""
-    summary = hashlib.blake2b(digest_size=12)
-    for file in sorted(path.glob("model*.safetensors")):
-        with file.open("rb") as weights:
-            size = int.from_bytes(weights.read(8), "little")
-            summary.update(weights.read(min(size, 1 << 24)))
-            summary.update(weights.read(1 << 16))
-    return summary.hexdigest()

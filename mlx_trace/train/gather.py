@@ -45,8 +45,11 @@ class Material:
     constraint: str = ""  # how gold traces fare under it
 
 
-def gather(config: Config, prompter: Prompter) -> Material:
-    """Return what a run trains on; UserError if there is nothing, or if something does not fit."""
+def gather(config: Config, prompter: Prompter, positions: int | None = None) -> Material:
+    """Return what a run trains on; UserError if there is nothing, or if something does not fit.
+
+    `positions` is how many tokens the model was made for, where that is known.
+    """
     wants_sft = config.has_sft
     wants_rl = config.reinforce.iters > 0
     if not (wants_sft or wants_rl):
@@ -65,12 +68,31 @@ def gather(config: Config, prompter: Prompter) -> Material:
         answered = _answered(prompts.problems, prompter, config)
         if prompts is not mixture or not needs_gold:
             lengths += _prompt_lengths(prompts.parts, prompter)
+    _check_positions(config, positions, rows, answered, prompter)
     sets = {name: suite(name) for name in config.contamination}
     training = [*mixture.problems, *(prompts.problems if prompts is not mixture else [])]
     found = overlaps(sets, training) if sets else []
     kept, held_out = _hold_out(rows, config)
     constraint = try_constraint(mixture.problems, prompter, config.decoding)
     return Material(kept, held_out, answered, lengths, found, constraint)
+
+
+def _check_positions(
+    config: Config, positions: int | None, rows: Sequence[Example], answered: Sequence[Problem], prompter: Prompter
+) -> None:
+    """Refuse sequences that go beyond the model's positions, which neither it nor anyone after it can tell apart."""
+    if positions is None or config.max_seq_length <= positions:
+        return  # none can
+    prompts = max((len(prompter.ids(problem.question)) for problem in answered), default=0)
+    replies = config.reinforce.max_tokens if answered else 0
+    faults = []
+    if (longest := max(map(len, rows), default=0)) > positions:
+        faults.append(f"the longest example has {longest:,}")
+    if prompts + replies > positions:
+        faults.append(f"the longest prompt with reinforce.max_tokens ({replies:,}) makes {prompts + replies:,}")
+    if faults:
+        raise UserError(f"{config.model} was made for sequences of {positions:,} tokens, and {'; '.join(faults)}; "
+                        f"max_seq_length: {positions} names those that are longer")  # fmt: skip
 
 
 def _hold_out(rows: list[Example], config: Config) -> tuple[list[Example], list[Example]]:

@@ -26,7 +26,8 @@ from mlx_trace.config import Config
 from mlx_trace.config_file import dump_config, validate_config
 from mlx_trace.errors import UserError
 from mlx_trace.files import read_text, read_yaml, write_atomically
-from mlx_trace.model.base import ADAPTER_CONFIG, ADAPTER_WEIGHTS, Base, adapter_config, adapter_weights
+from mlx_trace.model.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS, adapter_config, adapter_weights
+from mlx_trace.model.base import Base
 from mlx_trace.model.chat_template import CHAT_TEMPLATE, stock_template_or_none
 from mlx_trace.seeds import derive_seed
 from mlx_trace.train import checkpoint

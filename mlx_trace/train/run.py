@@ -16,7 +16,9 @@ from mlx_trace.config import Config
 from mlx_trace.errors import UserError
 from mlx_trace.files import read_json, write_atomically
 from mlx_trace.model import budget
-from mlx_trace.model.base import ADAPTER_WEIGHTS, Base, attach_adapter, check_same_base, load_base, start_from
+from mlx_trace.model.adapter import ADAPTER_WEIGHTS, attach_adapter, check_same_base, check_trainable, start_from
+from mlx_trace.model.base import Base, load_base, locate_model
+from mlx_trace.model.config_json import positions_of, read_config_json
 from mlx_trace.model.layers import Split, check_split
 from mlx_trace.model.memory import MemoryPlan
 from mlx_trace.model.prompts import Prompter
@@ -52,12 +54,13 @@ class Plan:
 def plan(config: Config, resume: bool = False) -> Plan:
     """Load and check all that a run needs; UserError if it cannot start."""
     ranks = Ranks.found()
-    base = load_base(config.model, config.trust_remote_code, config.dtype)
+    check_trainable(config, read_config_json(locate_model(config.model), config.trust_remote_code))
+    base = load_base(config.model, config.trust_remote_code, config.dtype, identify=True)
     if resume:
         check_same_base(base, config.adapter_path)
     check_split(base.network, base.name)
     prompter = Prompter(base.tokenizer, config.prompt)
-    material = gather(config, prompter)
+    material = gather(config, prompter, positions_of(base.config))
     attach_adapter(base, config)
     if config.resume_adapter_file is not None:
         start_from(base, config.resume_adapter_file)

@@ -12,15 +12,8 @@ import pytest
 
 from mlx_trace.config import Config
 from mlx_trace.errors import UserError
-from mlx_trace.model.base import (
-    adapter_weights,
-    attach_adapter,
-    digest,
-    load_adapter,
-    load_base,
-    locate_model,
-    read_adapter_config,
-)
+from mlx_trace.model.adapter import adapter_weights, attach_adapter, load_adapter, read_adapter_config
+from mlx_trace.model.base import load_base, locate_model
 from mlx_trace.train.loop import open_run
 from tests.conftest import byte_level_tokenizer, write_model
 
@@ -101,11 +94,6 @@ def test_an_adapter_of_another_base_is_refused(random_model: Path, tmp_path: Pat
     load_adapter(load_base(str(other)), tmp_path / "run", any_base=True)
     with pytest.raises(UserError, match="does not fit"):
         load_adapter(load_base(str(wider)), tmp_path / "run", any_base=True)
-
-
-def test_the_digest_follows_the_weights(random_model: Path, tmp_path: Path) -> None:
-    assert digest(random_model) == digest(random_model)
-    assert digest(write_model(tmp_path / "other", byte_level_tokenizer(), seed=1)) != digest(random_model)
 
 
 def _empty(path: Path) -> None:

@@ -22,7 +22,8 @@ from mlx_trace.config_file import load_config
 from mlx_trace.decode import cache, engine
 from mlx_trace.errors import UserError
 from mlx_trace.model import budget, memory
-from mlx_trace.model.base import attach_adapter, load_base
+from mlx_trace.model.adapter import attach_adapter
+from mlx_trace.model.base import load_base
 from mlx_trace.model.budget import Run, settle
 from mlx_trace.model.layers import Split
 from mlx_trace.model.memory import Examples, MemoryPlan, Rollouts, Work, predict

@@ -18,7 +18,8 @@ from huggingface_hub import constants
 
 from mlx_trace.errors import UserError
 from mlx_trace.model import hub, named, package_index
-from mlx_trace.model.base import load_adapter, load_base, locate_model
+from mlx_trace.model.adapter import load_adapter
+from mlx_trace.model.base import load_base, locate_model
 from mlx_trace.model.named import NAMED, Named, canonical, locate_named, nearest, same_model
 from mlx_trace.model.package_index import Packaged, fetch
 from tests.conftest import byte_level_tokenizer, write_model

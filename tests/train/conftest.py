@@ -12,7 +12,8 @@ from mlx_trace.decode.engine import Engine
 from mlx_trace.decode.episode import Episode
 from mlx_trace.decode.grammar.automaton import Choice
 from mlx_trace.decode.sampler import Masks
-from mlx_trace.model.base import Base, attach_adapter, load_base
+from mlx_trace.model.adapter import attach_adapter
+from mlx_trace.model.base import Base, load_base
 from mlx_trace.model.layers import Split
 from mlx_trace.train.activation_cache import ActivationCache
 from mlx_trace.train.examples import Example

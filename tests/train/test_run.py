@@ -12,7 +12,7 @@ import pytest
 
 from mlx_trace.config import Config
 from mlx_trace.errors import UserError
-from mlx_trace.model.base import adapter_weights
+from mlx_trace.model.adapter import adapter_weights
 from mlx_trace.train import checkpoint
 from mlx_trace.train.loop import Interrupted, Metrics, learning_rate, read_run_config
 from mlx_trace.train.run import Plan, plan, train

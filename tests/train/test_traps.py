@@ -131,7 +131,7 @@ def test_the_prompt_changes_the_gradient(random_base: Base) -> None:
 
 def test_lora_b_is_not_zero_after_one_update(random_base: Base, tmp_path: Path) -> None:
     phase = reinforce_of(random_base, tmp_path, score=lambda n: n % 4 / 3)
-    from mlx_trace.model.base import attach_adapter
+    from mlx_trace.model.adapter import attach_adapter
 
     attach_adapter(random_base, Config.model_validate({"num_layers": 1, "lora_parameters": {"rank": 4}}))
     phase.update(0)

@@ -20,19 +20,20 @@ from pathlib import Path
 from typing import Any, Final
 
 from mlx_trace.errors import UserError
-from mlx_trace.files import is_unlocked, locked, unreadable, write_atomically
+from mlx_trace.files import is_unlocked, locked, unreadable
 from mlx_trace.model.gguf import names
 from mlx_trace.model.gguf.architecture import architecture_of, config_from, sizes_of
 from mlx_trace.model.gguf.header import Header, open_file, read_header
 from mlx_trace.model.gguf.tokenizer import read_vocabulary, tokenizer_config, tokenizer_json
 from mlx_trace.model.gguf.weights import Layout, Progress, plan, read_vector, with_one_head, write_weights
+from mlx_trace.model.remembered import identity, recall, remembered
 from mlx_trace.notice import tell
 from mlx_trace.resources import cache_dir
 
 PROVENANCE: Final = "gguf.json"
 _FORMAT: Final = 1  # of the folders; a converter that writes others takes the next number
 _SPARE: Final = 64 << 20  # bytes that a conversion leaves free
-_YOUNG: Final = 2_000_000_000  # ns; a file changed so lately may change again within one tick of its clock
+_KIND: Final = f"gguf{_FORMAT}"  # of what is remembered of a file
 _TYPES: Final = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
@@ -55,7 +56,7 @@ def model_directory(file: Path) -> Path:
         known = _remembered(file)
         if known and _is_whole(root / known):
             return root / known
-        conversion = _prepare(file, _identity(file))
+        conversion = _prepare(file, identity(file))
         root.mkdir(parents=True, exist_ok=True)
         folder = root / _digest(file)
         if not _is_whole(folder):
@@ -74,7 +75,7 @@ def check_file(name: str | None) -> None:
     if name and not path.is_dir() and (path.exists() or path.suffix.lower() == ".gguf"):
         open_file(path)[0].close()
         if _remembered(path) is None:
-            _prepare(path, _identity(path))
+            _prepare(path, identity(path))
 
 
 def _is_whole(folder: Path) -> bool:
@@ -97,33 +98,12 @@ def _failed(root: Path, error: OSError) -> UserError:
 
 
 def _digest(file: Path) -> str:
-    """Return a fingerprint of all the file's bytes and of the converter; remembered while the file stays the same."""
-    now, digest = _identity(file), _remembered(file) or _hash(file)
-    if _identity(file) != now:
-        raise UserError(f"{file}: changed while it was read")
-    if time.time_ns() - max(now[2], now[3]) > _YOUNG:
-        note = _note(file)
-        note.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(note, [json.dumps({"identity": now, "digest": digest, "file": str(file.resolve())}) + "\n"])
-    return digest
+    """Return a fingerprint of all the file's bytes and of the converter."""
+    return remembered(file, _KIND, str, lambda read: _hash(read))
 
 
 def _remembered(file: Path) -> str | None:
-    try:
-        note = json.loads(_note(file).read_text())
-        return str(note["digest"]) if note["identity"] == [*_identity(file)] else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _note(file: Path) -> Path:
-    name = hashlib.blake2b(os.fsencode(file.resolve()), digest_size=12).hexdigest()
-    return cache_dir() / "sources" / f"{name}.json"
-
-
-def _identity(file: Path) -> tuple[int, ...]:
-    status = file.stat()
-    return status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, _FORMAT
+    return recall(file, _KIND, str)
 
 
 def _hash(file: Path) -> str:
@@ -163,7 +143,7 @@ def _convert(conversion: _Conversion, folder: Path) -> None:
     file = conversion.header.path
     _sweep(folder.parent, folder.name)
     shutil.rmtree(folder, ignore_errors=True)  # one that is not whole
-    identity = _identity(file)
+    before = identity(file)
     layout = with_one_head(conversion.header, conversion.layout)
     _check_room(file, folder.parent, layout)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.part."))
@@ -174,7 +154,7 @@ def _convert(conversion: _Conversion, folder: Path) -> None:
         for name, content in ({"config.json": config} | conversion.texts).items():
             _write_json(temporary / name, content)
         _write_json(temporary / PROVENANCE, _provenance(conversion, folder.name, temporary))
-        if _identity(file) != identity:
+        if identity(file) != before:
             raise UserError(f"{file}: changed while it was converted")
         temporary.chmod(0o755)
         _sync(temporary)

@@ -18,7 +18,8 @@ from mlx_trace.config import Config
 from mlx_trace.decode.decoder import Decoder
 from mlx_trace.decode.episode import Episode
 from mlx_trace.decode.params import SamplingParams
-from mlx_trace.model.base import Base, adapter_weights
+from mlx_trace.model.adapter import adapter_weights
+from mlx_trace.model.base import Base
 from mlx_trace.model.layers import Split
 from mlx_trace.model.memory import MemoryPlan
 from mlx_trace.model.prompts import Prompter

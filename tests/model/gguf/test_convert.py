@@ -19,6 +19,7 @@ from mlx_trace.model.gguf import convert, weights
 from mlx_trace.model.gguf.convert import PROVENANCE, model_directory
 from mlx_trace.model.gguf.header import read_header
 from mlx_trace.model.gguf.write import write_gguf
+from mlx_trace.model.remembered import YOUNG
 from tests.model.gguf.models import TEMPLATE, byte_level, write_random
 from tests.model.gguf.models import weights as weights_of
 
@@ -37,7 +38,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("file")
     write_gguf(write_random(folder / "m", "llama", byte_level("smollm")), folder / "m.gguf", "f32")
     os.utime(folder / "m.gguf", (1_700_000_000, 1_700_000_000))
-    time.sleep(convert._YOUNG / 1e9)
+    time.sleep(YOUNG / 1e9)
     return folder / "m.gguf"
 
 
