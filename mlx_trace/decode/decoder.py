@@ -11,7 +11,7 @@ from mlx_trace.decode.automaton import Automaton
 from mlx_trace.decode.engine import WIDTH, Engine
 from mlx_trace.decode.episode import Episode, Request
 from mlx_trace.decode.vocabulary import vocabulary_of
-from mlx_trace.language.numbers import grounded_numbers
+from mlx_trace.language.knowledge import grounded_numbers
 from mlx_trace.model.base import Base
 from mlx_trace.model.prompts import Prompter
 

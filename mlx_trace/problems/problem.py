@@ -13,9 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from mlx_trace.errors import UserError
 from mlx_trace.files import lenient_lines, numbered_lines, write_atomically
+from mlx_trace.language.amounts import read_amount
 from mlx_trace.language.experts import COMPOSITION
 from mlx_trace.language.grade import EXPECTABLE
-from mlx_trace.language.numbers import read_amount, spell
+from mlx_trace.language.numbers import spell
 from mlx_trace.language.solver import Failed, solve
 from mlx_trace.language.syntax import NoTrace, parse, render
 

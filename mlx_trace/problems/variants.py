@@ -11,7 +11,8 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from mlx_trace.language.numbers import CONSTANTS, spell
+from mlx_trace.language.knowledge import known_numbers
+from mlx_trace.language.numbers import spell
 from mlx_trace.language.steps import AddEntity, Compute, Consume, Init, Operand, Percent, Step, Transfer
 from mlx_trace.language.syntax import NoTrace, Part, Trace, parse_document, render
 from mlx_trace.problems import gsm8k
@@ -102,7 +103,7 @@ def grounded_problem(row: dict[str, Any], name: str) -> tuple[Problem | None, st
         return None, "no trace"
     if take_apart(problem) is None:
         return None, "its trace does not solve to its answer"
-    if any(check_problem(problem, CONSTANTS, len(problem.question))):
+    if any(check_problem(problem, known_numbers(problem.question), len(problem.question))):
         return None, "not grounded"
     return problem, ""
 
@@ -164,7 +165,7 @@ def _make(source: Source, values: tuple[Fraction, ...], rng: Random, name: str) 
         "id": f"{original.id}~{name}", "question": question, "answer": spell(new[-1][1]), "trace": text,
         "source": f"{original.source}~{name}",
     })  # fmt: skip
-    return None if any(check_problem(made, CONSTANTS, len(question))) else made
+    return None if any(check_problem(made, known_numbers(question), len(question))) else made
 
 
 def _renumber(trace: Trace, changed: Mapping[Fraction, Fraction]) -> Trace:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from itertools import dropwhile, takewhile
 from typing import Final
 
-from mlx_trace.language.numbers import Mention
+from mlx_trace.language.mentions import Mention
 from mlx_trace.problems.compile.grounding import same_noun
 from mlx_trace.problems.compile.node import Node
 from mlx_trace.problems.compile.nouns import SENTENCE_ENDS, Words, head_of, is_noun, is_plural, many, nouns, one

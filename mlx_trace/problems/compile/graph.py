@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final
 
-from mlx_trace.language.numbers import CONSTANTS
+from mlx_trace.language.knowledge import CONSTANTS
 from mlx_trace.problems.compile.equations import Equation
 from mlx_trace.problems.compile.expression import Expression, Number, Operation, Symbol, evaluate
 from mlx_trace.problems.compile.grounding import Asked, Grounding, pairs

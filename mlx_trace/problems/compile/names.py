@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Final
 
-from mlx_trace.language.numbers import Mention
+from mlx_trace.language.mentions import Mention
 from mlx_trace.language.steps import LONGEST_NAME
 from mlx_trace.problems.compile.context import Place
 from mlx_trace.problems.compile.grounding import UNITS, same_noun
