@@ -61,7 +61,10 @@ _PERCENT: Final = re.compile(r"\s?(?:%|％|-?percent\b|per\s?cent\b|pct\b)", re.
 _GAP: Final = re.compile(rf"\s+|[{_HYPHEN}]\s?|\s[{_HYPHEN}]")
 _FRACTION: Final = re.compile(rf"([0-9]+){_SLASH}([0-9]+)")
 _GROUP: Final = re.compile(r" ([0-9]{3})(?![0-9,./:])")
-_MINUS: Final = re.compile(rf"(?:^|[\s(])(?:[-−–][{CURRENCY}]?|[{CURRENCY}][-−–]|(?:minus|negative) )$")
+_MINUS: Final = re.compile(
+    rf"(?:^|[\s(])(?:[-−–][{CURRENCY}]?|[{CURRENCY}][-−–]|negative )$"
+    r"|(?:^|\b(?:is|was|of|to|at|from|be|by|and|or|reached|hit) )minus $"
+)
 _BINARY: Final = re.compile(
     r"(?i)(?:[0-9%)]|teen|ty|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|hundred|thousand|dozen))"
     rf" ?(?:[-−–]|minus )[{CURRENCY}]?$"

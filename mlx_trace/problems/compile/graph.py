@@ -155,6 +155,8 @@ class Graph:
         if known is not None:
             return known
         derived = grounding.derived(asked.value, [result.node for result in self.results])
+        if derived is None and asked.value < 0:  # a loss, told as -5
+            return compute("sub", grounding.leaf(None, Fraction(0)), self.resolve(replace(asked, value=-asked.value)))
         if derived is None:
             return grounding.unknown(asked.value, asked.unit)
         grounding.used |= mentions_of(derived)

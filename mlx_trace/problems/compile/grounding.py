@@ -126,6 +126,8 @@ class Grounding:
         again = 0.3 if mention.kind in ("fraction", "relation") else 1.0  # a half is taken of several things
         penalty = again if index in self.used else 0.0
         penalty += 3.0 if (index, asked.value) in self.taken else 0.0
+        if asked.value == mention.value and mention.kind != "percent" and self._is_worked_out(index, mention):
+            penalty += 2.0  # 10 dozen, once 10 * 12 was computed
         penalty -= asked.likes(units)
         if units and any(f"{written}{gap}{units[0]}" in line for gap in (" ", "", "-")):
             penalty -= 0.8
@@ -134,6 +136,11 @@ class Grounding:
         if asked.money:
             penalty += -0.6 if self.question[: mention.start].endswith("$") else 0.6
         return penalty + self._fit(mention, written.lower(), units, asked)
+
+    def _is_worked_out(self, index: int, mention: Mention) -> bool:
+        """Tell whether a solution took a number's factors one by one, so that their product is a result of its own."""
+        return any((index, part) in self.leaves and mention.value / part in mention.readings for part in mention.also
+                   if part not in (0, 1, mention.value))  # fmt: skip
 
     def _fit(self, mention: Mention, word: str, units: list[str], asked: Asked) -> float:
         """Return how ill a mention's kind fits the operation: twice multiplies, a half divides, 3 more is added."""
