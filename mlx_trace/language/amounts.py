@@ -25,6 +25,8 @@ _UNDECIDED: Final = frozenset(
 )  # 5 M: meters, millions?
 _NO_UNITS: Final = frozenset("or to and minus plus over by point thru through vs versus mod per".split())
 _COUNTED: Final = frozenset("pair pairs couple couples twins triplets quadruplets quintuplets".split())  # as units
+_LETTERS: Final = {"k": "thousand", "m": "million", "mn": "million", "b": "billion", "bn": "billion"}
+_HOW_MANY: Final = re.compile(r"\b(?:how (?:many|much)|in)\b([^.?!0-9]{0,40})")
 _WORD: Final = re.compile(r"[a-z]+")
 _COINS_OR_PARTS: Final = ("quarter", "quarters", "halves")
 
@@ -65,10 +67,14 @@ def read_amount(text: str) -> Fraction | None:
     return -number if is_negative else number
 
 
-def scale_of(text: str) -> str:
-    """Return the multiplier that an answer's number is counted in, in the singular (dozen of 12 dozen), or nothing."""
-    words = _WORD.findall(text[:MOST_CHARACTERS].lower())
-    return next((word.removesuffix("s") for word in words if word in MULTIPLIERS), "")
+def counts_in(answer: str, question: str) -> str:
+    """Return the multiplier in which both an answer and what is asked for are counted: how many dozen? 12 dozen."""
+    words = _WORD.findall(answer.lower()) if len(answer) <= MOST_CHARACTERS else []
+    words = [_LETTERS.get(word, word) for word in words]
+    asked = {word.removesuffix("s") for how in _HOW_MANY.findall(question.lower()) for word in _WORD.findall(how)}
+    return next(
+        (word.removesuffix("s") for word in words if word in MULTIPLIERS and word.removesuffix("s") in asked), ""
+    )
 
 
 def _is_sure(written: str, mention: Mention, is_money: bool, unit: str) -> bool:

@@ -273,6 +273,7 @@ def _multiplied(text: str, tokens: list[re.Match[str]], at: int, read: _Reading)
         if not linked and value < 1 and (tokens[at + used - 1]["word"] or "half").lower() != "half":
             break  # the third dozen
         also = (value, factor) if factor == DOZEN or factor >= _TOLD or kind != "digits" else (value,)
+        also = (*also, *read[2]) if kind == "fraction" and value > 1 else also
         value, used, kind = value * factor, used + linked + 1, "words" if linked or kind == "relation" else kind
     return value, used, also, kind
 

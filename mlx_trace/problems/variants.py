@@ -18,6 +18,7 @@ from mlx_trace.language.syntax import NoTrace, Part, Trace, parse_document, rend
 from mlx_trace.problems import gsm8k
 from mlx_trace.problems.audit import check_problem
 from mlx_trace.problems.compile.compiler import Refused, compile_row
+from mlx_trace.problems.fields import Told
 from mlx_trace.problems.problem import Problem, read_leniently, read_row
 from mlx_trace.problems.retell import new_names, rename, rename_variables, renumber
 from mlx_trace.problems.sense import Run, Sense, is_told_whole, run
@@ -73,9 +74,9 @@ class Tally:
     reasons: Counter[str] = field(default_factory=Counter)  # why lines gave none
 
 
-def tell_again(path: Path, count: int, seed: int, tally: Tally) -> Iterator[Problem]:
-    """Yield up to `count` variants of every grounded problem of a JSONL file; bad lines are counted by reason."""
-    for name, row, fault in read_leniently(path):
+def tell_again(path: Path, count: int, seed: int, tally: Tally, told: Told | None = None) -> Iterator[Problem]:
+    """Yield up to `count` variants of every grounded problem of a file; bad lines are counted by reason."""
+    for name, row, fault in read_leniently(path, told):
         tally.problems += 1
         problem, reason = (None, fault) if row is None else grounded_problem(row, name)
         if problem is None:

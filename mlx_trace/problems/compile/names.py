@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Final
 
-from mlx_trace.language.knowledge import known_names
+from mlx_trace.language.knowledge import CONSTANTS, known_names
 from mlx_trace.language.mentions import Mention
 from mlx_trace.language.steps import LONGEST_NAME
 from mlx_trace.problems.compile.context import Place
@@ -75,7 +75,8 @@ class Namer:
                 yield whole
             elif same_noun(part, leaf.unit) or many(part) in spoken or (part in spoken and part != "second"):
                 yield f"{many(part)}_per_{whole}"
-        if leaf.value in self.known and leaf.grounded:
+        in_cents = leaf.value not in CONSTANTS or leaf.unit in ("cent", "cents") or "cents" in spoken
+        if leaf.value in self.known and leaf.grounded and in_cents:
             yield self.known[leaf.value]
         if leaf.value in _MONTHS and not spoken.isdisjoint(("day", "days", "daily", "month", "months")):
             yield "days"
