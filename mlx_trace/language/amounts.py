@@ -70,7 +70,7 @@ def read_amount(text: str) -> Fraction | None:
 def counts_in(answer: str, question: str) -> str:
     """Return the multiplier in which both an answer and what is asked for are counted: how many dozen? 12 dozen."""
     words = _WORD.findall(answer.lower()) if len(answer) <= MOST_CHARACTERS else []
-    words = [_LETTERS.get(word, word) for word in words]
+    words = [_LETTERS.get(word, word).removesuffix("s") for word in words]
     asked = {word.removesuffix("s") for how in _HOW_MANY.findall(question.lower()) for word in _WORD.findall(how)}
     return next(
         (word.removesuffix("s") for word in words if word in MULTIPLIERS and word.removesuffix("s") in asked), ""

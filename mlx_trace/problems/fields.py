@@ -14,7 +14,7 @@ from mlx_trace.errors import UserError
 from mlx_trace.notice import tell
 
 FIELDS: Final = get_args(FieldName)
-Told = Mapping[str, str]  # our field → theirs, or several joined by +: {"question": "Body+Question"}
+Told = Mapping[Any, str]  # our field → theirs, or several joined by +: {"question": "Body+Question"}
 _BODIES: Final = ("body",)  # what a question goes on from
 _NAMES: Final[dict[str, tuple[str, ...]]] = {
     "question": ("question", "squestion", "original_text", "problem", "question_text"),
@@ -44,7 +44,7 @@ class Fields:
         """Return a row with our names; ValueError if a field that was told is missing."""
         if not self.told and any(key in row for key in _CHATS):
             return dict(row)
-        keys = {key.strip().lower(): key for key in reversed(row) if isinstance(key, str)}
+        keys = {key.strip().lower(): key for key in reversed(list(row)) if isinstance(key, str)}
         found: dict[str, Any] = {}
         used: set[str] = set()
         for field in FIELDS:

@@ -1,7 +1,7 @@
 """`Problem`, the one record every source of problems yields, and files of them.
 
-Reads rows with the fields of known data sets, and mlx-lm's `prompt/completion` and `messages`; writes JSONL, in our form
-or as `messages`.
+Reads rows with the fields of known data sets, and mlx-lm's `prompt/completion` and `messages`; writes JSONL, in our
+form or as `messages`.
 """
 
 import json

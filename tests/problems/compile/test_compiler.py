@@ -435,9 +435,14 @@ def test_without_a_question_there_is_no_problem(question: Any) -> None:
     assert compile_row({"answer": "#### 39"}, "rows:1") == Refused("no question")
 
 
-@pytest.mark.parametrize("answer", [None, "", GOOD, 39, 39.5, [f"{GOOD}\n#### 39"], {"gold": 39}, True, "### 39"])
-def test_without_a_marked_gold_there_is_no_answer(answer: Any) -> None:
-    assert compile_row({"question": FORKS, "answer": answer}, "rows:1") == Refused("no answer")
+@pytest.mark.parametrize("answer", [GOOD, 39, 39.5, [39], {"gold": 39}, True, "### 39", "#### 39", " \n#### 39"])
+def test_an_answer_alone_is_no_worked_solution(answer: Any) -> None:
+    assert compile_row({"question": FORKS, "answer": answer}, "rows:1") == Refused("no worked solution")
+
+
+def test_a_row_without_an_answer_says_so() -> None:
+    assert compile_row({"question": FORKS, "answer": None}, "rows:1") == Refused("no answer")
+    assert compile_row({"question": FORKS, "answer": ""}, "rows:1") == Refused("no answer")
     assert compile_row({"question": FORKS}, "rows:1") == Refused("no answer")
 
 
@@ -462,14 +467,14 @@ def test_a_gold_that_nothing_computes(gold: str) -> None:
     assert refusal(FORKS, GOOD, gold) == "the gold is not among the results"
 
 
-@pytest.mark.parametrize("solution", ["", "It is 40.", "<<40>>40", "<<40=40>>40", "40=<<40=40>>40", "40+0=<<40+0=40>>40",
+@pytest.mark.parametrize("solution", ["It is 40.", "<<40>>40", "<<40=40>>40", "40=<<40=40>>40", "40+0=<<40+0=40>>40",
                                       "40*1=<<40*1=40>>40", "40/1=40", "0+40=40", "40-0=<<40-0=40>>40"])  # fmt: skip
 def test_an_answer_that_is_only_written_down_is_no_computation(solution: str) -> None:
     assert refusal("Ann has 40 cats. How many cats has Ann?", solution, "40") == "nothing computed"
     assert refusal(FORKS, solution, "40") == "nothing computed"
 
 
-@pytest.mark.parametrize("solution", ["", "It is 40.", "<<40>>40", "40=<<40=40>>40", "40+0=<<40+0=40>>40"])
+@pytest.mark.parametrize("solution", ["It is 40.", "<<40>>40", "40=<<40=40>>40", "40+0=<<40+0=40>>40"])
 def test_no_identity_is_made_up_to_reach_a_number_of_the_question(solution: str) -> None:
     """40 cats times 1 dog is 40, and means nothing."""
     assert refusal("Ann has 40 cats and 1 dog. How many cats has Ann?", solution, "40") == "nothing computed"
