@@ -40,8 +40,8 @@ _AFTER_FIXED: Final = re.compile(
 )
 _NO_NUMBER_CHANGES: Final = re.compile(r"(?i)\b(?:triang|pentagon|hexagon|marathon)|\bangles?\b|\bdeck of cards\b")
 _AREA: Final = re.compile(r"(?i)square|cube|wide|area|each side")
-_NAMES: Final = re.compile(r"\b[A-Z][a-z]+(?:, [A-Z][a-z]+)*,? and [A-Z][a-z]+")
-_NUMBERS: Final = re.compile(r"[$]?[0-9.]+(?:, [$]?[0-9.]+)+,? and [$]?[0-9.]+")
+_NAMES: Final = re.compile(r"\b[A-Z][a-z]+(?:, [A-Z][a-z]+){0,20},? and [A-Z][a-z]+")
+_NUMBERS: Final = re.compile(r"(?<![0-9.])[$]?[0-9.]{1,20}(?:, [$]?[0-9.]{1,20}){1,20},? and [$]?[0-9.]{1,20}")
 _AGES: Final = re.compile(r"(?i)\b(?:years? old|ages?|older|younger|born|birthday)\b")
 _LEAST_CHOICES: Final = 24
 _FACTOR: Final = Fraction(3)  # by which a number grows or shrinks at most

@@ -17,7 +17,7 @@ from mlx_trace.language.steps import AddEntity, Compute, Consume, Init, Operand,
 from mlx_trace.language.syntax import NoTrace, Part, Trace, parse_document, render
 from mlx_trace.problems import gsm8k
 from mlx_trace.problems.audit import check_problem
-from mlx_trace.problems.compile.compiler import Refused, compile_row
+from mlx_trace.problems.compile.compiler import MOST_CHARACTERS, Refused, compile_row
 from mlx_trace.problems.fields import Told
 from mlx_trace.problems.problem import Problem, read_leniently, read_row
 from mlx_trace.problems.retell import new_names, rename, rename_variables, renumber
@@ -102,6 +102,8 @@ def grounded_problem(row: dict[str, Any], name: str) -> tuple[Problem | None, st
         return None, "not a problem"
     if problem.trace is None:
         return None, "no trace"
+    if len(problem.question) > MOST_CHARACTERS:
+        return None, "too long"
     if take_apart(problem) is None:
         return None, "its trace does not solve to its answer"
     if any(check_problem(problem, known_numbers(problem.question), len(problem.question))):
