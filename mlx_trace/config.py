@@ -131,6 +131,9 @@ class SyntheticSource(_Sized):
         return self
 
 
+FieldName = Literal["question", "answer", "solution", "trace", "expert", "id", "source"]
+
+
 class CompiledSource(_Sized):
     """Traces compiled from worked solutions (GSM-8K's form, or what `compile` wrote), each with so many variants.
 
@@ -140,13 +143,15 @@ class CompiledSource(_Sized):
     source: Literal["compiled"]
     file: Path
     variants: int = Field(0, ge=0)
+    fields: dict[FieldName, str] = {}  # what the file calls them, where its names do not say: {question: Body}
 
 
 class FileSource(_Sized):
-    """Problems from a JSONL file: ours, GSM-8K's, or mlx-lm's chat forms. Those without a trace serve RL only."""
+    """Problems from a file: ours, GSM-8K's, mlx-lm's chat forms, other sets'. Those without a trace serve RL only."""
 
     source: Literal["file"]
     path: Path
+    fields: dict[FieldName, str] = {}  # as of compiled ones
 
 
 Source = Annotated[SyntheticSource | CompiledSource | FileSource, Field(discriminator="source")]

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
@@ -128,6 +128,12 @@ def _take(handle: int) -> bool:
     return True
 
 
+MOST_YAML: Final = 256 * 1024  # characters of settings
+MOST_VALUES: Final = 20_000
+MOST_NESTED: Final = 50
+MOST_DIGITS: Final = 100
+
+
 class _Loader(yaml.SafeLoader):
     """YAML as written, except that a key given twice is an error. Private: others change the shared loader."""
 
@@ -146,13 +152,53 @@ def _no_twins(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _no_twins)
 
 
+class _TooLargeError(Exception):
+    """YAML is larger than settings are."""
+
+
+def _check_events(text: str) -> None:
+    """Stop at the first value that is nested too deep or is one too many, before the rest is read."""
+    depth = 0
+    for values, event in enumerate(yaml.parse(text, Loader=_Loader), start=1):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MOST_NESTED:
+            raise _TooLargeError(f"nested more than {MOST_NESTED} deep")
+        if values > MOST_VALUES:
+            raise _TooLargeError(f"more than {MOST_VALUES:,} values")
+
+
+def _size(node: yaml.Node | None, known: dict[int, int]) -> int:
+    """Return how many values a node comes to, each alias as often as it is used; too many if one holds itself."""
+    if node is None or isinstance(node, yaml.ScalarNode):
+        if node is not None and node.tag.endswith((":int", ":float")) and len(node.value) > MOST_DIGITS:
+            raise _TooLargeError(f"a number of {len(node.value):,} characters")
+        return 1
+    if id(node) not in known:
+        known[id(node)] = MOST_VALUES + 1  # until it is known: what meets it inside itself has no end
+        inner = node.value if isinstance(node, yaml.SequenceNode) else [part for pair in node.value for part in pair]
+        known[id(node)] = 1 + sum(_size(part, known) for part in inner)
+    return known[id(node)]
+
+
 def read_yaml(text: str, where: str) -> Any:
-    """Parse YAML; UserError says where it is broken."""
+    """Parse YAML; UserError says where it is broken, or that it is larger than settings are, written or repeated."""
+    if len(text) > MOST_YAML:
+        raise UserError(f"{where}: {len(text):,} characters of YAML; at most {MOST_YAML:,} are read")
+    loader = _Loader(text)
     try:
-        return yaml.load(text, Loader=_Loader)
+        if len(text) > MOST_NESTED:
+            _check_events(text)
+        node = loader.get_single_node()
+        if _size(node, {}) > MOST_VALUES:
+            raise _TooLargeError(f"its aliases and merge keys repeat more than {MOST_VALUES:,} values")
+        return None if node is None else loader.construct_document(node)
+    except _TooLargeError as error:
+        raise UserError(f"{where}: {error}") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         line = f":{mark.line + 1}" if mark else ""
         raise UserError(f"{where}{line}: not YAML: {error.problem or error.context}") from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise UserError(f"{where}: not YAML: {str(error).splitlines()[0]}") from None
+    finally:
+        loader.dispose()

@@ -12,8 +12,8 @@ PACKAGE = Path(mlx_trace.__file__).parent
 # From the ground up. A folder's entries are in order too; cli may import anything but its own siblings' commands.
 ORDER = """
 errors notice resources files seeds blas config config_file
-language.numbers language.steps language.experts language.syntax language.solver language.grade
-problems.problem problems.english problems.expression problems.vocabulary problems.skeleton problems.template problems.schema_file problems.schema problems.generator
+language.numbers language.number_words language.mentions language.amounts language.knowledge language.steps language.experts language.syntax language.solver language.grade
+problems.rows problems.fields problems.problem problems.english problems.expression problems.vocabulary problems.skeleton problems.template problems.schema_file problems.schema problems.generator
 problems.gsm8k
 problems.compile.words problems.compile.expression problems.compile.items problems.compile.algebra problems.compile.equations
 problems.compile.nouns problems.compile.node problems.compile.grounding problems.compile.graph problems.compile.context problems.compile.names

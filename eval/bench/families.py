@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from mlx_trace.decode.grammar.automaton import Automaton
 from mlx_trace.decode.grammar.follow import follow
 from mlx_trace.decode.grammar.vocabulary import Vocabulary
-from mlx_trace.language.numbers import grounded_numbers
+from mlx_trace.language.knowledge import grounded_numbers
 from mlx_trace.language.syntax import Trace, parse
 from mlx_trace.problems.compile.compiler import Compiled, compile_row
 from mlx_trace.problems.generator import draw

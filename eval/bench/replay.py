@@ -22,7 +22,7 @@ from mlx_trace.decode.decoder import Decoder
 from mlx_trace.decode.episode import Request
 from mlx_trace.decode.grammar.automaton import Automaton
 from mlx_trace.decode.grammar.vocabulary import Vocabulary, vocabulary_of
-from mlx_trace.language.numbers import grounded_numbers
+from mlx_trace.language.knowledge import grounded_numbers
 from mlx_trace.model.adapter import load_adapter
 from mlx_trace.model.base import TINY, Base, load_base
 from mlx_trace.model.prompts import Prompter

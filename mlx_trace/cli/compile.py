@@ -10,11 +10,13 @@ from typing import TypeVar
 
 from rich.console import Console
 
-from mlx_trace.cli.options import at_least
+from mlx_trace.cli.options import add_field_option, at_least
 from mlx_trace.errors import UserError
 from mlx_trace.problems import gsm8k
-from mlx_trace.problems.compile.compiler import Compiled, compile_file
+from mlx_trace.problems.compile.compiler import NO_SOLUTION, Compiled, compile_file
+from mlx_trace.problems.fields import GOLD_MARK, Fields, Told, missing, parse_told
 from mlx_trace.problems.problem import Problem, write_problems
+from mlx_trace.problems.rows import read_rows
 from mlx_trace.problems.variants import Tally, tell_again
 
 T = TypeVar("T")
@@ -22,8 +24,10 @@ _WATCHED_EVERY = 50  # items between two lines of progress
 
 
 def add_compile_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("rows", type=Path, metavar="ROWS.jsonl",
-                        help="questions and worked solutions, in GSM-8K's form")  # fmt: skip
+    parser.add_argument("rows", type=Path, metavar="ROWS",
+                        help="questions and worked solutions, in GSM-8K's form or with a field for each: JSONL, "
+                             "a JSON array, CSV, TSV or Parquet")  # fmt: skip
+    add_field_option(parser)
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="OUT.jsonl", help="where to write the problems"
     )
@@ -35,12 +39,13 @@ def add_compile_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_compile(options: argparse.Namespace) -> int:
+    told = parse_told(options.field)
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     experts: Counter[str] = Counter()
 
     def problems() -> Iterator[Problem]:
-        for outcome in _watched(compile_file(options.rows), "rows"):
+        for outcome in _watched(compile_file(options.rows, told), "rows"):
             counts["rows"] += 1
             if not isinstance(outcome, Compiled):
                 reasons[outcome.reason] += 1
@@ -50,9 +55,15 @@ def run_compile(options: argparse.Namespace) -> int:
             experts[outcome.expert] += 1
             wanted = options.part in ("all", "held-out" if gsm8k.is_held_out(outcome.problem) else "train")
             if wanted and (outcome.grounded or not options.grounded):
+                counts["written"] += 1
                 yield outcome.problem
         if not counts["rows"]:
             raise UserError(f"{options.rows}: holds no rows")
+        if not counts["compiled"]:
+            raise UserError(*_why_none(options.rows, counts["rows"], reasons, told))
+        if not counts["written"]:
+            which = " and ".join(["grounded"] * options.grounded + [options.part] * (options.part != "all"))
+            raise UserError(f"{options.rows}: none of the {counts['compiled']:,} compiled problems is {which}")
 
     started = time.perf_counter()
     written = write_problems(options.output, problems())
@@ -72,8 +83,26 @@ def run_compile(options: argparse.Namespace) -> int:
     return 0
 
 
+def _why_none(path: Path, rows: int, reasons: Counter[str], told: Told) -> list[str]:
+    """Return the lines that say why no row compiled, and what to do about it."""
+    why = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common(5))
+    lines = [f"{path}: none of its {rows:,} rows compiles: {why}"]
+    if reasons["no question"] or reasons["no answer"]:
+        row = next((row for _, row, _ in read_rows(path) if row), {})
+        field = "question" if reasons["no question"] else "answer"
+        if field not in Fields(told).read(row):
+            lines.append(f"  {missing(field, row)}")
+    if reasons[NO_SOLUTION]:
+        lines.append(
+            f"  a solution ends in {GOLD_MARK} and its answer, or has a field of its own (--field solution=NAME); "
+            "rows with answers alone serve reinforcement and evaluation as they are"
+        )
+    return lines
+
+
 def add_variants_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("problems", type=Path, metavar="IN.jsonl", help="problems with traces, as compile writes them")
+    add_field_option(parser)
     parser.add_argument("-k", type=at_least(1), default=20, metavar="N", help="variants of each problem (default 20)")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.jsonl", help="where to write them")
     parser.add_argument("--seed", type=at_least(0), default=0, metavar="N", help="default 0")
@@ -81,12 +110,16 @@ def add_variants_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_variants(options: argparse.Namespace) -> int:
-    tally = Tally()
+    told, tally = parse_told(options.field), Tally()
 
     def problems() -> Iterator[Problem]:
-        yield from _watched(tell_again(options.problems, options.k, options.seed, tally), "variants")
+        yield from _watched(tell_again(options.problems, options.k, options.seed, tally, told), "variants")
         if not tally.problems:
             raise UserError(f"{options.problems}: holds no problems")
+        if not tally.variants:
+            why = ", ".join(f"{count:,} {reason}" for reason, count in tally.reasons.most_common(5))
+            raise UserError(f"{options.problems}: none of its {tally.problems:,} problems has a variant"
+                            + (f": {why}" if why else ""))  # fmt: skip
 
     started = time.perf_counter()
     written = write_problems(options.output, problems())

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from mlx_trace.cli.options import add_decoding_options, add_model_options, at_least, decoding_of, load_named
+from mlx_trace.cli.options import (
+    add_decoding_options,
+    add_field_option,
+    add_model_options,
+    at_least,
+    decoding_of,
+    load_named,
+)
 from mlx_trace.config import Decoding
 from mlx_trace.files import write_atomically
 
@@ -18,8 +25,10 @@ if TYPE_CHECKING:
 
 def add_eval_options(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser)
-    parser.add_argument("--data", default="synthetic", metavar="synthetic|phrasing|FILE.jsonl",
-                        help="new numbers (default), new wording, or problems of your own")  # fmt: skip
+    parser.add_argument("--data", default="synthetic", metavar="synthetic|phrasing|FILE",
+                        help="new numbers (default), new wording, or problems of your own "
+                             "(JSONL, a JSON array, CSV, TSV, Parquet)")  # fmt: skip
+    add_field_option(parser)
     parser.add_argument("-n", type=at_least(1), metavar="N", help="how many (default 500 of a suite, all of a file)")
     add_decoding_options(parser)
     parser.add_argument("--batch-size", type=at_least(1), default=64, metavar="N",
@@ -30,8 +39,11 @@ def add_eval_options(parser: argparse.ArgumentParser) -> None:
 
 def run_eval(options: argparse.Namespace) -> int:
     from mlx_trace.evaluate.suites import suite
+    from mlx_trace.problems.fields import parse_told
 
-    problems = suite(options.data, options.n)  # bad data is told before a model is loaded
+    problems = suite(
+        options.data, options.n, fields=parse_told(options.field)
+    )  # bad data is told before a model is loaded
     base, prompt = load_named(options)
     from mlx_trace.evaluate.evaluate import by_expert, evaluate, summarise
     from mlx_trace.model.prompts import Prompter

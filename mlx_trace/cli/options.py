@@ -40,6 +40,13 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trust-remote-code", action="store_true", help="allow code that comes with the model")
 
 
+def add_field_option(parser: argparse.ArgumentParser) -> None:
+    """Add --field: which field of a file is which."""
+    parser.add_argument("--field", nargs="+", action="extend", default=[], metavar="OURS=THEIRS",
+                        help="what the file calls its question, answer, solution or trace, as question=Body "
+                             "answer=Answer; A+B joins two; the names of known data sets need none")  # fmt: skip
+
+
 def add_schema_options(parser: argparse.ArgumentParser) -> None:
     """Add --schema, --schemas-dir and --seed."""
     which = "a family: its name, expert/name, or an expert for all of its; may be repeated"

@@ -11,8 +11,8 @@ from typing import IO, Any
 
 from mlx_trace.errors import UserError
 from mlx_trace.files import unreadable
+from mlx_trace.language.amounts import read_amount
 from mlx_trace.language.grade import EXPECTABLE, Grade, grade
-from mlx_trace.language.numbers import read_amount
 from mlx_trace.language.syntax import MAX_BYTES, NoTrace, parse
 
 _RIGHT = ("solved", "correct")

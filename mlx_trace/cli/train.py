@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 from rich.console import Console
 
+from mlx_trace.cli.options import add_field_option
 from mlx_trace.config import RENAMED, Config
 from mlx_trace.config_file import load_config
 from mlx_trace.errors import UserError
 from mlx_trace.files import read_yaml
 
 if TYPE_CHECKING:
+    from mlx_trace.problems.fields import Told
     from mlx_trace.train.loop import Metrics, Report
     from mlx_trace.train.run import Plan
 
 _SUFFIX = ".yaml"
+_DATA = ("data", "reinforce.data")
 _SWITCH: dict[str, Any] = {"nargs": "?", "const": "true"}  # a flag without a value switches it on
 INTERRUPTED = 130
 
@@ -32,10 +35,14 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--resume", action="store_true", help="go on where the run in adapter_path was stopped")
     parser.add_argument("--overwrite", action="store_true", help="replace the run in adapter_path")
+    add_field_option(parser)
     parser.add_argument("--plan", action="store_true", help="show what would be trained on, and stop")
     keys = parser.add_argument_group("any key of the configuration; values are read as YAML")
     for key, meaning in config_keys(Config):
         flag, switch = f"--{key.replace('_', '-')}", _SWITCH if meaning.endswith("(default false)") else {}
+        if key in _DATA:
+            switch = {"nargs": "+", "action": "extend"}
+            meaning = f"files, or {meaning}"
         keys.add_argument(flag, dest=f"key:{key}", metavar="X", default=argparse.SUPPRESS,
                           help=meaning.replace("%", "%%"), **switch)  # fmt: skip
     for key in RENAMED:
@@ -118,8 +125,10 @@ def show_plan(console: Console, planned: "Plan") -> None:
 
 def _resolve(options: argparse.Namespace) -> Config:
     """Return the configuration of the flags and the file, or of the run that is resumed."""
+    from mlx_trace.problems.fields import parse_told
+
     overrides = {
-        key.removeprefix("key:"): read_yaml(value, f"--{key.removeprefix('key:')}")
+        key.removeprefix("key:"): _value(key.removeprefix("key:"), value, parse_told(options.field))
         for key, value in vars(options).items()
         if key.startswith("key:")
     }
@@ -162,6 +171,22 @@ def _resumed(options: argparse.Namespace, path: Path | None, overrides: Mapping[
     if changed := [key for key in before if before[key] != after[key]]:
         raise UserError(*(f"{key}: the run was started with {before[key]}, not {after[key]}" for key in changed))
     return saved
+
+
+def _value(key: str, text: Any, told: "Told") -> Any:
+    """Return what a flag says: YAML, or for data also files, each a source."""
+    if key not in _DATA:
+        return read_yaml(text, f"--{key}")
+    return [source for one in text for source in _sources(one, key, told)]
+
+
+def _sources(text: str, key: str, told: "Told") -> list[Any]:
+    if text.lstrip().startswith(("[", "{")) and not Path(text).exists():
+        sources = read_yaml(text, f"--{key}")
+        return sources if isinstance(sources, list) else [sources]
+    from mlx_trace.problems.mixture import source_of
+
+    return [source_of(Path(text).expanduser(), told).model_dump(mode="json", exclude_defaults=True)]
 
 
 def find_config(name: str) -> Path:

@@ -16,7 +16,7 @@ from mlx_trace.decode.grammar.automaton import Automaton
 from mlx_trace.decode.grammar.vocabulary import vocabulary_of
 from mlx_trace.decode.params import SamplingParams
 from mlx_trace.errors import UserError
-from mlx_trace.language.numbers import grounded_numbers
+from mlx_trace.language.knowledge import grounded_numbers
 from mlx_trace.model.base import Base
 from mlx_trace.model.config_json import is_known, positions_of
 from mlx_trace.model.prompts import Prompter
@@ -103,5 +103,5 @@ class Decoder:
         if longest + max_tokens > self.positions and not self._has_told:
             self._has_told = True
             left = self.positions - longest
-            tell(f"{self.name} was made for {self.positions:,} tokens: after {left:,} of them, of {max_tokens:,}, a reply "
-                 "may be worse")  # fmt: skip
+            tell(f"{self.name} was made for {self.positions:,} tokens: after {left:,} of them, of {max_tokens:,}, a "
+                 "reply may be worse")  # fmt: skip

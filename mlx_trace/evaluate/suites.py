@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Final
 
+from mlx_trace.problems.fields import Told
 from mlx_trace.problems.generator import Options, generate_balanced
 from mlx_trace.problems.mixture import read_file
 from mlx_trace.problems.problem import Problem
@@ -16,9 +17,11 @@ DEFAULT_SIZE: Final = 500
 EVALUATION_SEED: Final = 1_000_003  # apart from training seeds, which people count from 0
 
 
-def suite(name: str, n: int | None = None, schemas: list[str] | None = None) -> list[Problem]:
-    """Return the problems of a suite, 500 by default, or of a JSONL file (its first n); the same at every call."""
+def suite(
+    name: str, n: int | None = None, schemas: list[str] | None = None, fields: Told | None = None
+) -> list[Problem]:
+    """Return the problems of a suite, 500 by default, or of a file (its first n); the same at every call."""
     if name in SUITES:
         chosen = select_schemas(schemas or [], load_schemas())
         return generate_balanced(chosen, n or DEFAULT_SIZE, EVALUATION_SEED, SUITES[name])
-    return read_file(Path(name), n)
+    return read_file(Path(name), n, fields)

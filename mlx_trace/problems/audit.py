@@ -10,7 +10,9 @@ from fractions import Fraction
 from typing import Final
 
 from mlx_trace.errors import UserError
-from mlx_trace.language.numbers import CONSTANTS, find_numbers, spell
+from mlx_trace.language.knowledge import known_numbers
+from mlx_trace.language.mentions import find_numbers
+from mlx_trace.language.numbers import spell
 from mlx_trace.language.solver import Solved, solve
 from mlx_trace.language.steps import AddEntity, Compute, Consume, Init, Operand, Percent, Step, Transfer
 from mlx_trace.language.syntax import NoTrace, Trace, parse_document
@@ -87,7 +89,7 @@ def check_problem(problem: Problem, constants: frozenset[Fraction], unused_allow
     outcome = solve(trace)
     if not isinstance(outcome, Solved) or outcome.answer != problem.expected:
         yield "the trace does not solve to the answer"
-    for constant in constants - CONSTANTS:
+    for constant in constants - known_numbers(problem.question):
         yield f"{spell(constant)} is not in the list of constants"
     mentions = find_numbers(problem.question)
     stated = {value for mention in mentions for value in mention.readings}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mlx_trace.errors import UserError
-from mlx_trace.language.numbers import find_numbers
+from mlx_trace.language.mentions import find_numbers
 from mlx_trace.language.syntax import NoTrace, Trace, parse_document
 from mlx_trace.problems import gsm8k
 from mlx_trace.problems.compile.compiler import Compiled, compile_row

@@ -2,16 +2,21 @@
 
 from typing import Any
 
+from mlx_trace.problems.fields import GOLD_MARK
 from mlx_trace.problems.problem import Problem
 from mlx_trace.problems.skeleton import skeleton
 
-GOLD_MARK = "####"
 HELD_OUT_SHARE = 10
 
 
 def is_row(row: dict[str, Any]) -> bool:
     """Tell whether a JSON object has GSM-8K's form: a question, and a solution that ends in its gold answer."""
     return isinstance(row.get("question"), str) and GOLD_MARK in str(row.get("answer", ""))
+
+
+def has_solution(row: dict[str, Any]) -> bool:
+    """Tell whether a row has a worked solution in front of its gold answer."""
+    return is_row(row) and bool(str(row["answer"]).rpartition(GOLD_MARK)[0].strip())
 
 
 def read_row(row: dict[str, Any], name: str) -> Problem:

@@ -3,21 +3,31 @@
 Takes source sections of a configuration and a seed; returns a `Mixture`. Questions held out for evaluation stay out.
 """
 
+import contextlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from mlx_trace.config import CompiledSource, FileSource, Source, SyntheticSource
 from mlx_trace.errors import UserError
+from mlx_trace.language.grade import is_right
+from mlx_trace.language.numbers import spell
+from mlx_trace.language.solver import Failed, Solved, solve
+from mlx_trace.language.syntax import Trace, parse, render
 from mlx_trace.problems import gsm8k
+from mlx_trace.problems.fields import Fields, Told
 from mlx_trace.problems.generator import Options, apportion, generate_balanced
-from mlx_trace.problems.problem import Problem, read_jsonl, read_leniently, read_row
+from mlx_trace.problems.problem import Problem, read_leniently, read_problems, read_row
+from mlx_trace.problems.rows import read_rows
 from mlx_trace.problems.schema import load_schemas, select_schemas
 from mlx_trace.problems.variants import grounded_problem, variants
 from mlx_trace.seeds import stream
+
+_LOOKED_AT: Final = 100  # rows of a file, to know what it holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +90,37 @@ def _part(source: Source, n: int | None, seed: int, seen: set[str]) -> Part:
         case CompiledSource():
             return _compiled(source, n, seed, seen)
         case FileSource(path=path, share=share):
-            problems, note = _new(read_file(path), seen)
+            problems, note = _new(_checked(read_file(path, told=source.fields), path), seen)
             part = problems[:n] if n is None or share is None else _sample(problems, n, seed, str(path))
             return Part(path.name, part, note)
+
+
+def _checked(problems: list[Problem], path: Path) -> list[Problem]:
+    """Return problems with their traces in canonical text; UserError for those that do not solve to their answers."""
+    checked, faults = [], []
+    for problem in problems:
+        trace = problem.trace if problem.trace is None else parse(problem.trace)
+        if isinstance(trace, Trace):
+            outcome = solve(trace)
+            if isinstance(outcome, Solved) and problem.expected is not None and is_right(outcome, problem.expected):
+                checked.append(problem.model_copy(update={"trace": render(trace)}))
+            else:
+                why = outcome.message if isinstance(outcome, Failed) else f"it gives {spell(outcome.answer)}"
+                faults.append(f"{path}: {problem.id}: its trace does not solve to its answer, {problem.answer}: {why}")
+        elif trace is not None:
+            faults.append(f"{path}: {problem.id}: its trace is none: {trace.message}")
+        else:
+            checked.append(problem)
+    if faults:
+        raise UserError(*faults)
+    return checked
 
 
 def _compiled(source: CompiledSource, n: int | None, seed: int, seen: set[str]) -> Part:
     """Return compiled problems, and variants of them once they are too few."""
     refused: Counter[str] = Counter()
     originals: list[Problem] = []
-    for name, row, fault in read_leniently(source.file):
+    for name, row, fault in read_leniently(source.file, source.fields):
         problem, reason = (None, fault) if row is None else grounded_problem(row, name)
         if problem is None:
             refused[reason] += 1
@@ -131,9 +162,23 @@ def _sample(problems: list[Problem], n: int, seed: int, where: str) -> list[Prob
     return [problems[at] for at in sorted(stream("sample", seed, where).sample(range(len(problems)), n))]
 
 
-def read_file(path: Path, limit: int | None = None) -> list[Problem]:
-    """Read problems with answers from a JSONL file in any known form: ours, GSM-8K's, mlx-lm's chat forms."""
-    problems = read_jsonl(path, read_any_row, limit)
+def source_of(path: Path, fields: Told | None = None) -> CompiledSource | FileSource:
+    """Return the source that a file of problems is: worked solutions are compiled, others taken as they are.
+
+    Of a folder, as mlx-lm's --data names one, its training file.
+    """
+    if path.is_dir():
+        path = next((file for file in sorted(path.glob("train.*")) if file.is_file()), path)
+    for _, row, _ in islice(read_rows(path), _LOOKED_AT):
+        with contextlib.suppress(ValueError):
+            if row is not None and gsm8k.has_solution(Fields(fields).read(row)):
+                return CompiledSource.model_validate({"source": "compiled", "file": path, "fields": fields or {}})
+    return FileSource.model_validate({"source": "file", "path": path, "fields": fields or {}})
+
+
+def read_file(path: Path, limit: int | None = None, told: Told | None = None) -> list[Problem]:
+    """Read problems with answers from a file in any known form: ours, GSM-8K's, mlx-lm's chat forms, other sets'."""
+    problems = read_problems(path, read_any_row, limit, told)
     if faults := [f"{path}: {problem.id}: has no answer" for problem in problems if problem.answer is None]:
         raise UserError(*faults)
     return problems

@@ -1,23 +1,29 @@
-"""`Problem`, the one record every source of problems yields, and JSONL files of them.
+"""`Problem`, the one record every source of problems yields, and files of them.
 
-Also reads mlx-lm's `prompt/completion` and `messages`; writes our form or `messages`.
+Reads rows with the fields of known data sets, and mlx-lm's `prompt/completion` and `messages`; writes JSONL, in our
+form or as `messages`.
 """
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
 from fractions import Fraction
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mlx_trace.errors import UserError
-from mlx_trace.files import lenient_lines, numbered_lines, write_atomically
+from mlx_trace.files import write_atomically
+from mlx_trace.language.amounts import counts_in, read_amount
 from mlx_trace.language.experts import COMPOSITION
 from mlx_trace.language.grade import EXPECTABLE
-from mlx_trace.language.numbers import read_amount, spell
+from mlx_trace.language.numbers import spell
 from mlx_trace.language.solver import Failed, solve
 from mlx_trace.language.syntax import NoTrace, parse, render
+from mlx_trace.problems.fields import Fields, Told, missing
+from mlx_trace.problems.rows import Row, read_rows
 
 FileForm = Literal["problems", "messages"]
 
@@ -37,13 +43,33 @@ class Problem(BaseModel):
     trace: str | None = None
     source: str = ""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _counted(cls, content: Any) -> Any:
+        """Refuse an answer in dozens (thousands, …) to a question for dozens: it may be 12 or 144."""
+        question, answer = (content.get("question"), content.get("answer")) if isinstance(content, dict) else (0, 0)
+        if isinstance(question, str) and isinstance(answer, str) and (unit := counts_in(answer, question)):
+            raise ValueError(f"the answer {answer[:40]!r} can be read in two ways: the question asks for {unit}s")
+        return content
+
+    @field_validator("id", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
     @field_validator("answer", mode="before")
     @classmethod
     def _exact(cls, value: Any) -> Any:
-        number = read_amount(str(value)) if isinstance(value, str | int) else None
-        if value is not None and number is None:
+        while isinstance(value, list) and len(value) == 1:
+            value = value[0]
+        if value is None:
+            return None
+        number = read_amount(_digits(value)) if isinstance(value, str | int | float) else None
+        if number is None:
             raise ValueError(f"{str(value)[:40]!r} is not a number")
-        return None if number is None else spell(number)
+        return spell(number)
 
     @field_validator("expert")
     @classmethod
@@ -65,41 +91,54 @@ class Problem(BaseModel):
         return None if self.answer is None else read_amount(self.answer)
 
 
+def _digits(value: str | float) -> str:
+    """Return a JSON number in digits: 7.0, 1e+22; what is none (true, nan) stays no number."""
+    if isinstance(value, float) and isfinite(value):
+        return format(Decimal(repr(value)).normalize(), "f")
+    return str(value)
+
+
 ReadRow = Callable[[dict[str, Any], str], Problem]
 
 
-def read_jsonl(path: Path, read_row: ReadRow, limit: int | None = None) -> list[Problem]:
-    """Read a JSONL file of problems, at most `limit`; `read_row` makes one of a row and its name (`file:line`).
+def read_problems(path: Path, read_row: ReadRow, limit: int | None = None, told: Told | None = None) -> list[Problem]:
+    """Read a file of problems, at most `limit`; `read_row` makes one of a row and its name (`file:line`).
 
-    Raises UserError naming every bad line; a file without problems is one too.
+    `told` says which field is which where their names do not. Raises UserError naming every bad line; a file without
+    problems is one too.
     """
     problems: list[Problem] = []
     faults: list[str] = []
-    for number, line in numbered_lines(path):
+    fields = Fields(told)
+    for name, row, fault in read_rows(path):
         if limit is not None and len(problems) >= limit:
             break
         try:
-            problems.append(read_row(_read_object(line), f"{path.stem}:{number}"))
+            if row is None:
+                raise ValueError(fault)
+            problems.append(read_row(fields.read(row), name))
         except ValueError as error:  # pydantic's ValidationError is one
-            faults.append(f"{path}:{number}: {_first_line(error)}")
+            faults.append(f"{path}:{name.rpartition(':')[2]}: {_first_line(error)}")
     if faults:
         raise UserError(*faults)
     if not problems:
         raise UserError(f"{path}: holds no problems")
+    fields.tell(path)
     return problems
 
 
-def read_leniently(path: Path) -> Iterator[tuple[str, dict[str, Any] | None, str]]:
+def read_leniently(path: Path, told: Told | None = None) -> Iterator[Row]:
     """Yield (name, row, "") for every line, or (name, None, why it is no row): for input that may be partly bad."""
-    for number, line in lenient_lines(path):
-        name = f"{path.stem}:{number}"
-        if line is None:
-            yield name, None, "not UTF-8 text"
+    fields = Fields(told)
+    for name, row, fault in read_rows(path):
+        if row is None:
+            yield name, None, "not a JSON object" if fault.startswith("not JSON") else fault
             continue
         try:
-            yield name, _read_object(line), ""
-        except ValueError:
-            yield name, None, "not a JSON object"
+            yield name, fields.read(row), ""
+        except ValueError as error:
+            yield name, None, str(error)
+    fields.tell(path)
 
 
 def _first_line(error: ValueError) -> str:
@@ -109,24 +148,19 @@ def _first_line(error: ValueError) -> str:
     return str(error)
 
 
-def _read_object(line: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
-        reason = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else "too deep"
-        raise ValueError(f"not JSON: {reason}") from None
-    if not isinstance(row, dict):
-        raise ValueError("a line is a JSON object")
-    return row
-
-
 def read_row(row: dict[str, Any], name: str) -> Problem:
     """Make a problem of a row in our own form, or of mlx-lm's `prompt/completion` or `messages` with a trace in it."""
     if "messages" in row:
         return _from_chat(*_turns(row["messages"]), name)
     if "prompt" in row and "completion" in row:
         return _from_chat(row["prompt"], row["completion"], name)
-    return Problem(**{"id": name, **row})
+    for field in ("question", "answer"):
+        if field not in row and not (field == "answer" and row.get("trace")):
+            raise ValueError(missing(field, row))
+    stated = {key: row[key] for key in Problem.model_fields if row.get(key) is not None or key == "answer" in row}
+    if "answer" not in stated:
+        stated["answer"] = _from_chat(row["question"], row["trace"], name).answer
+    return Problem(**{"id": name, **stated})
 
 
 def _turns(messages: Any) -> tuple[Any, Any]:

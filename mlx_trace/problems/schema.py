@@ -17,7 +17,8 @@ from mlx_trace.errors import UserError
 from mlx_trace.files import read_json
 from mlx_trace.language.experts import COMPOSITION
 from mlx_trace.language.grade import EXPECTABLE
-from mlx_trace.language.numbers import find_numbers, spell
+from mlx_trace.language.mentions import find_numbers
+from mlx_trace.language.numbers import spell
 from mlx_trace.language.steps import Malformed
 from mlx_trace.language.syntax import NoTrace, parse_document
 from mlx_trace.problems.expression import Evaluate, compile_expression

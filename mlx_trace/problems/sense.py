@@ -10,7 +10,8 @@ from fractions import Fraction
 from itertools import combinations, pairwise
 from typing import Final
 
-from mlx_trace.language.numbers import LIMIT, Mention, find_numbers
+from mlx_trace.language.mentions import Mention, find_numbers
+from mlx_trace.language.numbers import LIMIT
 from mlx_trace.language.solver import Entry, Solved, solve
 from mlx_trace.language.steps import Compute, Init
 from mlx_trace.language.syntax import Trace

@@ -9,7 +9,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
-from mlx_trace.language.numbers import find_numbers
+from mlx_trace.language.mentions import find_numbers
 from mlx_trace.language.steps import AddEntity, Compute, Consume, Init, InitFrom, Operand, Percent, Step, Transfer
 from mlx_trace.language.syntax import Trace
 from mlx_trace.problems.vocabulary import load_vocabulary

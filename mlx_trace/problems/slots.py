@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-from mlx_trace.language.numbers import CONSTANTS, Mention, find_numbers
+from mlx_trace.language.knowledge import known_numbers
+from mlx_trace.language.mentions import Mention, find_numbers
 from mlx_trace.language.steps import Compute, Init
 from mlx_trace.language.syntax import Trace
 from mlx_trace.problems import english
@@ -39,8 +40,8 @@ _AFTER_FIXED: Final = re.compile(
 )
 _NO_NUMBER_CHANGES: Final = re.compile(r"(?i)\b(?:triang|pentagon|hexagon|marathon)|\bangles?\b|\bdeck of cards\b")
 _AREA: Final = re.compile(r"(?i)square|cube|wide|area|each side")
-_NAMES: Final = re.compile(r"\b[A-Z][a-z]+(?:, [A-Z][a-z]+)*,? and [A-Z][a-z]+")
-_NUMBERS: Final = re.compile(r"[$]?[0-9.]+(?:, [$]?[0-9.]+)+,? and [$]?[0-9.]+")
+_NAMES: Final = re.compile(r"\b[A-Z][a-z]+(?:, [A-Z][a-z]+){0,20},? and [A-Z][a-z]+")
+_NUMBERS: Final = re.compile(r"(?<![0-9.])[$]?[0-9.]{1,20}(?:, [$]?[0-9.]{1,20}){1,20},? and [$]?[0-9.]{1,20}")
 _AGES: Final = re.compile(r"(?i)\b(?:years? old|ages?|older|younger|born|birthday)\b")
 _LEAST_CHOICES: Final = 24
 _FACTOR: Final = Fraction(3)  # by which a number grows or shrinks at most
@@ -87,7 +88,7 @@ def _fixed(question: str, trace: Trace, mentions: Sequence[Mention]) -> Iterator
     yield from (Fraction(len(re.findall(r"[A-Z][a-z]+", found[0]))) for found in _NAMES.finditer(question))
     yield from (Fraction(len(re.findall(r"[0-9.]+", found[0]))) for found in _NUMBERS.finditer(question))
     stated = {reading for mention in mentions for reading in mention.readings}
-    squares = _AREA.search(question) is not None
+    squares, known = _AREA.search(question) is not None, known_numbers(question)
     for part in trace.parts:
         computes = [step for step in part.steps if isinstance(step, Compute)]
         for step in part.steps:
@@ -97,7 +98,7 @@ def _fixed(question: str, trace: Trace, mentions: Sequence[Mention]) -> Iterator
             factors = [c for c in using if c.compute_op == "mul" or (c.compute_op == "div" and c.args[1] == step.var)]
             if value in EVERYDAY and (len(factors) > 1 or any(c.compute_op == "div" for c in factors)):
                 yield value
-            if value in CONSTANTS and value >= 7 and not _is_own(question, step, mentions):
+            if value in known and value >= 6 and not _is_own(question, step, mentions):
                 yield value
             if not squares and any(c.compute_op == "mul" and c.args.count(step.var) > 1 for c in using):
                 yield value

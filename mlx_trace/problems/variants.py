@@ -11,12 +11,14 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from mlx_trace.language.numbers import CONSTANTS, spell
+from mlx_trace.language.knowledge import known_numbers
+from mlx_trace.language.numbers import spell
 from mlx_trace.language.steps import AddEntity, Compute, Consume, Init, Operand, Percent, Step, Transfer
 from mlx_trace.language.syntax import NoTrace, Part, Trace, parse_document, render
 from mlx_trace.problems import gsm8k
 from mlx_trace.problems.audit import check_problem
-from mlx_trace.problems.compile.compiler import Refused, compile_row
+from mlx_trace.problems.compile.compiler import MOST_CHARACTERS, Refused, compile_row
+from mlx_trace.problems.fields import Told
 from mlx_trace.problems.problem import Problem, read_leniently, read_row
 from mlx_trace.problems.retell import new_names, rename, rename_variables, renumber
 from mlx_trace.problems.sense import Run, Sense, is_told_whole, run
@@ -72,9 +74,9 @@ class Tally:
     reasons: Counter[str] = field(default_factory=Counter)  # why lines gave none
 
 
-def tell_again(path: Path, count: int, seed: int, tally: Tally) -> Iterator[Problem]:
-    """Yield up to `count` variants of every grounded problem of a JSONL file; bad lines are counted by reason."""
-    for name, row, fault in read_leniently(path):
+def tell_again(path: Path, count: int, seed: int, tally: Tally, told: Told | None = None) -> Iterator[Problem]:
+    """Yield up to `count` variants of every grounded problem of a file; bad lines are counted by reason."""
+    for name, row, fault in read_leniently(path, told):
         tally.problems += 1
         problem, reason = (None, fault) if row is None else grounded_problem(row, name)
         if problem is None:
@@ -100,9 +102,11 @@ def grounded_problem(row: dict[str, Any], name: str) -> tuple[Problem | None, st
         return None, "not a problem"
     if problem.trace is None:
         return None, "no trace"
+    if len(problem.question) > MOST_CHARACTERS:
+        return None, "too long"
     if take_apart(problem) is None:
         return None, "its trace does not solve to its answer"
-    if any(check_problem(problem, CONSTANTS, len(problem.question))):
+    if any(check_problem(problem, known_numbers(problem.question), len(problem.question))):
         return None, "not grounded"
     return problem, ""
 
@@ -164,7 +168,7 @@ def _make(source: Source, values: tuple[Fraction, ...], rng: Random, name: str) 
         "id": f"{original.id}~{name}", "question": question, "answer": spell(new[-1][1]), "trace": text,
         "source": f"{original.source}~{name}",
     })  # fmt: skip
-    return None if any(check_problem(made, CONSTANTS, len(question))) else made
+    return None if any(check_problem(made, known_numbers(question), len(question))) else made
 
 
 def _renumber(trace: Trace, changed: Mapping[Fraction, Fraction]) -> Trace:

@@ -21,7 +21,8 @@ from tokenizers import Tokenizer
 
 from mlx_trace.blas import suit_threads
 from mlx_trace.config import SYSTEM_PROMPT
-from mlx_trace.language.numbers import find_numbers, spell
+from mlx_trace.language.mentions import find_numbers
+from mlx_trace.language.numbers import spell
 from mlx_trace.model.base import head, hidden_states
 from mlx_trace.problems.schema import load_schemas
 from mlx_trace.seeds import derive_seed

@@ -10,7 +10,7 @@ from mlx_trace.config import Decoding
 from mlx_trace.decode.grammar.automaton import Automaton
 from mlx_trace.decode.grammar.follow import follow
 from mlx_trace.decode.grammar.vocabulary import vocabulary_of
-from mlx_trace.language.numbers import grounded_numbers
+from mlx_trace.language.knowledge import grounded_numbers
 from mlx_trace.model.prompts import CLOSING, Prompter
 from mlx_trace.problems.problem import Problem
 from mlx_trace.train.rl.reward import Scorer

@@ -25,7 +25,7 @@ BAD = [
     '{"question": "Half a pair: \\ud800, 4 and 5?", "answer": "4+5=<<4+5=9>>9\\n#### 9"}',
 ]
 REASONS = {
-    "no answer": 1, "the gold is not a number": 1, "division by zero": 1, "an equation that does not hold": 1,
+    "no worked solution": 1, "the gold is not a number": 1, "division by zero": 1, "an equation that does not hold": 1,
     "nothing computed": 1, "no question": 2, "not a JSON object": 2, "too long": 1, "broken characters": 1,
     "not UTF-8 text": 1,
 }  # fmt: skip
@@ -56,7 +56,7 @@ def test_a_person_is_shown_shares_experts_and_reasons(run: Run, tmp_path: Path) 
     assert "9 rows in" in out
     assert "compiled         8   88.9%" in out
     assert "by expert:" in out
-    assert "no answer" in out
+    assert "no worked solution" in out
     assert "8 problems written to out.jsonl" in out
 
 
@@ -64,7 +64,10 @@ def test_parts_are_disjoint_and_whole(run: Run, tmp_path: Path) -> None:
     path = write_rows(tmp_path / "rows.jsonl")
     lines = []
     for part in ("train", "held-out"):
-        run("compile", path, "-o", f"{part}.jsonl", "--part", part)
+        code, _, err = run("compile", path, "-o", f"{part}.jsonl", "--part", part)
+        if code:
+            assert f"none of the {len(ROWS)} compiled problems is {part}" in err
+            continue
         lines += (tmp_path / f"{part}.jsonl").read_text(encoding="utf-8").splitlines()
     run("compile", path, "-o", "all.jsonl")
     assert sorted(lines) == sorted((tmp_path / "all.jsonl").read_text(encoding="utf-8").splitlines())
@@ -90,7 +93,7 @@ def test_an_interrupt_leaves_the_old_file_and_no_other(
 ) -> None:
     from mlx_trace.cli import compile as command
 
-    def interrupted(path: Path) -> object:
+    def interrupted(path: Path, told: object) -> object:
         yield from list(original(path))[:3]
         raise KeyboardInterrupt
 
@@ -131,11 +134,12 @@ def test_variants_say_why_problems_are_of_no_use(run: Run, tmp_path: Path) -> No
         {"question": "How many are 4?", "unknown": 1},
     ]
     (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, problems)), encoding="utf-8")
-    code, out, _ = run("variants", "p.jsonl", "-o", "out.jsonl")
-    assert code == 0
+    code, _, err = run("variants", "p.jsonl", "-o", "out.jsonl")
+    assert code == 2
     for reason in ("not grounded", "its trace does not solve to its answer", "no trace", "not a problem"):
-        assert reason in out
-    assert "4 problems, 0 of them grounded" in out
+        assert f"1 {reason}" in err
+    assert "p.jsonl: none of its 4 problems has a variant" in err
+    assert not (tmp_path / "out.jsonl").exists()
 
 
 def test_diversity_is_shown_side_by_side(run: Run, tmp_path: Path) -> None:

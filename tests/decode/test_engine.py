@@ -16,7 +16,7 @@ from mlx_trace.decode.grammar.automaton import Automaton, Choice
 from mlx_trace.decode.grammar.vocabulary import Vocabulary
 from mlx_trace.decode.params import SamplingParams
 from mlx_trace.errors import UserError
-from mlx_trace.language.numbers import grounded_numbers
+from mlx_trace.language.knowledge import grounded_numbers
 from mlx_trace.language.solver import Failed, solve
 from mlx_trace.language.syntax import NoTrace, parse
 from mlx_trace.model.base import Base, load_base

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlx_trace.language.numbers import LIMIT, find_numbers, read_amount, read_numeral, spell
+from mlx_trace.language.amounts import read_amount
+from mlx_trace.language.mentions import find_numbers
+from mlx_trace.language.numbers import LIMIT, read_numeral, spell
 
 RATIONALS = st.fractions(max_denominator=10**6).filter(lambda number: abs(number.numerator) <= LIMIT)
 

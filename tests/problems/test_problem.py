@@ -65,7 +65,6 @@ def test_gsm8k_golds_are_read_whole_and_questions_verbatim(tmp_path: Path, answe
         ({"question": "q", "answer": "#### many"}, "not a number"),
         ({"question": 5, "answer": "1"}, "question"),
         ({"question": "q", "answer": "1", "expert": "wizard"}, "wizard"),
-        ({"question": "q", "answer": "1", "colour": "red"}, "colour"),
         ({"messages": [{"role": "user", "content": "q"}]}, "assistant"),
         ({"messages": "hello"}, "assistant"),
         ({"prompt": "q", "completion": "no trace"}, "no trace"),

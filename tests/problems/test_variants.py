@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from mlx_trace.language.grade import grade
-from mlx_trace.language.numbers import CONSTANTS, find_numbers
+from mlx_trace.language.knowledge import CONSTANTS
+from mlx_trace.language.mentions import find_numbers
 from mlx_trace.language.solver import Entry, Solved, solve
 from mlx_trace.language.syntax import NoTrace, parse_document
 from mlx_trace.problems.audit import check_problem

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from mlx_trace.evaluate.suites import suite
-from mlx_trace.language.numbers import find_numbers, spell
+from mlx_trace.language.mentions import find_numbers
+from mlx_trace.language.numbers import spell
 from mlx_trace.language.syntax import NoTrace, parse
 from mlx_trace.model.base import load_base
 from mlx_trace.problems.generator import is_held_out

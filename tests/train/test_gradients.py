@@ -10,7 +10,7 @@ from mlx_trace.decode.engine import Engine
 from mlx_trace.decode.episode import Episode, Request
 from mlx_trace.decode.grammar.vocabulary import Vocabulary
 from mlx_trace.decode.params import SamplingParams
-from mlx_trace.language.numbers import grounded_numbers
+from mlx_trace.language.knowledge import grounded_numbers
 from mlx_trace.model.base import Base, load_base
 from mlx_trace.train import learner as learner_module
 from mlx_trace.train.examples import Example

@@ -12,7 +12,7 @@ from mlx_trace.decode.episode import Episode, Request
 from mlx_trace.decode.grammar.vocabulary import Vocabulary
 from mlx_trace.decode.params import SamplingParams
 from mlx_trace.language.grade import Grade
-from mlx_trace.language.numbers import grounded_numbers
+from mlx_trace.language.knowledge import grounded_numbers
 from mlx_trace.model.base import Base
 from mlx_trace.model.layers import Split
 from mlx_trace.model.memory import MemoryPlan

@@ -16,9 +16,11 @@ from mlx_trace.problems.compile.equations import Equation, read_equations
 from mlx_trace.problems.compile.graph import Graph, mentions_of, overlooked
 from mlx_trace.problems.compile.grounding import Grounding
 from mlx_trace.problems.compile.node import Node, walk
-from mlx_trace.problems.gsm8k import GOLD_MARK, read_row
+from mlx_trace.problems.fields import GOLD_MARK, Told
+from mlx_trace.problems.gsm8k import has_solution, read_row
 from mlx_trace.problems.problem import Problem, read_leniently
 
+NO_SOLUTION: Final = "no worked solution"
 MOST_CHARACTERS: Final = 20_000  # of a question or a solution
 
 
@@ -43,9 +45,11 @@ def compile_row(row: dict[str, Any], name: str) -> Compiled | Refused:
     question, answer = row.get("question"), row.get("answer")
     if not isinstance(question, str) or not question.strip():
         return Refused("no question")
-    if not isinstance(answer, str) or GOLD_MARK not in answer:
+    if answer is None or answer == "":
         return Refused("no answer")
-    if max(len(question), len(answer)) > MOST_CHARACTERS:
+    if not has_solution(row):
+        return Refused(NO_SOLUTION)
+    if max(len(question), len(str(answer))) > MOST_CHARACTERS:
         return Refused("too long")
     if not _is_text(f"{question}{row.get('id', '')}"):
         return Refused("broken characters")
@@ -55,7 +59,7 @@ def compile_row(row: dict[str, Any], name: str) -> Compiled | Refused:
         return Refused("the gold is not a number")
     gold = problem.expected
     assert gold is not None
-    found = find_target(question, answer.rpartition(GOLD_MARK)[0], gold)
+    found = find_target(question, str(answer).rpartition(GOLD_MARK)[0], gold)
     if isinstance(found, Refused):
         return found
     target, grounding = found
@@ -75,9 +79,9 @@ def _is_text(text: str) -> bool:
     return True
 
 
-def compile_file(path: Path) -> Iterator[Compiled | Refused]:
-    """Compile every row of a JSONL file of GSM-8K's form; bad lines are refused like bad rows."""
-    for name, row, fault in read_leniently(path):
+def compile_file(path: Path, told: Told | None = None) -> Iterator[Compiled | Refused]:
+    """Compile every row of a file of worked solutions; bad lines are refused like bad rows."""
+    for name, row, fault in read_leniently(path, told):
         yield Refused(fault) if row is None else compile_row(row, name)
 
 

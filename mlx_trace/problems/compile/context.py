@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 from itertools import dropwhile, takewhile
 from typing import Final
 
-from mlx_trace.language.numbers import Mention
+from mlx_trace.language.mentions import Mention
+from mlx_trace.language.number_words import MULTIPLIERS
 from mlx_trace.problems.compile.grounding import same_noun
 from mlx_trace.problems.compile.node import Node
 from mlx_trace.problems.compile.nouns import SENTENCE_ENDS, Words, head_of, is_noun, is_plural, many, nouns, one
@@ -75,10 +76,13 @@ class Place:
         """Return what the number is first called."""
         if leaf.rate:
             return self._difference("percent") or f"{self._whole()}_percent"
+        factor = MULTIPLIERS.get(scale := (self.written.split() or [""])[-1])
+        if leaf.value != self.mention.value and factor is not None:  # 5 dozen, 2 million
+            return scale.removesuffix("s") if leaf.value == factor else many(scale.removesuffix("s"))
         if self.mention.kind == "fraction" and (leaf.value != self.mention.value or self.mention.value < 1):
             return f"{self._whole()}_fraction" if leaf.value.denominator > 1 else "parts"
-        if leaf.value != self.mention.value and (scale := self.written.split()[-1]) in NUMBERS:
-            return scale if scale == "dozen" and leaf.value == 12 else many(scale)  # 5 dozen, 2 million
+        if leaf.value != self.mention.value and scale in NUMBERS:
+            return many(scale)
         if self.mention.kind == "relation":
             return self.written.removesuffix("s") if self.written in NOUNS else "times"
         if self.ratio:

@@ -9,7 +9,8 @@ from fractions import Fraction
 from itertools import count
 from typing import Final
 
-from mlx_trace.language.numbers import Mention, spell
+from mlx_trace.language.mentions import Mention
+from mlx_trace.language.numbers import spell
 from mlx_trace.problems.compile.names import Namer
 from mlx_trace.problems.compile.node import PERCENT_OPS, Node, walk
 from mlx_trace.problems.compile.route import entity_events, route

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final
 
-from mlx_trace.language.numbers import CONSTANTS
+from mlx_trace.language.knowledge import CONSTANTS
 from mlx_trace.problems.compile.equations import Equation
 from mlx_trace.problems.compile.expression import Expression, Number, Operation, Symbol, evaluate
 from mlx_trace.problems.compile.grounding import Asked, Grounding, pairs
@@ -155,6 +155,8 @@ class Graph:
         if known is not None:
             return known
         derived = grounding.derived(asked.value, [result.node for result in self.results])
+        if derived is None and asked.value < 0:  # a loss, told as -5
+            return compute("sub", grounding.leaf(None, Fraction(0)), self.resolve(replace(asked, value=-asked.value)))
         if derived is None:
             return grounding.unknown(asked.value, asked.unit)
         grounding.used |= mentions_of(derived)

@@ -10,7 +10,8 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Final
 
-from mlx_trace.language.numbers import CONSTANTS, Mention, find_numbers
+from mlx_trace.language.knowledge import known_numbers
+from mlx_trace.language.mentions import Mention, find_numbers
 from mlx_trace.problems.compile.node import HUNDRED, ONE, Node, compute, share_of
 from mlx_trace.problems.compile.words import MULTIPLES, STOPS
 
@@ -27,7 +28,6 @@ MOST_IN_VAIN: Final = 50  # numbers from nowhere, after which no more are looked
 _LEAST_UNIT: Final = 7
 _TELLING: Final = 20  # from here on a number is no chance hit of two others
 _MOST_PAIRED: Final = 10
-COINS: Final = (("dime", Fraction(10)), ("nickel", Fraction(5)))  # in cents
 _AFTER: Final = 40  # characters behind a number in which its noun stands
 
 # What one of the first holds of the second; used where a solution converts in its head.
@@ -70,6 +70,7 @@ class Grounding:
         self.question = question
         self.mentions: list[Mention] = find_numbers(question)[:MOST_MENTIONS]
         self.units = [self._words_after(mention) for mention in self.mentions]
+        self.known = known_numbers(question)
         self.in_vain = 0  # numbers that no step explained
         self.used: set[int] = set()
         self.taken: set[tuple[int, Fraction]] = set()  # by the equation at hand, as which value
@@ -125,6 +126,8 @@ class Grounding:
         again = 0.3 if mention.kind in ("fraction", "relation") else 1.0  # a half is taken of several things
         penalty = again if index in self.used else 0.0
         penalty += 3.0 if (index, asked.value) in self.taken else 0.0
+        if asked.value == mention.value and mention.kind != "percent" and self._is_worked_out(index, mention):
+            penalty += 2.0  # 10 dozen, once 10 * 12 was computed
         penalty -= asked.likes(units)
         if units and any(f"{written}{gap}{units[0]}" in line for gap in (" ", "", "-")):
             penalty -= 0.8
@@ -133,6 +136,11 @@ class Grounding:
         if asked.money:
             penalty += -0.6 if self.question[: mention.start].endswith("$") else 0.6
         return penalty + self._fit(mention, written.lower(), units, asked)
+
+    def _is_worked_out(self, index: int, mention: Mention) -> bool:
+        """Tell whether a solution took a number's factors one by one, so that their product is a result of its own."""
+        return any((index, part) in self.leaves and mention.value / part in mention.readings for part in mention.also
+                   if part not in (0, 1, mention.value))  # fmt: skip
 
     def _fit(self, mention: Mention, word: str, units: list[str], asked: Asked) -> float:
         """Return how ill a mention's kind fits the operation: twice multiplies, a half divides, 3 more is added."""
@@ -169,7 +177,7 @@ class Grounding:
 
     def constant(self, value: Fraction, unit: str) -> Node | None:
         """Return a leaf for what everybody knows, None if nobody does; `unit` is what the solution calls it."""
-        return self.leaf(None, value, unit) if value in CONSTANTS else None
+        return self.leaf(None, value, unit) if value in self.known else None
 
     def unexplained(self, value: Fraction) -> Node | None:
         """Return the leaf of a number that came from nowhere before, None if it is new."""
@@ -197,7 +205,6 @@ class Grounding:
         yield from self._complements(stated)
         for index, leaf in stated:
             yield from self._conversions(index, leaf)
-        yield from self._coins()
         unused = [leaf for index, leaf in stated if index not in self.used]
         yield from pairs(unused, unused)
         latest = list(results[:-4:-1])
@@ -233,12 +240,6 @@ class Grounding:
             yield compute("sub", self.leaf(index, below), part)
             yield compute("add", self.leaf(index, below), part)
         yield replace(compute("mul", self.leaf(index, fraction), self.leaf(None, HUNDRED)), rate=True)
-
-    def _coins(self) -> Iterator[Node]:
-        """Yield what the coins of the question are worth in dollars."""
-        for coin, cents in COINS:
-            if coin in self.question.lower():
-                yield compute("div", self.leaf(None, cents), self.leaf(None, HUNDRED))
 
     def _conversions(self, index: int, leaf: Node) -> Iterator[Node]:
         words = self.units[index][:2]

@@ -38,13 +38,16 @@ _GLYPHS: Final = str.maketrans({
 })  # fmt: skip
 _TOKEN: Final = re.compile(
     r"(?P<annotation><<(?P<inner>[^<>]*)>>)"
-    r"|(?P<mixed>(?<![\d.,/])(?P<whole>\d+) (?P<part>\d+/\d+)(?![\d/]))"
-    r"|(?P<number>(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?P<percent>\s?%|\s?percent\b)?"
+    r"|(?P<mixed>(?<![\d.,/])(?P<whole>\d+) (?P<part>[1-9]\d*/\d+)(?![\d/]))"
+    r"|(?P<number>(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,2}(?:,\d{2})+,\d{3}(?!\d)"
+    r"|\d{1,3}(?:[\u2009\u202f ]\d{3}){0,9}[\u2009\u202f ]000(?!\d)|\d+)(?:\.\d+)?|\.\d+)"
+    r"(?P<percent>\s?%|\s?percent\b)?"
     r"|(?P<unit>[/-](?=[A-Za-z]{2})[A-Za-z]+|\([A-Za-z][A-Za-z' ]*\))"
     r"|(?P<word>[A-Za-z][A-Za-z'’]*)"
     r"|(?P<operator>[-+*/×÷–−—⋅·])"
     r"|(?P<open>[(\[{])|(?P<close>[)\]}])|(?P<equal>=)|(?P<stop>[.,;:!?|])"
 )
+_BETWEEN: Final = str.maketrans("", "", ", \u2009\u202f")  # groups of digits
 _OPERATORS: Final[dict[str, ComputeOp]] = {
     "+": "add", "-": "sub", "–": "sub", "−": "sub", "—": "sub", "*": "mul", "×": "mul", "⋅": "mul", "·": "mul",
     "/": "div", "÷": "div", "plus": "add", "minus": "sub", "times": "mul", "multiplied": "mul", "divided": "div",
@@ -71,6 +74,7 @@ class _Reader:
         self.words: list[str] = []  # since then
         self.unknowns = unknowns
         self.end = 0  # of the last token
+        self.is_negative = False  # the number that comes
         tokens = list(_TOKEN.finditer(line))
         for at, token in enumerate(tokens):
             self._read(token, tokens[at + 1] if at + 1 < len(tokens) else None)
@@ -85,7 +89,9 @@ class _Reader:
             case "equal":
                 self._append(Item("equal", "="))
             case "operator":
-                self._operator(_OPERATORS[token[0]])
+                self.is_negative = self._is_sign(token, following)
+                if not self.is_negative:
+                    self._operator(_OPERATORS[token[0]])
             case "close":
                 self._append(Item("close"))
             case "open":
@@ -111,6 +117,15 @@ class _Reader:
             self._break()
         self.words = []
         self._add(item)
+
+    def _is_sign(self, token: re.Match[str], following: re.Match[str] | None) -> bool:
+        """Tell whether a minus belongs to the number that follows it: = -5, (-4 + -6), 3 * -20."""
+        if _OPERATORS[token[0]] != "sub" or following is None or not (following["number"] or following["mixed"]):
+            return False
+        gap = token.string[token.end() : following.start()].lstrip("$€£")
+        if gap or self.previous not in ("equal", "open", "break", "operator"):
+            return False
+        return self.previous == "break" or not self.words
 
     def _operator(self, op: str) -> None:
         if self.previous in ("number", "symbol", "close"):
@@ -140,12 +155,13 @@ class _Reader:
             value = None if whole is None or part is None else whole + part
             places = 0
         else:
-            text = token["number"].replace(",", "")
+            text = token["number"].translate(_BETWEEN)
             value = _numeral(text) if len(text) <= MOST_DIGITS else None
             places = len(text.partition(".")[2])
         if value is None:
             self._break()
             return
+        value, self.is_negative = -value if self.is_negative else value, False
         money = token.string[max(0, token.start() - 1) : token.start()] in _CURRENCIES
         self._operand(Item("number", "", Number(value, "", token["percent"] is not None, places, money)), token.start())
 

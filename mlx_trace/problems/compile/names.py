@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Final
 
-from mlx_trace.language.numbers import Mention
+from mlx_trace.language.knowledge import CONSTANTS, known_names
+from mlx_trace.language.mentions import Mention
 from mlx_trace.language.steps import LONGEST_NAME
 from mlx_trace.problems.compile.context import Place
 from mlx_trace.problems.compile.grounding import UNITS, same_noun
@@ -34,6 +35,7 @@ class Namer:
     def __init__(self, question: str, mentions: list[Mention]) -> None:
         self.text = Words(question)
         self.mentions = mentions
+        self.known = known_names(question)
         self.given: set[str] = set()
 
     def name(self, leaf: Node) -> str:
@@ -73,6 +75,9 @@ class Namer:
                 yield whole
             elif same_noun(part, leaf.unit) or many(part) in spoken or (part in spoken and part != "second"):
                 yield f"{many(part)}_per_{whole}"
+        in_cents = leaf.value not in CONSTANTS or leaf.unit in ("cent", "cents") or "cents" in spoken
+        if leaf.value in self.known and leaf.grounded and in_cents:
+            yield self.known[leaf.value]
         if leaf.value in _MONTHS and not spoken.isdisjoint(("day", "days", "daily", "month", "months")):
             yield "days"
         known = _NUMBER_WORDS.get(leaf.value, "")

@@ -44,7 +44,7 @@ def entity_events(target: Node) -> tuple[Node, list[tuple[bool, Node]]] | None:
             return None
         backwards += [(gained, amount) for amount in reversed(amounts)]
     start = node if node.op == "leaf" and node.mention is not None else None
-    if start is None or start.mention is None or not 0 < len(backwards) <= _MOST_EVENTS:
+    if start is None or start.mention is None or start.value < 0 or not 0 < len(backwards) <= _MOST_EVENTS:
         return None
     if any(amount.mention is None or amount.mention <= start.mention for _, amount in backwards):
         return None  # a start that is told after its events is a goal, or another's

@@ -18,7 +18,8 @@ from mlx_trace.decode.grammar.follow import follow
 from mlx_trace.decode.grammar.vocabulary import Mask, Vocabulary
 from mlx_trace.errors import UserError
 from mlx_trace.language.experts import EXPERTS
-from mlx_trace.language.numbers import grounded_numbers, spell
+from mlx_trace.language.knowledge import grounded_numbers
+from mlx_trace.language.numbers import spell
 from mlx_trace.language.solver import MAX_PARTS, MAX_STEPS, Failed, solve
 from mlx_trace.language.steps import LONGEST_NAME, AddEntity, Compute, Consume, Init, InitFrom, Percent, Query, Transfer
 from mlx_trace.language.syntax import MAX_BYTES, Part, Trace, parse, render

@@ -16,7 +16,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mlx_trace.errors import UserError
-from mlx_trace.language.numbers import CONSTANTS, spell
+from mlx_trace.language.knowledge import CONSTANTS
+from mlx_trace.language.numbers import spell
 from mlx_trace.language.solver import Solved, solve
 from mlx_trace.language.steps import AddEntity, Compute, Consume, Init, Percent, Query, Step
 from mlx_trace.language.syntax import Trace, parse_document, render
@@ -282,7 +283,7 @@ CASES = [
     Case("dimes and nickels", "Zoe has 8 dimes and 6 nickels. How many dollars is that?",
          "The dimes are 8*.1=<<8*.1=0.8>>0.8 dollars.\nThe nickels are 6*.05=<<6*.05=0.3>>0.3 dollars.\n"
          "That is .8+.3=<<0.8+0.3=1.1>>1.1 dollars.", "1.1",
-         "div(n,n) mul(0,n) div(n,n) mul(2,n) add(1,3)", "5 6 8 10 100"),
+         "mul(n,n) mul(n,n) add(0,1)", "0.05 0.1 6 8"),
     # unknowns
     Case("one unknown", "Two times a number and 9 more are 61. What is the number?",
          "Let x be the number.\n2x + 9 = 61\n2x = 52\nx = 26", "26", "sub(n,n) div(0,n)", "2 9 61"),
@@ -434,13 +435,20 @@ def test_without_a_question_there_is_no_problem(question: Any) -> None:
     assert compile_row({"answer": "#### 39"}, "rows:1") == Refused("no question")
 
 
-@pytest.mark.parametrize("answer", [None, "", GOOD, 39, 39.5, [f"{GOOD}\n#### 39"], {"gold": 39}, True, "### 39"])
-def test_without_a_marked_gold_there_is_no_answer(answer: Any) -> None:
-    assert compile_row({"question": FORKS, "answer": answer}, "rows:1") == Refused("no answer")
+@pytest.mark.parametrize("answer", [GOOD, 39, 39.5, [39], {"gold": 39}, True, "### 39", "#### 39", " \n#### 39"])
+def test_an_answer_alone_is_no_worked_solution(answer: Any) -> None:
+    assert compile_row({"question": FORKS, "answer": answer}, "rows:1") == Refused("no worked solution")
+
+
+def test_a_row_without_an_answer_says_so() -> None:
+    assert compile_row({"question": FORKS, "answer": None}, "rows:1") == Refused("no answer")
+    assert compile_row({"question": FORKS, "answer": ""}, "rows:1") == Refused("no answer")
     assert compile_row({"question": FORKS}, "rows:1") == Refused("no answer")
 
 
-@pytest.mark.parametrize("gold", ["about 5", "", "  ", "thirty-nine", "39 or 40", "1e5", "1/0", "nan", "inf", "3,9"])
+@pytest.mark.parametrize(
+    "gold", ["about 5", "", "  ", "thirty-nine or so many", "39 or 40", "1e5", "1/0", "nan", "inf", "3,9"]
+)
 def test_a_gold_that_is_no_number(gold: str) -> None:
     assert refusal(FORKS, GOOD, gold) == "the gold is not a number"
 
@@ -459,14 +467,14 @@ def test_a_gold_that_nothing_computes(gold: str) -> None:
     assert refusal(FORKS, GOOD, gold) == "the gold is not among the results"
 
 
-@pytest.mark.parametrize("solution", ["", "It is 40.", "<<40>>40", "<<40=40>>40", "40=<<40=40>>40", "40+0=<<40+0=40>>40",
+@pytest.mark.parametrize("solution", ["It is 40.", "<<40>>40", "<<40=40>>40", "40=<<40=40>>40", "40+0=<<40+0=40>>40",
                                       "40*1=<<40*1=40>>40", "40/1=40", "0+40=40", "40-0=<<40-0=40>>40"])  # fmt: skip
 def test_an_answer_that_is_only_written_down_is_no_computation(solution: str) -> None:
     assert refusal("Ann has 40 cats. How many cats has Ann?", solution, "40") == "nothing computed"
     assert refusal(FORKS, solution, "40") == "nothing computed"
 
 
-@pytest.mark.parametrize("solution", ["", "It is 40.", "<<40>>40", "40=<<40=40>>40", "40+0=<<40+0=40>>40"])
+@pytest.mark.parametrize("solution", ["It is 40.", "<<40>>40", "40=<<40=40>>40", "40+0=<<40+0=40>>40"])
 def test_no_identity_is_made_up_to_reach_a_number_of_the_question(solution: str) -> None:
     """40 cats times 1 dog is 40, and means nothing."""
     assert refusal("Ann has 40 cats and 1 dog. How many cats has Ann?", solution, "40") == "nothing computed"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlx_trace.language.numbers import CONSTANTS
+from mlx_trace.language.knowledge import CONSTANTS
 from mlx_trace.language.steps import LONGEST_NAME, NAME
 from mlx_trace.problems.compile.compiler import Compiled, compile_row
 from mlx_trace.problems.compile.grounding import Grounding

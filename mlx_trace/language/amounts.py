@@ -1,0 +1,98 @@
+"""An answer as people write it → the one number it states: $2.5K, 2 1/2 hours, 7 (apples), half a million, -5.
+
+Takes a text that is an answer and nothing else. What may be read in two ways is not read.
+"""
+
+import re
+from fractions import Fraction
+from typing import Final
+
+from mlx_trace.language.mentions import Mention, find_numbers
+from mlx_trace.language.number_words import CURRENCY, MULTIPLIERS
+from mlx_trace.language.numbers import fits, read_numeral
+
+MOST_CHARACTERS: Final = 100  # of an answer; a longer text is no number
+_CODE: Final = r"(?:US|CA|A|C|NZ|HK|R)?\$|USD|EUR|GBP|CAD|AUD|INR|JPY|CNY|Rs\.?"
+_BEFORE: Final = re.compile(
+    rf"(?:[A-Za-z] ?= ?|= ?)?(?P<sign>[-−–+] ?|minus |negative )?(?P<money>[{CURRENCY}]|{_CODE})? ?(?P<inner>[-−–])?"
+)
+_AFTER: Final = re.compile(
+    rf"\s?(?P<unit>[{CURRENCY}¢]|[A-Za-z°º][A-Za-z°º²³/'’. -]*)?\s?(?P<aside>\([^()]*\))?\s?\.?", re.ASCII
+)
+_PLAIN: Final = re.compile(r"[+-]?[0-9]{1,30}")
+_UNDECIDED: Final = frozenset(
+    "K M B T b mil mils grand gross score scores x y z n e E".split()
+)  # 5 M: meters, millions?
+_NO_UNITS: Final = frozenset("or to and minus plus over by point thru through vs versus mod per".split())
+_COUNTED: Final = frozenset("pair pairs couple couples twins triplets quadruplets quintuplets".split())  # as units
+_LETTERS: Final = {"k": "thousand", "m": "million", "mn": "million", "b": "billion", "bn": "billion"}
+_HOW_MANY: Final = re.compile(r"\b(?:how (?:many|much)|in)\b([^.?!0-9]{0,40})")
+_WORD: Final = re.compile(r"[a-z]+")
+_COINS_OR_PARTS: Final = ("quarter", "quarters", "halves")
+
+
+def read_amount(text: str) -> Fraction | None:
+    """Read an answer: with thousands commas or blanks, a currency or percent sign, multipliers, a unit; else None.
+
+    A percent is its rate (20% is 20). What can be read in two ways ("5 M", "3 quarters", "6, 760"), holds two numbers,
+    or is larger than a trace may hold gives None.
+    """
+    text = text.strip()
+    if len(text) > MOST_CHARACTERS:
+        return None
+    if _PLAIN.fullmatch(text):
+        return read_numeral(text)
+    mentions = find_numbers(text)
+    if not mentions:
+        return None
+    mention = mentions[0]
+    before, after = _BEFORE.fullmatch(text, 0, mention.start), _AFTER.fullmatch(text, mention.end)
+    if before is None or after is None or not fits(mention.value):
+        return None
+    money = before["money"] or after["unit"] in tuple(CURRENCY)
+    if not _is_sure(text[mention.start : mention.end], mention, bool(money), after["unit"] or ""):
+        return None
+    if not MULTIPLIERS.keys().isdisjoint(_WORD.findall(text[mention.end :].lower())):  # 5 (in thousands)
+        return None
+    if any(
+        not _is_unit(text, other) for other in mentions[1:] if other.start < after.start("aside") or not after["aside"]
+    ):
+        return None
+    number = abs(mention.value)
+    if after["aside"] and find_numbers(after["aside"]) and read_amount(after["aside"][1:-1]) != number:
+        return None
+    sign = (before["sign"] or "").strip()
+    below = mention.value < 0 and not sign and before["inner"] is None  # 5 degrees below zero
+    is_negative = (sign not in ("", "+")) != (before["inner"] is not None) or below
+    return -number if is_negative else number
+
+
+def counts_in(answer: str, question: str) -> str:
+    """Return the multiplier in which both an answer and what is asked for are counted: how many dozen? 12 dozen."""
+    words = _WORD.findall(answer.lower()) if len(answer) <= MOST_CHARACTERS else []
+    words = [_LETTERS.get(word, word).removesuffix("s") for word in words]
+    asked = {word.removesuffix("s") for how in _HOW_MANY.findall(question.lower()) for word in _WORD.findall(how)}
+    return next(
+        (word.removesuffix("s") for word in words if word in MULTIPLIERS and word.removesuffix("s") in asked), ""
+    )
+
+
+def _is_sure(written: str, mention: Mention, is_money: bool, unit: str) -> bool:
+    """Tell whether a number can be read in one way only."""
+    words, first = written.lower().split(), (unit.split() or [""])[0]
+    if mention.kind == "relation" or (mention.kind == "ordinal" and not written[0].isdigit()):
+        return False
+    if mention.kind == "fraction" and "-" in written and written[0].isdigit():  # 2-1/2
+        return False
+    if mention.kind == "digits" and ("/" in written or (", " in written and not is_money)):
+        return False
+    if not is_money and written.endswith(("M", "B")):
+        return False
+    if any(word in _COINS_OR_PARTS for word in words) and first != "of":
+        return False
+    return first.rstrip(".") not in (*_UNDECIDED, *_NO_UNITS) and "couple" not in words
+
+
+def _is_unit(text: str, mention: Mention) -> bool:
+    """Tell whether a number word only names what is counted: 5 pairs."""
+    return text[mention.start : mention.end].lower() in _COUNTED

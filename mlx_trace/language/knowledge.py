@@ -1,0 +1,71 @@
+"""What everybody knows without being told, in one place: for the compiler, for grounding while decoding, for audits.
+
+Takes a question; returns numbers that a trace may hold though the question does not state them.
+"""
+
+import re
+from fractions import Fraction
+from functools import lru_cache
+from typing import Final
+
+from mlx_trace.language.mentions import find_numbers
+from mlx_trace.language.numbers import fits, spell
+
+# Days of a week, minutes of an hour, cents of a dollar, sides and scales.
+_CONSTANTS: Final = (
+    "0 1 2 3 4 5 7 10 12 14 16 24 28 30 31 36 50 52 60 90 100 180 360 365 366 1000 1760 2000 3600 5280 "
+    "1/2 1/3 1/4 3/4 0.01"
+)
+CONSTANTS: Final = frozenset(map(Fraction, _CONSTANTS.split()))
+
+# What is known of the things that a question names: those, what has to be named beside them, each number with its name.
+_COINS: Final = "coins? cents? dollars? dimes? nickels? pennies penny change bills? money"
+_LIMBS: Final = "legs? eyes? feet arms? tentacles? shoes socks"
+_FACTS: Final = (
+    ("quarters?", _COINS, "25 cents_per_quarter, 0.25 dollars_per_quarter"),
+    ("dimes?", "", "10 cents_per_dime, 0.1 dollars_per_dime"),
+    ("nickels?", "", "5 cents_per_nickel, 0.05 dollars_per_nickel"),
+    ("half-dollars?", "", "50 cents_per_half_dollar"),
+    ("spiders? tarantulas? octopus(?:es)? octopi scorpions? ticks?", _LIMBS, "8 legs_each"),
+    ("insects? ants? bees? wasps? beetles? bugs? fl(?:y|ies) butterfl(?:y|ies) dragonfl(?:y|ies) ladybugs? moths? "
+     "crickets? grasshoppers? mosquito(?:e?s)? cockroach(?:es)?", _LIMBS, "6 legs_each"),
+    ("crabs? lobsters? squids?", _LIMBS, "8 legs_each, 10 legs_each"),
+    ("circles? circular circumference radius diameter cylind(?:er|ers|rical) spheres? pi", "", "3.14 pi, 22/7 pi"),
+    ("hexagon(?:s|al)?", "", "6 sides_per_hexagon"), ("octagon(?:s|al)?", "", "8 sides_per_octagon"),
+    ("heptagon(?:s|al)?", "", "7 sides_per_heptagon"), ("nonagon(?:s|al)?", "", "9 sides_per_nonagon"),
+    ("cubes?", "faces? sides? surface", "6 faces_per_cube"),
+)  # fmt: skip
+
+
+def _any_of(words: str) -> re.Pattern[str]:
+    return re.compile(rf"(?i)\b(?:{'|'.join(words.split())})\b")
+
+
+_KNOWN: Final = tuple(
+    (_any_of(things), _any_of(beside) if beside else None,
+     [(Fraction(number), name) for number, name in map(str.split, numbers.split(", "))])
+    for things, beside, numbers in _FACTS
+)  # fmt: skip
+
+
+@lru_cache(maxsize=1024)
+def known_names(question: str) -> dict[Fraction, str]:
+    """Return what the question's things bring along, each number with its name: a spider's legs, a dime's cents."""
+    return {
+        number: name
+        for things, beside, facts in _KNOWN
+        if things.search(question) and (beside is None or beside.search(question))
+        for number, name in facts
+    }
+
+
+def known_numbers(question: str) -> frozenset[Fraction]:
+    """Return common knowledge: what always is, and what the question's things bring along."""
+    return CONSTANTS.union(known_names(question))
+
+
+def grounded_numbers(question: str) -> tuple[str, ...]:
+    """Return, spelled, all numbers a trace may take from a question: readings of those it states, and what is known."""
+    readings = (number for mention in find_numbers(question) for number in mention.readings)
+    brought = sorted(known_names(question))
+    return tuple(dict.fromkeys(map(spell, (*filter(fits, readings), *brought, *sorted(CONSTANTS)))))

@@ -1,0 +1,134 @@
+"""Which field of a row is the question, the answer, the solution: by its name in the known data sets, or as told.
+
+Takes rows of other people's names; returns rows of ours (question, answer, solution, trace, expert, id, source). The
+names are those of GSM-8K, SVAMP, MAWPS, ASDiv, MultiArith, AddSub and SingleEq.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, get_args
+
+from mlx_trace.config import FieldName
+from mlx_trace.errors import UserError
+from mlx_trace.notice import tell
+
+FIELDS: Final = get_args(FieldName)
+Told = Mapping[Any, str]  # our field → theirs, or several joined by +: {"question": "Body+Question"}
+_BODIES: Final = ("body",)  # what a question goes on from
+_NAMES: Final[dict[str, tuple[str, ...]]] = {
+    "question": ("question", "squestion", "original_text", "problem", "question_text"),
+    "answer": ("answer", "final_ans", "lsolutions", "final_answer", "target"),
+    "solution": ("solution", "rationale"),
+    "trace": ("trace",), "expert": ("expert",), "id": ("id", "iindex"), "source": ("source",),
+}  # fmt: skip
+GOLD_MARK: Final = "####"  # what GSM-8K writes between a solution and its answer
+_CHATS: Final = ("messages", "prompt", "completion")
+# Read by no one, and known to be no mistake: equations and notes of those sets, and a fold.
+_PASSED_OVER: Final = frozenset(
+    "equation lequations formula type variation_type solution-type solution_type grade ltemplates lalignments "
+    "lqueryvars quants fold ques ques_statement group_nums numbers equations template".split()
+)
+_MASK: Final = re.compile(r"\b(?:number|N_)[0-9]{1,2}\b")
+_PLACE: Final = re.compile(r"[0-9]+")
+
+
+class Fields:
+    """Reads the rows of one file, and knows which of their fields nobody reads."""
+
+    def __init__(self, told: Told | None = None) -> None:
+        self.told = dict(told or {})
+        self.unread: dict[str, int] = {}
+
+    def read(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a row with our names; ValueError if a field that was told is missing."""
+        if not self.told and any(key in row for key in _CHATS):
+            return dict(row)
+        keys = {key.strip().lower(): key for key in reversed(list(row)) if isinstance(key, str)}
+        found: dict[str, Any] = {}
+        used: set[str] = set()
+        for field in FIELDS:
+            names = self._told(field, row) if field in self.told else _known(field, keys)
+            if names:
+                found[field] = row[names[0]] if len(names) == 1 else " ".join(str(row[key]).strip() for key in names)
+                used.update(names)
+        if "question" in found and "numbers" in keys:
+            found["question"] = _unmasked(found["question"], row[keys["numbers"]])
+        _join_solution(found)
+        for key in row:
+            if key not in used and str(key).strip().lower() not in _PASSED_OVER:
+                self.unread[str(key)] = self.unread.get(str(key), 0) + 1
+        return found
+
+    def _told(self, field: str, row: Mapping[str, Any]) -> list[str]:
+        told = self.told[field]
+        names = [told] if told in row else [name.strip() for name in told.split("+")]
+        if missing := [name for name in names if name not in row]:
+            raise ValueError(f"no field {missing[0]!r} for the {field}; {_has(row)}")
+        return names
+
+    def tell(self, path: Path) -> None:
+        """Say in one line which fields were not read, if there were any."""
+        if self.unread:
+            names = ", ".join(list(self.unread)[:8]) + (" …" if len(self.unread) > 8 else "")
+            tell(f"{path}: not read: {names} (--field question=NAME says what a field is)")
+
+
+def _join_solution(found: dict[str, Any]) -> None:
+    """Put a solution of its own in front of the answer, as GSM-8K has them; a row with a trace needs none."""
+    solution = found.pop("solution", None)
+    if not isinstance(solution, str) or found.get("trace") or GOLD_MARK in str(found.get("answer", "")):
+        return
+    if GOLD_MARK in solution and "answer" not in found:
+        found["answer"] = solution
+    elif found.get("answer") is not None:
+        answer = found["answer"]
+        answer = answer[0] if isinstance(answer, list) and len(answer) == 1 else answer
+        found["answer"] = f"{solution.partition(GOLD_MARK)[0].rstrip()}\n{GOLD_MARK} {answer}"
+
+
+def _known(field: str, keys: Mapping[str, str]) -> list[str]:
+    name = next((keys[name] for name in _NAMES[field] if name in keys), None)
+    if name is None:
+        return []
+    bodies = [keys[body] for body in _BODIES if field == "question" and body in keys]
+    return [*bodies, name]
+
+
+def missing(field: str, row: Mapping[str, Any]) -> str:
+    """Return what is wrong with a row that lacks a field, and how to say which one it is."""
+    return f"no {field}: {_has(row)}; --field {field}=NAME says which it is"
+
+
+def _has(row: Mapping[str, Any]) -> str:
+    names = [str(key)[:40] for key in row]
+    return f"the row has {', '.join(names[:12])}{' …' if names[12:] else ''}" if names else "the row is empty"
+
+
+def _unmasked(question: Any, numbers: Any) -> Any:
+    """Return a question with its numbers put back, where it has masks (number0, N_00) and they stand beside it."""
+    if not isinstance(question, str) or not _MASK.search(question):
+        return question
+    values = numbers if isinstance(numbers, list) else re.split(r"[\s,]+", str(numbers).strip("[] "))
+
+    def value(mask: re.Match[str]) -> str:
+        at = int(_PLACE.search(mask[0])[0])  # type: ignore[index]  # a mask has its place
+        if at >= len(values):
+            raise ValueError(f"{mask[0]} in the question has no number beside it")
+        return str(values[at]).removesuffix(".0")
+
+    return _MASK.sub(value, question)
+
+
+def parse_told(texts: list[str]) -> dict[str, str]:
+    """Return what `--field question=Body` and its like say; UserError for what says nothing."""
+    told: dict[str, str] = {}
+    for text in texts:
+        field, equals, name = (part.strip() for part in text.partition("="))
+        if field not in FIELDS or not equals or not name:
+            known = ", ".join(FIELDS)
+            raise UserError(f"--field {text}: write --field OURS=THEIRS, as question=Body; ours are {known}")
+        if field in told:
+            raise UserError(f"--field {text}: {field} is {told[field]} already; join several as {field}=A+B")
+        told[field] = name
+    return told
