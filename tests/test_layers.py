@@ -23,7 +23,7 @@ model.gguf.header model.gguf.rope model.gguf.architecture model.gguf.names model
 model.precision model.shape model.weights model.hub model.package_index model.named model.base model.prompts model.chat_template model.trunk model.memory model.budget model.published model.inventory
 decode.vocabulary decode.shortest decode.automaton decode.follow decode.cache decode.forward decode.episode decode.draw decode.engine decode.decoder
 evaluate.stats evaluate.suites evaluate.evaluate
-train.advantages train.checkpoint train.ranks train.loop train.examples train.learner train.states train.sft train.policy train.rollout train.rehearse train.reinforce train.gather train.work train.run
+train.advantages train.run_dir train.checkpoint train.ranks train.loop train.examples train.learner train.states train.sft train.policy train.rollout train.rehearse train.reinforce train.gather train.work train.run
 train.tiny_text train.tiny_tokenizer train.tiny_init train.tiny_base
 fuse modelfile llama_cpp chat
 cli.options cli.ledger cli.solve cli.problems cli.audit cli.compile cli.train cli.evaluate cli.fuse cli.chat cli.demo cli.tiny cli.memory cli.doctor

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from rich.console import Console
 
-from mlx_trace.cli.options import at_least
+from mlx_trace.cli.options import add_seed_option, at_least
 from mlx_trace.errors import UserError
 from mlx_trace.problems import gsm8k
 from mlx_trace.problems.compile.compiler import Compiled, compile_file
@@ -76,7 +76,7 @@ def add_variants_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("problems", type=Path, metavar="IN.jsonl", help="problems with traces, as compile writes them")
     parser.add_argument("-k", type=at_least(1), default=20, metavar="N", help="variants of each problem (default 20)")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.jsonl", help="where to write them")
-    parser.add_argument("--seed", type=at_least(0), default=0, metavar="N", help="default 0")
+    add_seed_option(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 

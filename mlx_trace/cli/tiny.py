@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlx_trace.cli.options import at_least
+from mlx_trace.cli.options import add_seed_option, at_least
 from mlx_trace.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def add_tiny_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--save-path", type=Path, required=True, metavar="DIR", help="where to write the model")
     parser.add_argument("--tokens", type=at_least(1), metavar="MILLIONS",
                         help="how many million tokens to read; the default makes the bundled one")  # fmt: skip
-    parser.add_argument("--seed", type=at_least(0), default=0, metavar="N", help="default 0")
+    add_seed_option(parser)
     parser.add_argument("--gsm8k", type=Path, metavar="FILE.jsonl", help="read these questions too")
 
 

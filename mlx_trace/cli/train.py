@@ -124,7 +124,7 @@ def _resolve(options: argparse.Namespace) -> Config:
         return load_config(path, overrides)
     if options.overwrite:
         raise UserError("--resume goes on with a run and --overwrite replaces it; give one of them")
-    from mlx_trace.train.loop import read_run_config
+    from mlx_trace.train.run_dir import read_run_config
 
     if path is None:
         run = overrides.get("adapter_path")

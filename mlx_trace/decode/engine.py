@@ -24,7 +24,8 @@ from mlx_trace.decode.vocabulary import Vocabulary
 from mlx_trace.seeds import derive_seed
 
 WIDTH: Final = 64  # samples decoded at once
-Cap = int | Literal["auto"]
+HEADROOM: Final = 64  # tokens that take about as long as a pass takes by itself: 16 to 256 as timed on CPUs and GPUs
+Cap = int | Literal["auto", "probe"]
 _SPARSE: Final = 0.75  # free places are dropped once at most this share is still running
 _READ: Final = 512  # tokens of a prompt that are read at once
 _PACKED: Final = 0.6  # about the share of a token's cost that only tokens have; attention has it for gaps as well
@@ -35,7 +36,8 @@ class Engine:
     """Decodes with one network. Call `refresh` when its weights have changed.
 
     `prefix` are the ids that every prompt begins with: they are read once. `cap` is the most tokens a row reads in one
-    pass; auto weighs what a pass costs by itself against what its tokens cost, as probed once on this device. With
+    pass; auto weighs what a pass costs by itself against what its tokens cost, always alike, since passes of other
+    widths round differently and a clock would decide what is sampled; probe times that once on this device. With
     `keep`, the states that go into that layer are kept until `refresh`, and episodes know the places of theirs.
     """
 
@@ -45,7 +47,7 @@ class Engine:
     ) -> None:  # fmt: skip
         self.network, self.stop_ids, self.vocabulary = network, frozenset(stop_ids), vocabulary
         self.prefix, self.cap, self.width, self.keep = list(prefix), cap, width, keep
-        self.headroom: int | None = None  # tokens that take as long as a pass takes by itself
+        self.headroom = None if cap == "probe" else HEADROOM  # tokens that take as long as a pass does by itself
         self.masks = Masks(vocabulary)
         self.passes = self.tokens_read = 0
         self.automaton_seconds = 0.0
@@ -119,7 +121,7 @@ class Engine:
     def pass_width(self, pending: Sequence[int], batch_size: int) -> int:
         """Return how many tokens a row may read in the next pass, given how many wait in each."""
         longest = max(pending)
-        if self.cap != "auto":
+        if isinstance(self.cap, int):
             return min(self.cap, longest)
         if longest == 1:
             return 1

@@ -94,6 +94,17 @@ def read_tokenizer(path: Path, config: dict[str, Any]) -> Any:
     return TokenizerWrapper(exact, eos_token_ids=set(wrapped.eos_token_ids))
 
 
+def read_outline(name: str, trust_remote_code: bool = False) -> tuple[dict[str, Any], Any]:
+    """Return a model's config.json and its tokenizer: what data is checked with before the weights are read."""
+    path = locate_model(name)
+    _check_directory(path, trust_remote_code)
+    config = dict(read_json(path / "config.json"))
+    try:
+        return config, read_tokenizer(path, config)
+    except (ValueError, KeyError, TypeError, RuntimeError, OSError, StrictDataclassError) as error:
+        raise UserError(f"{path}: the model cannot be loaded: {one_line(error)}") from error
+
+
 def locate_model(name: str) -> Path:
     """Return the directory of a model: a name's, a folder, a GGUF file's (converted once), or a hub name's."""
     if canonical(name) == TINY:

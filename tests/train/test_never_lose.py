@@ -1,6 +1,7 @@
 """Runs that are killed, run twice, interrupted, or out of disk go on to the same bytes: the short form of never_lose."""
 
 import errno
+import fcntl
 import io
 import os
 import shutil
@@ -208,6 +209,6 @@ def test_a_directory_that_cannot_be_locked_is_a_line(
     random_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     error = OSError(number, os.strerror(number))
-    monkeypatch.setattr(checkpoint.fcntl, "flock", failing(checkpoint.fcntl.flock, lambda *_: True, error))
+    monkeypatch.setattr(fcntl, "flock", failing(fcntl.flock, lambda *_: True, error))
     with pytest.raises(UserError, match=f"run: {os.strerror(number).lower()}"):
         run(short(random_model, tmp_path / "run"))

@@ -14,8 +14,9 @@ from mlx_trace.config import Config
 from mlx_trace.errors import UserError
 from mlx_trace.model.base import adapter_weights
 from mlx_trace.train import checkpoint
-from mlx_trace.train.loop import Interrupted, Metrics, learning_rate, read_run_config
+from mlx_trace.train.loop import Interrupted, Metrics, learning_rate
 from mlx_trace.train.run import Plan, plan, train
+from mlx_trace.train.run_dir import locked, read_run_config
 from tests.conftest import byte_level_tokenizer, write_model
 
 import mlx.core as mx  # isort: skip
@@ -183,7 +184,7 @@ def test_an_existing_run_is_kept_unless_replacing_it_is_asked_for(random_model: 
     with pytest.raises(UserError, match="--resume continues it"):
         run(settings)
     assert adapter(tmp_path / "run") == before
-    with checkpoint.locked(tmp_path / "run"), pytest.raises(UserError, match="another process"):
+    with locked(tmp_path / "run"), pytest.raises(UserError, match="another process"):
         run(settings, overwrite=True)
     assert adapter(tmp_path / "run") == before
     run(settings, overwrite=True)
@@ -232,7 +233,7 @@ def adapter_of(planned: Plan) -> dict[str, mx.array]:
 
 
 def test_two_processes_never_share_a_run(random_model: Path, tmp_path: Path) -> None:
-    with checkpoint.locked(tmp_path / "run"), pytest.raises(UserError, match="another process"):
+    with locked(tmp_path / "run"), pytest.raises(UserError, match="another process"):
         train(plan(config(random_model, tmp_path / "run")), lambda *_: None, resume=True)
 
 
