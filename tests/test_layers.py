@@ -26,7 +26,7 @@ evaluate.stats evaluate.suites evaluate.evaluate
 train.advantages train.run_dir train.checkpoint train.ranks train.loop train.examples train.learner train.states train.sft train.policy train.rollout train.rehearse train.reinforce train.gather train.work train.run
 train.tiny_text train.tiny_tokenizer train.tiny_init train.tiny_base
 fuse modelfile llama_cpp chat
-cli.options cli.ledger cli.solve cli.problems cli.audit cli.compile cli.train cli.evaluate cli.fuse cli.chat cli.demo cli.tiny cli.memory cli.doctor
+cli.output cli.screen cli.progress cli.options cli.ledger cli.solve cli.problems cli.audit cli.compile cli.train cli.evaluate cli.fuse cli.chat cli.demo cli.tiny cli.memory cli.doctor
 cli.main __main__
 """.split()
 PURE = ("language", "problems")  # these import no MLX, and nothing that does

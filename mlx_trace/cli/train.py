@@ -1,23 +1,22 @@
 """`mlx-trace train`: a configuration and its overrides become a run; progress on a terminal, lines elsewhere."""
 
 import argparse
-import contextlib
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
 from pydantic import BaseModel
-from rich.console import Console
 
+from mlx_trace.cli.progress import progress, watching
+from mlx_trace.cli.screen import Screen, patient_screen
 from mlx_trace.config import Config
 from mlx_trace.config_file import load_config
-from mlx_trace.errors import UserError
+from mlx_trace.errors import UserError, meant
 from mlx_trace.files import read_yaml
 
 if TYPE_CHECKING:
-    from mlx_trace.train.loop import Metrics, Report
     from mlx_trace.train.run import Plan
 
 _SUFFIX = ".yaml"
@@ -61,15 +60,19 @@ def run_train(options: argparse.Namespace) -> int:
     check_file(config.model)
     from mlx_trace.model.base import locate_model
     from mlx_trace.train.loop import Interrupted
-    from mlx_trace.train.run import plan, train
+    from mlx_trace.train.run import check_folder, plan, train
 
+    if not options.plan:
+        check_folder(config, options.resume, options.overwrite)
     locate_model(config.model)  # a download has a bar of its own
 
-    console = Console(highlight=False, soft_wrap=True)
-    with Console(stderr=True, highlight=False).status("loading the model, gathering and checking the data"):
-        planned = plan(config, options.resume)
+    console = patient_screen()
+    with watching() as watch:
+        planned = plan(config, options.resume, watch)
     console.quiet = not planned.ranks.is_first  # one voice for all processes
-    layers = f"{config.fine_tune_type} on {config.num_layers} of {planned.base.num_layers} layers"
+    trained, count = planned.config.num_layers, planned.base.num_layers
+    part = f"all {count}" if trained in (-1, count) else f"{trained} of {count}"
+    layers = f"{config.fine_tune_type} on {part} layers"
     console.print(f"{config.model}: {layers}; {'; '.join(planned.notes)}")
     show_plan(console, planned)
     if options.plan:
@@ -85,7 +88,7 @@ def run_train(options: argparse.Namespace) -> int:
     return 0
 
 
-def show_plan(console: Console, planned: "Plan") -> None:
+def show_plan(console: Screen, planned: "Plan") -> None:
     """Print what the run trains on: each source with its lengths in tokens, and its overlap with evaluation sets."""
     from rich.table import Table
 
@@ -136,10 +139,30 @@ def _resolve(options: argparse.Namespace) -> Config:
         wanted = load_config(path, overrides)
         saved = read_run_config(wanted.adapter_path)
     saved = saved.model_copy(update={"adapter_path": wanted.adapter_path})  # a run may have been moved
-    before, after = saved.model_dump(), wanted.model_dump()
-    if changed := [key for key in before if before[key] != after[key]]:
-        raise UserError(*(f"{key}: the run was started with {before[key]}, not {after[key]}" for key in changed))
+    if changes := list(_changes(saved.model_dump(mode="json"), wanted.model_dump(mode="json"))):
+        raise UserError(*changes, f"--resume --adapter-path {saved.adapter_path}, and nothing else, goes on with the "
+                        "run as it was started")  # fmt: skip
     return saved
+
+
+def _changes(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield in words which keys of a run are wanted otherwise than it was started with."""
+    for key, value in before.items():
+        other = after[key]
+        if isinstance(value, dict) and isinstance(other, dict):
+            yield from _changes(value, other, f"{prefix}{key}.")
+        elif value != other:
+            yield f"{prefix}{key}: the run was started with {_in_words(value)}, not {_in_words(other)}"
+
+
+def _in_words(value: Any) -> str:
+    """Return a value as YAML would say it, in a line; of sources only what was said of them."""
+    if isinstance(value, list):
+        return "; ".join(map(_in_words, value)) or "none"
+    if isinstance(value, dict):
+        said = {key: one for key, one in value.items() if one not in (None, [], {}, 0)}
+        return ", ".join(f"{key} {_in_words(one)}" for key, one in said.items())
+    return str(yaml.safe_dump(value, width=1000, allow_unicode=True)).removesuffix("\n").removesuffix("\n...")
 
 
 def find_config(name: str) -> Path:
@@ -152,51 +175,6 @@ def find_config(name: str) -> Path:
     bundled = configs_dir() / f"{path.name.removesuffix(_SUFFIX)}{_SUFFIX}"
     if path.parent.name in ("", "configs") and bundled.is_file():
         return bundled
-    known = ", ".join(sorted(found.stem for found in configs_dir().glob(f"*{_SUFFIX}")))
-    raise UserError(f"{name}: no such file; bundled configurations are {known}")
-
-
-# --- progress --------------------------------------------------------------------------------------------------
-
-_SHOWN = {
-    "sft": ("loss", "val_loss", "target_tokens", "grad_norm"),
-    "rl": ("reward", "correct", "parse_failure", "dead_groups", "length", "grad_norm"),
-}
-
-
-def describe_update(phase: str, done: int, updates: int, metrics: "Metrics") -> str:
-    """Return one update as a line: what matters in its phase, with the time it took."""
-    shown = [f"{name} {_short(metrics[name])}" for name in _SHOWN.get(phase, ()) if name in metrics]
-    return f"{phase} {done}/{updates}  {'  '.join(shown)}  {float(metrics['seconds']):.2f}s"
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-@contextlib.contextmanager
-def progress(console: Console) -> "Iterator[Report]":
-    """Show updates as they come: a live bar on a terminal, a plain line each elsewhere."""
-    if not console.is_terminal:
-
-        def line(phase: str, done: int, updates: int, metrics: "Metrics") -> None:
-            with contextlib.suppress(OSError):  # a log whose reader left, or whose disk is full, does not end the run
-                print(describe_update(phase, done, updates, metrics), file=sys.stdout, flush=True)
-
-        yield line
-        return
-    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=None), TextColumn("{task.completed}/{task.total}"),
-               TimeRemainingColumn(), TextColumn("{task.fields[note]}"))  # fmt: skip
-    with Progress(*columns, console=console) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def bar(phase: str, done: int, updates: int, metrics: "Metrics") -> None:
-            if phase not in tasks:
-                tasks[phase] = bars.add_task(phase, total=updates, note="")
-            shown = [name for name in _SHOWN.get(phase, ()) if name in metrics]
-            note = "  ".join(f"{name} {_short(metrics[name])}" for name in shown[:3])
-            bars.update(tasks[phase], completed=done, note=note)
-
-        yield bar
+    known = sorted(found.stem for found in configs_dir().glob(f"*{_SUFFIX}"))
+    near = meant(path.stem, known)
+    raise UserError(f"{name}: no such file; {near}bundled configurations are {', '.join(known)}")

@@ -123,13 +123,14 @@ def checked(model: type[Checked], content: Any, where: Path) -> Checked:
 def check_arrays(arrays: Arrays, expected: Arrays, what: str) -> None:
     """Raise UserError unless arrays are of the names and shapes expected."""
     faults = [f"{name} missing" for name in expected if name not in arrays]
-    faults += [f"{name} unknown" for name in arrays if name not in expected]
-    faults += [f"{name} of shape {tuple(value.shape)}, not {tuple(expected[name].shape)}"
-               for name, value in arrays.items() if name in expected and value.shape != expected[name].shape]  # fmt: skip
+    for name, value in arrays.items():
+        if name not in expected:
+            faults.append(f"{name} unknown")
+        elif value.shape != expected[name].shape:
+            faults.append(f"{name} of shape {tuple(value.shape)}, not {tuple(expected[name].shape)}")
     if faults:
-        raise UserError(
-            f"{what} does not fit this run: {faults[0]}" + (f", and {len(faults) - 1} more" * (len(faults) > 1))
-        )
+        more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
+        raise UserError(f"{what} does not fit this run: {faults[0]}{more}")
 
 
 def _read_arrays(path: Path) -> Arrays:

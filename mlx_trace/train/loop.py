@@ -8,7 +8,7 @@ import math
 import platform
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -19,6 +19,7 @@ from typing import Any, Final, Protocol
 import mlx.core as mx
 import mlx.optimizers as optim
 from mlx.utils import tree_flatten, tree_unflatten
+from pydantic import BaseModel
 
 from mlx_trace.config import Config
 from mlx_trace.errors import UserError
@@ -28,8 +29,9 @@ from mlx_trace.seeds import derive_seed
 from mlx_trace.train import checkpoint
 from mlx_trace.train.checkpoint import Arrays, Checkpoint, check_arrays
 from mlx_trace.train.ranks import Ranks
-from mlx_trace.train.run_dir import BEST, METRICS_FILE, Hold, describe_adapter
+from mlx_trace.train.run_dir import BEST, METRICS_FILE, STATE, Hold, describe_adapter
 
+_FEW: Final = 3  # updates whose mean loss says nothing
 _STOPS: Final = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
 Metrics = dict[str, float | int | str]
@@ -45,6 +47,10 @@ class Phase(Protocol):
     name: str
     updates: int
     optimizer: optim.Optimizer
+
+    @property
+    def state_model(self) -> type[BaseModel]:
+        """Return the model of what `state` returns, to check what was read again."""
 
     @property
     def is_done(self) -> bool:
@@ -100,6 +106,8 @@ class Run:
                     raise Interrupted
 
     def _run_phase(self, phase: Phase, number: int, start: int, stop: Callable[[], bool]) -> None:
+        losses: list[float] = []
+        norms: list[float] = []
         for index in range(start, phase.updates):
             if phase.is_done:
                 break
@@ -107,6 +115,8 @@ class Run:
             began = time.perf_counter()
             metrics = phase.update(index)
             self.done += 1
+            losses.append(float(metrics.get("loss", 0.0)))
+            norms.append(float(metrics.get("grad_norm", 1.0)))
             measured: Metrics = {
                 "phase": phase.name, "update": index + 1, **metrics,
                 "seconds": round(time.perf_counter() - began, 4), "peak_memory": mx.get_peak_memory(),
@@ -122,6 +132,8 @@ class Run:
                 self._save(phase, number, index + 1)
             if stopped and not last:
                 raise Interrupted
+        if self.ranks.is_first and (line := verdict(phase.name, losses, norms)):
+            tell(line)
         self.after_phase(phase.name)
 
     # --- state -----------------------------------------------------------------------------------------------
@@ -132,13 +144,13 @@ class Run:
             return None
         at = resumed.progress
         if at["phase"] >= len(phases) or at["index"] > phases[at["phase"]].updates:
-            raise UserError(f"{self.path}: its newest checkpoint stands at update {at['index']} of phase {at['phase']}, "
-                            "which this run does not have")  # fmt: skip
+            raise UserError(f"{self.path}: its newest checkpoint stands at update {at['index']} of phase "
+                            f"{at['phase'] + 1}, which this run does not have")  # fmt: skip
         phase = phases[at["phase"]]
         self._check_fit(phase, resumed)
         self.base.network.load_weights(list(resumed.adapter.items()), strict=False)
         phase.optimizer.state = tree_unflatten(list(resumed.optimizer.items()))
-        phase.restore(at["state"], resumed.extra)
+        phase.restore(checkpoint.checked(phase.state_model, at["state"], self.path / STATE).model_dump(), resumed.extra)
         self.done = at["done"]
         if self.ranks.is_first:
             checkpoint.write_arrays(self.path / ADAPTER_WEIGHTS, dict(adapter_weights(self.base.network)))
@@ -190,6 +202,20 @@ class Run:
     def _check_hold(self) -> None:
         if self.hold is not None:
             self.hold.check()
+
+
+def verdict(phase: str, losses: Sequence[float], norms: Sequence[float]) -> str | None:
+    """Return a line for who trained and learnt nothing; None where that cannot be said, or is not so."""
+    tenth = len(losses) // 10
+    if norms and not any(norms):
+        return f"{phase}: nothing was learnt: every gradient was 0 (in reinforcement, all rewards of each group alike)"
+    if phase != "sft" or tenth < _FEW:
+        return None
+    first, last = sum(losses[:tenth]) / tenth, sum(losses[-tenth:]) / tenth
+    if last < first:
+        return None
+    return (f"sft: the loss did not fall, from {first:.4g} to {last:.4g}: nothing was learnt; "
+            "another learning_rate may do")  # fmt: skip
 
 
 def versions() -> dict[str, str]:

@@ -14,6 +14,7 @@ import mlx.core as mx
 import mlx.optimizers as optim
 import numpy as np
 from mlx.utils import tree_unflatten
+from pydantic import BaseModel, ConfigDict, Field
 
 from mlx_trace.config import Config
 from mlx_trace.decode.decoder import Decoder
@@ -46,10 +47,20 @@ class _Lesson:
     sampled: Sampled
 
 
+class RlState(BaseModel):
+    """What `Reinforce` carries from update to update besides arrays."""
+
+    model_config = ConfigDict(strict=True)
+
+    ema: float = Field(allow_inf_nan=False)
+    position: int = Field(ge=0)
+
+
 class Reinforce:
     """The reinforcement phase. An update's prompts and samples follow from the seed and the state."""
 
     name = "rl"
+    state_model = RlState
     is_done = has_improved = False
 
     def __init__(

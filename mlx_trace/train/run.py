@@ -35,7 +35,8 @@ from mlx_trace.model.trunk import Split, check_split
 from mlx_trace.notice import tell
 from mlx_trace.train import checkpoint
 from mlx_trace.train.checkpoint import Checkpoint, checked
-from mlx_trace.train.gather import Material, Watch, gather, unwatched
+from mlx_trace.train.examples import Watch, unwatched
+from mlx_trace.train.gather import Material, gather
 from mlx_trace.train.loop import Phase, Report, Run
 from mlx_trace.train.ranks import Ranks
 from mlx_trace.train.rehearse import try_reward
