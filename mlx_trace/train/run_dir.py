@@ -72,13 +72,24 @@ def sweep(run: Path) -> None:
                 path.unlink(missing_ok=True)
 
 
-def check_links(run: Path) -> None:
-    """Refuse a run whose parts are links: what is written and removed in a run stays in its folder."""
+def check_own(run: Path) -> None:
+    """Refuse a run whose parts are links, or whose checkpoints' folders hold anything else."""
     parts = (run / STATE, run / STATE / _LOCK, run / BEST, run / METRICS_FILE)
     faults = [f"{path}: is a link, and a run writes and removes only in its own folder" for path in parts
               if path.is_symlink()]  # fmt: skip
+    if not faults and (run / STATE).is_dir():
+        faults = [f"{path}: is not mlx-trace's, and stands where checkpoints do; move it elsewhere"
+                  for path in sorted((run / STATE).iterdir())
+                  if _NUMBERED.fullmatch(path.name.removesuffix(".tmp")) and not _is_checkpoint(path)]  # fmt: skip
     if faults:
         raise UserError(*faults)
+
+
+def _is_checkpoint(path: Path) -> bool:
+    """Tell whether a path is a folder with a checkpoint's files, or some of them, and no others."""
+    if path.is_symlink() or not path.is_dir():
+        return False
+    return {file.name for file in path.iterdir()} <= {*ARRAYS, PROGRESS, *_OF_SYSTEM}
 
 
 def is_unused(run: Path) -> bool:
@@ -141,7 +152,7 @@ class Hold:
 @contextmanager
 def locked(run: Path) -> Iterator[Hold]:
     """Hold a run's folder for this process; UserError if another one has it, or it cannot be written to."""
-    check_links(run)
+    check_own(run)
     try:
         (run / STATE).mkdir(parents=True, exist_ok=True)
         handle = os.open(run / STATE / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
@@ -158,7 +169,7 @@ def locked(run: Path) -> Iterator[Hold]:
 
 def check_unheld(run: Path) -> None:
     """Refuse a folder that another process holds, without making anything there."""
-    check_links(run)
+    check_own(run)
     if not (run / STATE / _LOCK).is_file():
         return
     try:
