@@ -86,8 +86,13 @@ def laid_out(parts: Iterable[str], width: int) -> list[str]:
 class Bars(Progress):
     """The line of each phase, with a bar where there is room for one, and on several lines where there is not."""
 
+    def __init__(self, screen: Screen, auto_refresh: bool = True) -> None:
+        self.screen = screen  # before rich draws for the first time, as it does at once
+        super().__init__(console=screen, auto_refresh=auto_refresh)
+
     def get_renderables(self) -> Iterable[RenderableType]:
-        width = self.console.width
+        """Yield each phase's line or lines."""
+        width = self.screen.width
         for task in self.tasks:
             parts = task.fields["parts"] or [task.description]
             lines = laid_out(parts, width)
@@ -123,7 +128,7 @@ def progress(console: Screen) -> "Iterator[Report]":
 
         yield line
         return
-    with Bars(console=console) as bars:
+    with Bars(console) as bars:
         tasks: dict[str, Any] = {}
 
         def bar(phase: str, done: int, updates: int, metrics: "Metrics") -> None:

@@ -118,7 +118,7 @@ def show_plan(console: Screen, planned: "Plan") -> None:
 def _resolve(options: argparse.Namespace) -> Config:
     """Return the configuration of the flags and the file, or of the run that is resumed, which must agree."""
     overrides = {
-        key.removeprefix("key:"): read_yaml(value, f"--{key.removeprefix('key:')}")
+        key.removeprefix("key:"): _read_flag(key.removeprefix("key:"), value)
         for key, value in vars(options).items()
         if key.startswith("key:")
     }
@@ -143,6 +143,17 @@ def _resolve(options: argparse.Namespace) -> Config:
         raise UserError(*changes, f"--resume --adapter-path {saved.adapter_path}, and nothing else, goes on with the "
                         "run as it was started")  # fmt: skip
     return saved
+
+
+def _read_flag(key: str, value: str) -> Any:
+    """Return a flag's value: a name or a path as it stands, anything else read as YAML."""
+    model: type[BaseModel] = Config
+    *sections, last = key.split(".")
+    for section in sections:
+        model = type(model.model_fields[section].get_default())
+    kind = model.model_fields[last].annotation
+    is_text = kind in (str, Path) or (kind in (str | None, Path | None) and value != "null")
+    return value if is_text else read_yaml(value, f"--{key.replace('_', '-')}")
 
 
 def _changes(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> Iterator[str]:
