@@ -194,20 +194,20 @@ def _take(run: Path, handle: int) -> None:
 # --- begun, and read again -------------------------------------------------------------------------------------
 
 
-def open_run(base: Base, config: Config, asked: Config) -> None:
+def open_run(base: Base, config: Config, asked: Config | None = None) -> None:
     """Start a run in a folder that is held: remove an earlier one, write what makes this an adapter of its base.
 
-    `asked` is the configuration as it was given, which a resumed run is compared with.
+    `asked` is the configuration as it was given, where it is another, which a resumed run is compared with.
     """
     run = config.adapter_path
-    for path in (run / STATE).iterdir():
+    for path in (run / STATE).iterdir() if (run / STATE).is_dir() else ():
         if is_numbered(path) or is_half_saved(path):
             remove_checkpoint(path)
     if not (run / BEST).is_symlink():
         _remove(run / BEST, (ADAPTER_CONFIG, ADAPTER_WEIGHTS, CHAT_TEMPLATE))
     for name in (METRICS_FILE, ADAPTER_WEIGHTS):
         (run / name).unlink(missing_ok=True)
-    write_atomically(run / CONFIG_FILE, [dump_config(asked)])
+    write_atomically(run / CONFIG_FILE, [dump_config(asked or config)])
     describe_adapter(run, base, config)
 
 

@@ -21,7 +21,7 @@ from mlx_trace.model.base import (
     locate_model,
     read_adapter_config,
 )
-from mlx_trace.train.loop import open_run
+from mlx_trace.train.run_dir import open_run
 from tests.conftest import byte_level_tokenizer, write_model
 
 import mlx.core as mx  # isort: skip
