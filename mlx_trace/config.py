@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 SYSTEM_PROMPT: Final = (
     "You are a helpful assistant with access to the following experts: "
@@ -23,8 +23,22 @@ LINEAR: Final = (
 NUMBER_WORD_RATE: Final = 0.15  # how often a question's small numbers are words
 
 
+MOST: Final = 10**9  # of anything that is counted
+_MOST_EPOCHS: Final = 100_000
+SEEDS: Final = 1 << 64  # how many seeds there are
+_FULL_RATE: Final = 1e-5  # where all weights of a layer are trained
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _countable(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse counts that nothing could finish, before anything tries."""
+        if type(value) is int and value > MOST and info.field_name != "seed":
+            raise ValueError(f"input should be at most {MOST:,}")
+        return value
 
 
 class Rewards(_Section, allow_inf_nan=False):
@@ -78,10 +92,10 @@ def _unquoted_off(value: object) -> object:
     return "off" if value is False else value
 
 
-def _auto_or_positive(value: object) -> object:
-    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+def _tokens_per_pass(value: object) -> object:
+    if value in ("auto", "probe") or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
         return value
-    raise ValueError("input should be auto or a whole number from 1")
+    raise ValueError("input should be auto, probe or a whole number from 1")
 
 
 def _auto_or_size(value: object) -> object:
@@ -99,8 +113,10 @@ class Decoding(_Section):
     grounding: Annotated[Literal["off", "hard"], BeforeValidator(_unquoted_off)] = Field(
         "hard", description="hard: values only from the question and common constants (under scope); off: any"
     )
-    max_tokens_per_pass: Annotated[int | Literal["auto"], BeforeValidator(_auto_or_positive)] = Field(
-        "auto", description="most tokens that a sequence reads in one pass; auto: as a probe of the device says"
+    max_tokens_per_pass: Annotated[int | Literal["auto", "probe"], BeforeValidator(_tokens_per_pass)] = Field(
+        "auto",
+        description="most tokens that a sequence reads in one pass; auto: by what passes usually cost, the same in "
+        "every run; probe: as timed on this device, and two runs may then differ in their last bits",
     )
 
 
@@ -184,7 +200,7 @@ class Reinforce(_Section):
     )
     batch_size: int = Field(8, ge=1, description="prompts of a rollout")
     group_size: int = Field(4, ge=1, description="samples of a prompt")
-    learning_rate: float = Field(1e-5, gt=0, description="AdamW's rate in this phase")
+    learning_rate: float = Field(1e-5, gt=0, le=1, description="AdamW's rate in this phase")
     temperature: float = Field(1.0, gt=0, description="of sampling, and of training's log-probabilities")
     max_tokens: int = Field(MAX_TOKENS, ge=1, description="longest reply")
     baseline: Literal["ema", "leave_one_out", "group_mean", "none"] = Field(
@@ -250,9 +266,11 @@ class Config(_Section):
     model: str = Field("tiny", min_length=1, description=MODEL)
     dtype: Dtype = Field("auto", description=DTYPE)
     adapter_path: Path = Field(Path("adapters/run"), description="the run's directory")
-    seed: int = Field(0, ge=0, description="of everything random")
+    seed: int = Field(0, ge=0, lt=SEEDS, description="of everything random")
     fine_tune_type: Literal["lora", "dora", "full"] = Field("lora", description="lora, dora or full")
-    num_layers: int = Field(16, ge=-1, description="how many top layers are trained; -1 is all")
+    num_layers: int = Field(
+        16, ge=-1, description="how many top layers are trained; -1, or more than there are, is all"
+    )
     lora_parameters: LoraParameters = Field(LoraParameters(), description="rank, scale, dropout, keys")
     resume_adapter_file: Path | None = Field(None, description="start from this adapter (a file, or a run's directory)")
     prompt: Prompt = Field(Prompt(), description="template, system")
@@ -272,13 +290,17 @@ class Config(_Section):
     )
     max_seq_length: int = Field(1024, ge=16, description="longest example; longer ones are an error, never cut")
     iters: int | None = Field(None, ge=0, description="SFT updates; null: as the epochs say")
-    epochs: int = Field(1, ge=0, description="times that SFT sees every example; 0 leaves the phase out")
+    epochs: int = Field(
+        1, ge=0, le=_MOST_EPOCHS, description="times that SFT sees every example; 0 leaves the phase out"
+    )
     batch_size: int = Field(8, ge=1, description="examples of an SFT batch")
     batch_tokens: int | None = Field(
         None, ge=16, description="tokens of an SFT batch, padding and all, instead of batch_size"
     )
     grad_accumulation_steps: int = Field(1, ge=1, description="SFT batches of one update; iters counts updates")
-    learning_rate: float = Field(1e-5, gt=0, description="AdamW's peak rate in SFT")
+    learning_rate: float = Field(
+        1e-4, gt=0, le=1, description="AdamW's peak rate in SFT; where fine_tune_type is full, 1e-5 unless it is given"
+    )
     warmup: int = Field(0, ge=0, description="updates in which the rate rises to its peak")
     lr_decay: Literal["none", "cosine", "linear"] = Field("none", description="how it then falls, to a tenth")
     weight_decay: float = Field(0.0, ge=0, description="AdamW's, in SFT")
@@ -303,6 +325,13 @@ class Config(_Section):
         if layers == 0:
             raise ValueError("no layers would be trained; -1 is all of them")
         return layers
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rate(cls, content: Any) -> Any:
+        """Fill in a rate at which whole layers learn and forget nothing, where they are trained and none is given."""
+        is_full = isinstance(content, dict) and content.get("fine_tune_type") == "full"
+        return {"learning_rate": _FULL_RATE} | content if is_full else content
 
     @property
     def has_sft(self) -> bool:

@@ -3,8 +3,7 @@
 Keys given twice are errors, as unknown ones are; all faults are reported at once.
 """
 
-from collections.abc import Mapping
-from difflib import get_close_matches
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from mlx_trace.config import RENAMED, CompiledSource, Config, FileSource, SyntheticSource
-from mlx_trace.errors import UserError
+from mlx_trace.errors import UserError, meant
 from mlx_trace.files import read_text, read_yaml
 from mlx_trace.notice import tell
 
@@ -21,6 +20,13 @@ _SOURCES: Final[dict[str, type[BaseModel]]] = {
     "compiled": CompiledSource,
     "file": FileSource,
 }
+_OTHER_WORDS: Final = {  # what others call our keys
+    "lr": "learning_rate", "temp": "reinforce.temperature", "lora_layers": "num_layers", "steps": "iters",
+    "max_steps": "iters", "adapter": "adapter_path", "output": "adapter_path", "output_dir": "adapter_path",
+    "gradient_accumulation_steps": "grad_accumulation_steps", "max_length": "max_seq_length",
+    "num_generations": "reinforce.group_size", "beta": "reinforce.kl", "warmup_steps": "warmup", "val_batches":
+    "val_examples",
+}  # fmt: skip
 _SOURCE_KEYS: Final = sorted({key for model in _SOURCES.values() for key in model.model_fields})
 
 
@@ -90,10 +96,11 @@ def faults_of(error: ValidationError, where: str) -> list[str]:
 
 def _explain(fault: Any, keys: list[str]) -> str:
     if fault["type"] == "extra_forbidden":
-        known = _known_keys(keys[:-1])
-        close = get_close_matches(keys[-1].replace("-", "_"), known, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"those here are {', '.join(known)}"
-        return f"there is no such key; {hint}"
+        known, key = _known_keys(keys[:-1]), keys[-1].replace("-", "_")
+        hint = (
+            meant_elsewhere(key) or meant(key, known) or meant(key, all_keys()) or f"those here are {', '.join(known)}"
+        )
+        return f"there is no such key; {hint.strip()}"
     return _said(fault)
 
 
@@ -103,6 +110,23 @@ def _said(fault: Any) -> str:
     got = fault.get("input")
     shown = "" if isinstance(got, dict | list | BaseModel) or fault["type"] == "missing" else f", got {str(got)[:60]!r}"
     return message[0].lower() + message[1:] + shown
+
+
+def meant_elsewhere(key: str) -> str:
+    """Return `did you mean …? ` for a key of another section, or of another tool; nothing if it is neither."""
+    last = key.rpartition(".")[2]
+    if last in _OTHER_WORDS:
+        return f"did you mean {_OTHER_WORDS[last]}? "
+    places = [path for path in all_keys() if path.rpartition(".")[2] == last]
+    return f"did you mean {' or '.join(places)}? " if places and key not in places else ""
+
+
+def all_keys(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[str]:
+    """Yield every key of a configuration, dotted."""
+    for name, field in model.model_fields.items():
+        yield prefix + name
+        if isinstance(default := field.get_default(), BaseModel):
+            yield from all_keys(type(default), f"{prefix}{name}.")
 
 
 def _known_keys(sections: list[str]) -> list[str]:

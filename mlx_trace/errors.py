@@ -1,6 +1,7 @@
 """The user's mistakes. A model's mistake is data (`Failed`), a bug propagates; only this is caught by the CLI."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 
 MOST_SHOWN = 10
 
@@ -18,3 +19,9 @@ class UserError(Exception):
         if left := len(self.faults) - len(shown):
             shown.append(f"… and {left} more")
         return shown
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """Return `did you mean …? ` if a word is nearly one of those that are known; nothing if it is near none."""
+    near = get_close_matches(word, list(known), n=1)
+    return f"did you mean {near[0]}? " if near else ""

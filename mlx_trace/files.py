@@ -1,8 +1,10 @@
 """Files read and written with care: numbered lines, YAML as written, writes that appear whole or not at all, locks."""
 
+import errno
 import fcntl
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,6 +15,8 @@ import yaml
 
 from mlx_trace.errors import UserError
 from mlx_trace.notice import tell
+
+_FULL: Final = 1 << 16  # bytes left on a disk that is full
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -72,10 +76,51 @@ def unreadable(path: Path, error: OSError) -> UserError:
     return UserError(f"{path}: {(error.strerror or str(error)).lower()}")
 
 
-def write_atomically(path: Path, lines: Iterable[str]) -> int:
-    """Write lines (each with its newline) to a temporary file, then rename it; return how many there were."""
+def is_full(path: Path, error: OSError | RuntimeError) -> bool:
+    """Tell whether a path could not be written because its disk, or one's share of it, is full.
+
+    MLX reports a failed write as a RuntimeError, without its cause.
+    """
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    existing = next((one for one in path.absolute().parents if one.exists()), Path("/"))
+    return shutil.disk_usage(existing).free < _FULL
+
+
+def why_unwritten(path: Path, error: OSError | RuntimeError) -> str:
+    """Return in words why a path could not be written."""
+    if isinstance(error, RuntimeError):
+        return os.strerror(errno.ENOSPC).lower() if is_full(path, error) else " ".join(str(error).split())[:200]
+    return (error.strerror or str(error)).lower()
+
+
+def check_output(path: Path) -> None:
+    """Refuse a file that could not be written, before there is something to write."""
     if path.is_dir():
         raise UserError(f"{path}: is a directory")
+    if _is_stream(path):
+        return
+    try:
+        with tempfile.TemporaryFile(dir=path.parent, prefix=f".{path.name[:100]}."):
+            pass
+    except OSError as error:
+        raise unreadable(path, error) from None
+
+
+def _is_stream(path: Path) -> bool:
+    """Tell whether a path is a pipe or a device, such as /dev/stdout, which nothing can replace."""
+    return path.exists() and not path.is_file()
+
+
+def write_atomically(path: Path, lines: Iterable[str]) -> int:
+    """Write lines (each with its newline) to a temporary file, then rename it; return how many there were.
+
+    A pipe or a device gets the lines themselves.
+    """
+    if path.is_dir():
+        raise UserError(f"{path}: is a directory")
+    if _is_stream(path):
+        return _write_stream(path, lines)
     count = 0
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
@@ -99,12 +144,24 @@ def write_atomically(path: Path, lines: Iterable[str]) -> int:
     return count
 
 
+def _write_stream(path: Path, lines: Iterable[str]) -> int:
+    count = 0
+    try:
+        with path.open("w", encoding="utf-8", newline="\n") as file:
+            for line in lines:
+                file.write(line)
+                count += 1
+    except OSError as error:
+        raise unreadable(path, error) from None
+    return count
+
+
 @contextmanager
 def locked(lock: Path, waiting: str) -> Iterator[None]:
     """Hold a lock file, made if there is none, that one process at a time holds; the others say why they wait."""
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
-        handle = lock.open("w", encoding="utf-8")
+        handle = lock.open("a", encoding="utf-8")  # "w" would empty what a link leads to
     except OSError as error:
         raise unreadable(lock.parent, error) from None
     with handle:
@@ -116,7 +173,7 @@ def locked(lock: Path, waiting: str) -> Iterator[None]:
 
 def is_unlocked(lock: Path) -> bool:
     """Tell whether no process holds a lock file."""
-    with lock.open("w", encoding="utf-8") as handle:
+    with lock.open("a", encoding="utf-8") as handle:
         return _take(handle.fileno())
 
 

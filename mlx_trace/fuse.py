@@ -18,7 +18,7 @@ from mlx_lm.utils import dequantize_model, save
 
 from mlx_trace.config import MAX_TOKENS
 from mlx_trace.errors import UserError
-from mlx_trace.files import read_json, unreadable
+from mlx_trace.files import read_json, unreadable, why_unwritten
 from mlx_trace.model.base import Base, load_base
 from mlx_trace.model.chat_template import CHAT_TEMPLATE, PROBES, stock_template
 from mlx_trace.model.prompts import Prompter
@@ -42,7 +42,8 @@ def fuse(base: Base, prompter: Prompter, folder: Path, dequantize: bool = False)
     config = base.config | {"eos_token_id": _ends(base), "torch_dtype": base.written_type}
     network = as_written(_merge(base.network, dequantize, config), base.written)
     with _new_folder(folder) as temporary:
-        save(temporary, base.path, network, base.tokenizer, config, donate_model=False)
+        with _told(folder):
+            save(temporary, base.path, network, base.tokenizer, config, donate_model=False)
         (temporary / "README.md").unlink(missing_ok=True)  # mlx-lm's card speaks of a hub model
         _write_asking(temporary, base, template)
         _check_asking(temporary, prompter)
@@ -74,6 +75,17 @@ def _new_folder(folder: Path) -> Iterator[Path]:
         raise unreadable(folder, error) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """Say why a folder's weights could not be written; MLX does so with a RuntimeError."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        raise UserError(
+            f"{folder}: could not be written: {why_unwritten(folder, error)}; nothing is left there"
+        ) from None
 
 
 def _ends(base: Base) -> int | list[int]:

@@ -1,19 +1,47 @@
 """What a person should know while something goes on that returns no words: one line on stderr, never on stdout.
 
-Of several processes of one run only the first speaks.
+Of several processes of one run only the first speaks. Text from elsewhere is made safe to show here, and only here.
 """
 
 import os
+import re
 import sys
 from typing import Final
 
 _RANK: Final = "MLX_RANK"  # as mlx.launch sets it
+_UNSAFE: Final = re.compile(  # what a terminal acts on instead of showing it: controls, directions, half characters
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+_PICTURES: Final = 0x2400  # where Unicode has pictures of the control characters
+_DELETE: Final = "\x7f"
+
+
+def safe(text: str) -> str:
+    """Return text that a terminal can only show: an escape is seen as ␛, and begins nothing. Lines and tabs stay."""
+    return _UNSAFE.sub(_picture, text)
+
+
+def _picture(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if code < 0x20:
+        return chr(_PICTURES + code)
+    return "␡" if found[0] == _DELETE else "\ufffd"
+
+
+def safe_json(text: str) -> str:
+    """Return JSON that says the same, and that a terminal can only show."""
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def one_message(text: str) -> str:
+    """Return text as one message: safe, and with its further lines set in, so that none passes for a message."""
+    return safe(text).replace("\n", "\n  ")
 
 
 def tell(line: str) -> None:
     """Print a line to stderr, at once; a stderr that is closed or full is no reason to stop."""
     if os.environ.get(_RANK, "0") == "0":
         try:
-            print(f"mlx-trace: {line}", file=sys.stderr, flush=True)
-        except (OSError, ValueError):
+            print(f"mlx-trace: {one_message(line)}", file=sys.stderr, flush=True)
+        except (OSError, ValueError, RuntimeError):  # the last: a signal came while something else was being printed
             return

@@ -145,6 +145,54 @@ def test_keys_of_earlier_versions_are_read_and_said_to_have_other_names(
 @pytest.mark.parametrize("cap", [0, -1, 2.5, True, "wide"])
 def test_a_cap_is_auto_or_a_whole_number(cap: object) -> None:
     with pytest.raises(
-        UserError, match=r"c\.yaml: decoding\.max_tokens_per_pass: input should be auto or a whole number from 1, got"
+        UserError,
+        match=r"c\.yaml: decoding\.max_tokens_per_pass: input should be auto, probe or a whole number from 1, got",
     ):
         validate_config({"decoding": {"max_tokens_per_pass": cap}}, "c.yaml")
+
+
+# --- numbers that nothing could finish, and keys that were meant ---------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("seed", 1 << 64), ("epochs", 10**24), ("epochs", 1e24), ("iters", 10**24), ("batch_size", 10**24), ("num_layers", 10**24),
+     ("save_every", 10**10), ("lora_parameters.rank", 10**12), ("reinforce.iters", 10**24), ("reinforce.max_tokens", 10**24),
+     ("reinforce.group_size", 10**24), ("learning_rate", 1e6), ("reinforce.learning_rate", 1e6), ("learning_rate", float("nan")),
+     ("data", [{"source": "synthetic", "n": 10**24}]), ("decoding.max_tokens_per_pass", 10**24)],
+)  # fmt: skip
+def test_numbers_beyond_all_bounds_are_refused_by_key(key: str, value: object) -> None:
+    with pytest.raises(UserError) as error:
+        load_config(None, {key: value})
+    assert f"--{key.replace('_', '-')}" in error.value.faults[0] or f"{key}.0.n" in error.value.faults[0]
+    load_config(None, {"seed": (1 << 64) - 1})
+
+
+def test_many_epochs_are_counted_without_being_laid_out() -> None:
+    from mlx_trace.train.examples import Batches
+
+    batches = Batches([5] * 1001, 8, None, 0)
+    assert batches.updates(100_000) == 100_000 * 126
+    assert batches.locate(126 * 77_777 + 3) == (77_777, 3)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [({"learning_rat": 1}, "did you mean learning_rate?"), ({"lr": 1}, "did you mean learning_rate?"),
+     ({"rank": 4}, "did you mean lora_parameters.rank?"), ({"group_size": 4}, "did you mean reinforce.group_size?"),
+     ({"lora_layers": 4}, "did you mean num_layers?"), ({"reinforce": {"tempreture": 1}}, "did you mean temperature?"),
+     ({"decoding": {"constrain": "none"}}, "did you mean constraint?"), ({"grop_size": 4}, "did you mean reinforce.group_size?"),
+     ({"data": [{"source": "synthetic", "n": 1, "schema": []}]}, "did you mean schemas?")],
+)  # fmt: skip
+def test_a_key_that_was_meant_is_named_wherever_it_stands(content: dict[str, object], said: str) -> None:
+    with pytest.raises(UserError) as error:
+        validate_config(content, "c.yaml")
+    assert said in error.value.faults[0]
+
+
+def test_defaults_train_whole_layers_more_gently() -> None:
+    assert (load_config(None, {}).learning_rate, load_config(None, {"fine_tune_type": "full"}).learning_rate) == (
+        1e-4,
+        1e-5,
+    )
+    assert load_config(None, {"fine_tune_type": "full", "learning_rate": 2e-5}).learning_rate == 2e-5

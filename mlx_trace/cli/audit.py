@@ -1,14 +1,14 @@
 """`mlx-trace audit`: whether the problem families are right, and with --diversity how varied problems are."""
 
 import argparse
-import json
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from mlx_trace.cli.options import add_schema_options, at_least
+from mlx_trace.cli.output import show, show_json
+from mlx_trace.cli.screen import Screen
 from mlx_trace.errors import UserError
 from mlx_trace.problems.audit import audit
 from mlx_trace.problems.diversity import Diversity, measure, read_kinds
@@ -42,14 +42,14 @@ def _check(chosen: list[Schema], options: argparse.Namespace) -> int:
     findings = audit(chosen, options.per_schema, options.seed)
     if options.json:
         rows = [asdict(finding) for finding in findings]
-        print(json.dumps({"schemas": len(chosen), "per_schema": options.per_schema, "findings": rows}))
+        show_json({"schemas": len(chosen), "per_schema": options.per_schema, "findings": rows})
         return 1 if findings else 0
     for finding in findings:
         example = f"\n    {finding.example}" if finding.example else ""
-        print(f"{finding.schema}: {finding.fault} ({finding.count} of {options.per_schema} draws){example}")
+        show(f"{finding.schema}: {finding.fault} ({finding.count} of {options.per_schema} draws){example}")
     wrong = len({finding.schema for finding in findings})
     verdict = f"{wrong} with faults" if wrong else "all clean"
-    print(f"{len(chosen)} families, {options.per_schema} draws each: {verdict}")
+    show(f"{len(chosen)} families, {options.per_schema} draws each: {verdict}")
     return 1 if findings else 0
 
 
@@ -64,9 +64,9 @@ def _show_diversity(chosen: list[Schema], options: argparse.Namespace) -> int:
     for name, problems in sources.items():
         measured[name] = measure(stream("diversity", options.seed, name).sample(problems, n), reference=synthetic)
     if options.json:
-        print(json.dumps({name: asdict(diversity) for name, diversity in measured.items()}))
+        show_json({name: asdict(diversity) for name, diversity in measured.items()})
         return 0
-    Console(highlight=False).print(_table(measured))
+    Screen().print(_table(measured))
     return 0
 
 

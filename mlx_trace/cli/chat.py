@@ -2,16 +2,17 @@
 
 import argparse
 import contextlib
-import json
-import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
-
-from rich.console import Console
 
 from mlx_trace.cli.ledger import print_ledger
 from mlx_trace.cli.options import add_decoding_options, add_model_options, decoding_of, load_named
+from mlx_trace.cli.output import show_json, standard_input
+from mlx_trace.cli.screen import Screen
 from mlx_trace.errors import UserError
+from mlx_trace.files import unreadable
 from mlx_trace.language.syntax import NoTrace, parse
+from mlx_trace.notice import tell
 
 if TYPE_CHECKING:
     from mlx_trace.chat import Reply
@@ -22,6 +23,8 @@ Type a word problem and press Return. Each question stands by itself.
   h, /help    show this
   r, /reset   clear the screen and count questions from 1 again
   q, /quit    leave (so does Ctrl-D)"""
+_USAGE: Final = 2
+_MARK: Final = "\ufeff"  # that some editors put before a text
 _COMMANDS: Final = {"h": "help", "/help": "help", "help": "help", "?": "help", "r": "reset", "/reset": "reset",
                     "reset": "reset", "q": "quit", "/quit": "quit", "quit": "quit", "exit": "quit"}  # fmt: skip
 
@@ -34,6 +37,7 @@ def add_chat_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_chat(options: argparse.Namespace) -> int:
+    standard_input()  # or there is nobody to ask
     base, prompt = load_named(options)
     from mlx_trace.decode.decoder import Decoder
     from mlx_trace.model.prompts import Prompter
@@ -48,30 +52,35 @@ class Chat:
 
     def __init__(self, decoder: "Decoder", name: str, max_tokens: int, as_json: bool) -> None:
         self.decoder, self.name, self.max_tokens, self.as_json = decoder, name, max_tokens, as_json
-        self.console = Console(highlight=False, soft_wrap=True)
-        self.interactive = sys.stdin.isatty() and not as_json
-        self.asked = 0
+        self.console = Screen(soft_wrap=True)
+        self.interactive = standard_input().isatty() and not as_json
+        self.asked = self.lines = self.unread = 0
 
     def run(self) -> int:
         if self.interactive:
             with contextlib.suppress(ImportError):
                 import readline  # noqa: F401 its import gives input() editing and history
-            self.console.print(f"{self.name}. A word problem, please; h for help, q to leave.", markup=False)
+            self.console.print(f"{self.name}. A word problem, please; h for help, q to leave.")
         while (line := self._read()) is not None:
-            question = line.strip()
+            self.lines += 1
+            question = line.removeprefix(_MARK).strip()
+            if not _is_text(question):
+                self.unread += 1
+                tell(f"line {self.lines}: not UTF-8 text, so it is not asked")
+                continue
             command = self._command(question)
             if command == "quit":
                 break
             if command == "help":
-                self.console.print(HELP, markup=False)
+                self.console.print(HELP)
             elif command == "reset":
                 self.asked = 0
                 self.console.clear() if self.interactive else None
             elif question.startswith("/") and not self.as_json:
-                self.console.print(f"there is no command {question}; h shows what there is", markup=False)
+                self.console.print(f"there is no command {question}; h shows what there is")
             elif question:
                 self._answer(question)
-        return 0
+        return _USAGE if self.unread else 0
 
     def _command(self, question: str) -> str | None:
         """Return what a line asks of the session, if it is no question: a word at a terminal, /word in a pipe."""
@@ -81,8 +90,10 @@ class Chat:
 
     def _read(self) -> str | None:
         if not self.interactive:
-            line = sys.stdin.readline()
-            return line if line else None
+            try:
+                return standard_input().readline() or None
+            except OSError as error:
+                raise unreadable(Path("standard input"), error) from None
         try:
             return input(f"\n{self.asked + 1}> ")
         except EOFError:
@@ -95,7 +106,7 @@ class Chat:
     def _answer(self, question: str) -> None:
         self.asked += 1
         if not self.interactive and not self.as_json:
-            self.console.print(f"> {question}", markup=False, style="bold")
+            self.console.print(f"> {question}", style="bold")
         try:
             reply = self._stream(question)
         except UserError as error:  # this question cannot be asked; the next one may
@@ -109,16 +120,16 @@ class Chat:
         if self.as_json:
             row = {"question": question, "trace": reply.text, "kind": reply.grade.kind, "answer": reply.grade.answer,
                    "detail": reply.grade.detail}  # fmt: skip
-            print(json.dumps(row, ensure_ascii=False), flush=True)
+            show_json(row, flush=True)
         else:
             self._show(reply)
 
     def _refuse(self, question: str, error: UserError) -> None:
         if self.as_json:
             row = {"question": question, "trace": "", "kind": "parse_failure", "answer": None, "detail": str(error)}
-            print(json.dumps(row, ensure_ascii=False), flush=True)
+            show_json(row, flush=True)
         else:
-            self.console.print(str(error), style="bold red", markup=False)
+            self.console.print(str(error), style="bold red")
 
     def _stream(self, question: str) -> "Reply":
         from mlx_trace.chat import Reply, ask
@@ -127,7 +138,7 @@ class Chat:
             if isinstance(event, Reply):
                 return event
             if not self.as_json:
-                self.console.print(event, end="", style="dim", markup=False, soft_wrap=True)
+                self.console.print(event, end="", style="dim", soft_wrap=True)
         raise RuntimeError("the reply ended without a grade")
 
     def _show(self, reply: "Reply") -> None:
@@ -135,8 +146,13 @@ class Chat:
         trace = parse(reply.text)
         if isinstance(trace, NoTrace):
             cut = " (it was cut off; --max-tokens allows more)" if reply.truncated else ""
-            self.console.print(f"no trace: {reply.grade.detail}{cut}", style="bold red", markup=False)
+            self.console.print(f"no trace: {reply.grade.detail}{cut}", style="bold red")
             return
         print_ledger(self.console, trace)
         if reply.grade.answer is not None:
-            self.console.print(f"= {reply.grade.answer}", style="bold green", markup=False)
+            self.console.print(f"= {reply.grade.answer}", style="bold green")
+
+
+def _is_text(line: str) -> bool:
+    """Tell whether a line was UTF-8: bytes that were not are half characters here."""
+    return not any("\ud800" <= character <= "\udfff" for character in line)

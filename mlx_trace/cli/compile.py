@@ -1,16 +1,15 @@
 """`mlx-trace compile` and `mlx-trace variants`: worked solutions become traces, and one problem becomes many."""
 
 import argparse
-import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from rich.console import Console
-
-from mlx_trace.cli.options import add_field_option, at_least
+from mlx_trace.cli.options import add_field_option, add_seed_option, at_least
+from mlx_trace.cli.output import show, show_json
+from mlx_trace.cli.screen import Screen
 from mlx_trace.errors import UserError
 from mlx_trace.problems import gsm8k
 from mlx_trace.problems.compile.compiler import NO_SOLUTION, Compiled, compile_file
@@ -70,16 +69,16 @@ def run_compile(options: argparse.Namespace) -> int:
     seconds = time.perf_counter() - started
     if options.json:
         figures = {name: counts[name] for name in ("rows", "compiled", "grounded")}
-        print(json.dumps(figures | {"seconds": round(seconds, 3), "reasons": dict(reasons.most_common()),
-                                    "experts": dict(experts.most_common())}))  # fmt: skip
+        show_json(figures | {"seconds": round(seconds, 3), "reasons": dict(reasons.most_common()),
+                             "experts": dict(experts.most_common())})  # fmt: skip
         return 0
     rows = counts["rows"]
-    print(f"{rows:,} rows in {seconds:.1f} s ({rows / max(seconds, 1e-9):,.0f} a second)")
+    show(f"{rows:,} rows in {seconds:.1f} s ({rows / max(seconds, 1e-9):,.0f} a second)")
     for name in ("compiled", "grounded"):
-        print(f"  {name:<10} {counts[name]:>7,}  {_share(counts[name], rows)}")
+        show(f"  {name:<10} {counts[name]:>7,}  {_share(counts[name], rows)}")
     _print_counts("by expert", experts)
     _print_counts("not compiled", reasons)
-    print(f"{written:,} problems written to {options.output}")
+    show(f"{written:,} problems written to {options.output}")
     return 0
 
 
@@ -105,7 +104,7 @@ def add_variants_options(parser: argparse.ArgumentParser) -> None:
     add_field_option(parser)
     parser.add_argument("-k", type=at_least(1), default=20, metavar="N", help="variants of each problem (default 20)")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.jsonl", help="where to write them")
-    parser.add_argument("--seed", type=at_least(0), default=0, metavar="N", help="default 0")
+    add_seed_option(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -125,16 +124,16 @@ def run_variants(options: argparse.Namespace) -> int:
     written = write_problems(options.output, problems())
     seconds = time.perf_counter() - started
     if options.json:
-        print(json.dumps({
+        show_json({
             "problems": tally.problems, "grounded": tally.grounded, f"with_{options.k}": tally.full,
             "yield": round(tally.full / max(1, tally.grounded), 4), "variants": written, "seconds": round(seconds, 3),
             "reasons": dict(tally.reasons.most_common()),
-        }))  # fmt: skip
+        })  # fmt: skip
         return 0
-    print(f"{tally.problems:,} problems, {tally.grounded:,} of them grounded, in {seconds:.1f} s")
-    print(f"  with {options.k} variants {tally.full:>7,}  {_share(tally.full, tally.grounded)} of the grounded")
+    show(f"{tally.problems:,} problems, {tally.grounded:,} of them grounded, in {seconds:.1f} s")
+    show(f"  with {options.k} variants {tally.full:>7,}  {_share(tally.full, tally.grounded)} of the grounded")
     _print_counts("of no use", tally.reasons)
-    print(f"{written:,} variants written to {options.output}")
+    show(f"{written:,} variants written to {options.output}")
     return 0
 
 
@@ -145,12 +144,12 @@ def _share(part: int, whole: int) -> str:
 def _print_counts(title: str, counts: Counter[str]) -> None:
     total = counts.total()
     for at, (name, number) in enumerate(counts.most_common()):
-        print(f"{title + ':' if at == 0 else ''}\n" * (at == 0) + f"  {name:<38} {number:>7,}  {_share(number, total)}")
+        show(f"{title + ':' if at == 0 else ''}\n" * (at == 0) + f"  {name:<38} {number:>7,}  {_share(number, total)}")
 
 
 def _watched(items: Iterable[T], noun: str) -> Iterator[T]:
     """Yield items, and say on a terminal how many there were."""
-    with Console(stderr=True, highlight=False).status("") as status:
+    with Screen(stderr=True).status("") as status:
         for number, item in enumerate(items, start=1):
             if number % _WATCHED_EVERY == 0:
                 status.update(f"{number:,} {noun}")

@@ -4,18 +4,19 @@ Every figure is measured as it runs. The last line is one JSON object.
 """
 
 import argparse
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 
 from mlx_trace.cli.evaluate import describe
 from mlx_trace.cli.ledger import print_ledger
 from mlx_trace.cli.options import at_least
-from mlx_trace.cli.train import INTERRUPTED, find_config, progress, show_plan
+from mlx_trace.cli.output import show_json
+from mlx_trace.cli.progress import progress, watching
+from mlx_trace.cli.screen import Screen, patient_screen
+from mlx_trace.cli.train import INTERRUPTED, find_config, show_plan
 from mlx_trace.config import Decoding
 from mlx_trace.config_file import load_config
 from mlx_trace.language.syntax import NoTrace, parse
@@ -36,16 +37,19 @@ def add_demo_options(parser: argparse.ArgumentParser) -> None:
 
 def run_demo(options: argparse.Namespace) -> int:
     began = time.perf_counter()
-    console = Console(highlight=False, soft_wrap=True)
+    console = patient_screen()
     config = load_config(find_config("tiny"), {"adapter_path": options.adapter_path})
     from mlx_trace.evaluate.suites import suite
     from mlx_trace.model.prompts import Prompter
     from mlx_trace.train.loop import Interrupted
-    from mlx_trace.train.run import plan, train
+    from mlx_trace.train.run import check_folder, plan, train
+
+    check_folder(config, overwrite=True)
 
     console.print(f"The tiny base learns to write traces: {options.n} held-out problems before, after SFT, after RL.")
     problems = {name: suite(name, options.n) for name in ("synthetic", "phrasing")}
-    planned = plan(config)
+    with watching() as watch:
+        planned = plan(config, watch=watch)
     show_plan(console, planned)
     measured = _Measurement(console, planned.base, Prompter(planned.base.tokenizer, config.prompt), problems,
                             config.reinforce.max_tokens, config.decoding)  # fmt: skip
@@ -65,11 +69,7 @@ def run_demo(options: argparse.Namespace) -> int:
     measured.show_solved(3)
     console.print(f"The adapter is in {options.adapter_path}. Ask it something: ", end="")
     console.print(f"mlx-trace chat --adapter-path {options.adapter_path}", style="bold")
-    print(
-        json.dumps(
-            measured.as_json() | {"unconstrained": unconstrained, "seconds": round(time.perf_counter() - began, 1)}
-        )
-    )
+    show_json(measured.as_json() | {"unconstrained": unconstrained, "seconds": round(time.perf_counter() - began, 1)})
     return 0
 
 
@@ -77,7 +77,7 @@ class _Measurement:
     """What the model does on the two suites at each stage."""
 
     def __init__(
-        self, console: Console, base: "Base", prompter: "Prompter", problems: "dict[str, list[Problem]]",
+        self, console: Screen, base: "Base", prompter: "Prompter", problems: "dict[str, list[Problem]]",
         max_tokens: int, decoding: Decoding,
     ) -> None:  # fmt: skip
         self.console, self.base, self.prompter, self.problems = console, base, prompter, problems

@@ -10,11 +10,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
-from rich.console import Console
 from rich.table import Column, Table
 
 from mlx_trace.blas import INSTALL, is_wanted, load_openblas
 from mlx_trace.cli.memory import Machine, planned_model, settle_on, this_machine
+from mlx_trace.cli.output import show_json
+from mlx_trace.cli.screen import Screen
 from mlx_trace.errors import UserError
 from mlx_trace.model.budget import budget_of, gigabytes, physical_memory
 from mlx_trace.model.inventory import Found, models, others_in_hub_cache
@@ -43,12 +44,10 @@ def run_doctor(options: argparse.Namespace) -> int:
     machine = this_machine()
     trained = [Trained(found, *_peak(found, machine)) for found in models()]
     if options.json:
-        import json
-
         report = {found.name: {"value": found.value, "advice": found.advice or None} for found in findings}
-        print(json.dumps(report | {"models": {"value": [one.row() for one in trained], "advice": None}}))
+        show_json(report | {"models": {"value": [one.row() for one in trained], "advice": None}})
         return 0
-    console = Console(highlight=False, soft_wrap=True)
+    console = Screen(soft_wrap=True)
     for found in findings:
         console.print(f"{'!' if found.advice else '✓'} {found.name:<9} {found.value}", markup=False,
                       style="yellow" if found.advice else "")  # fmt: skip
@@ -90,7 +89,7 @@ def _peak(found: Found, machine: Machine) -> tuple[int | None, str]:
     return (settled[0] if settled else None), ""
 
 
-def _show(console: Console, trained: Sequence[Trained], machine: Machine) -> None:
+def _show(console: Screen, trained: Sequence[Trained], machine: Machine) -> None:
     """Print a row a model; those at hand, then those that may be had."""
     for title, rows in (
         ("model at hand", [one for one in trained if one.model.path]),

@@ -1,11 +1,10 @@
 """`mlx-trace eval`: counts with their intervals for a person, JSON for a program, records for a closer look."""
 
 import argparse
-import json
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 
 from mlx_trace.cli.options import (
@@ -16,8 +15,11 @@ from mlx_trace.cli.options import (
     decoding_of,
     load_named,
 )
+from mlx_trace.cli.output import show_json
+from mlx_trace.cli.screen import Screen
 from mlx_trace.config import Decoding
-from mlx_trace.files import write_atomically
+from mlx_trace.errors import UserError
+from mlx_trace.files import check_output, write_atomically
 
 if TYPE_CHECKING:
     from mlx_trace.evaluate.evaluate import Record, Summary
@@ -41,34 +43,50 @@ def run_eval(options: argparse.Namespace) -> int:
     from mlx_trace.evaluate.suites import suite
     from mlx_trace.problems.fields import parse_told
 
-    problems = suite(
-        options.data, options.n, fields=parse_told(options.field)
-    )  # bad data is told before a model is loaded
+    if options.output is not None:
+        check_output(options.output)
+    problems = suite(options.data, options.n, fields=parse_told(options.field))  # before a model is loaded
     base, prompt = load_named(options)
     from mlx_trace.evaluate.evaluate import by_expert, evaluate, summarise
     from mlx_trace.model.prompts import Prompter
 
-    console = Console(stderr=True, highlight=False)
+    console = Screen(stderr=True)
     prompter, decoding = Prompter(base.tokenizer, prompt), decoding_of(options)
     with console.status("") as status:
         records = evaluate(base, prompter, problems, options.max_tokens, decoding, options.batch_size,
                            lambda done: status.update(f"{done} of {len(problems)}"))  # fmt: skip
-    if options.output is not None:
-        write_atomically(options.output, (record.as_json() + "\n" for record in records))
+    unwritten = None if options.output is None else _write(options.output, records)
     total, experts = summarise(records), by_expert(records)
     if options.json:
         described = {"model": base.name, "adapter": None if options.adapter_path is None else str(options.adapter_path)}
         described |= {"data": options.data, **decoding.model_dump()}
-        print(json.dumps(described | _as_json(total, experts, records)))
+        show_json(described | _as_json(total, experts, records))
     else:
-        shown = Console(highlight=False)
+        shown = Screen()
         shown.print(table(f"{options.data}, {describe(decoding)}", total, experts))
         spent = "{tokens:,} tokens ({sampled:,} sampled) in {seconds:.0f} s; {truncated} replies cut off".format(
             **_spent(records)
         )
         with_adapter = f" with {options.adapter_path}" if options.adapter_path is not None else ""
         shown.print(f"{base.name}{with_adapter}: {spent} at {options.max_tokens} tokens", style="dim")
+    if unwritten is not None:
+        raise unwritten
     return 0
+
+
+def _write(path: Path, records: "list[Record]") -> UserError | None:
+    """Write the records; where that fails, keep them elsewhere, and return the fault, which is told at the end."""
+    lines = [record.as_json() + "\n" for record in records]
+    try:
+        write_atomically(path, lines)
+    except UserError as error:
+        kept = Path(tempfile.gettempdir()) / f"mlx-trace-{path.name}"
+        try:
+            write_atomically(kept, lines)
+        except UserError as other:
+            return UserError(*error.faults, *other.faults, "the records are not kept; the counts above are complete")
+        return UserError(*error.faults, f"the records are in {kept} instead")
+    return None
 
 
 def describe(decoding: Decoding) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from mlx_trace.cli.options import add_model_options, load_named, settle_adapter
+from mlx_trace.cli.output import show
 from mlx_trace.errors import UserError
 from mlx_trace.files import unreadable
 
@@ -38,17 +39,17 @@ def run_fuse(options: argparse.Namespace) -> int:
     with _folder(options) as folder:
         distance = fuse(base, prompter, folder, options.dequantize or options.save_path is None)
         if options.save_path is not None:
-            print(f"{source} is now {folder}, in {base.written_type}")
-        print(f"on a probe, its next-token probabilities differ from the adapter's by at most {distance:.1e}")
+            show(f"{source} is now {folder}, in {base.written_type}")
+        show(f"on a probe, its next-token probabilities differ from the adapter's by at most {distance:.1e}")
         if distance > _LOST:
-            print("that is enough to show: a quantised base rounds small changes away; --dequantize keeps them")
+            show("that is enough to show: a quantised base rounds small changes away; --dequantize keeps them")
         if options.gguf is not None:
             kind = options.gguf_type or "f16"
             modelfile = write_for_llama_cpp(folder, options.gguf, kind, prompter)
-            print(f"{source} is now {options.gguf}, in {kind}: llama-server --jinja -m {options.gguf}, "
+            show(f"{source} is now {options.gguf}, in {kind}: llama-server --jinja -m {options.gguf}, "
                   f"or ollama create {options.gguf.stem} -f {modelfile}")  # fmt: skip
     if options.save_path is not None:
-        print(f"try: mlx-trace chat --model {options.save_path}")
+        show(f"try: mlx-trace chat --model {options.save_path}")
     return 0
 
 

@@ -3,10 +3,11 @@
 from fractions import Fraction
 from typing import Final
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mlx_trace.cli.screen import Screen
 from mlx_trace.language.numbers import spell
 from mlx_trace.language.solver import Entry, Failed, solve
 from mlx_trace.language.steps import (
@@ -90,6 +91,6 @@ def _operand(operand: Operand) -> str:
     return spell(operand) if isinstance(operand, Fraction) else operand
 
 
-def print_ledger(console: Console, trace: Trace) -> None:
+def print_ledger(console: Screen, trace: Trace) -> None:
     """Print a ledger; its columns fit the terminal."""
     console.print(render_ledger(trace), soft_wrap=False)

@@ -1,7 +1,6 @@
 """The `mlx-trace` command: finds the subcommand, imports only what it needs, and turns a `UserError` into lines."""
 
 import argparse
-import difflib
 import io
 import os
 import re
@@ -9,9 +8,11 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TextIO
 
-from mlx_trace.errors import UserError
+from mlx_trace.cli.output import drop_output, show, why
+from mlx_trace.errors import UserError, meant
+from mlx_trace.notice import one_message, tell
 
 # name: (module, what it does, an example)
 COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
@@ -31,6 +32,7 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "doctor": ("doctor", "say what this machine has, and what to do about it", "mlx-trace doctor"),
 }  # fmt: skip
 USAGE: Final = 2
+_UNKNOWN: Final = "unrecognized arguments: "
 _NEGATIVE: Final = re.compile(r"-[$€£¥₹]?\.?[0-9]")
 
 
@@ -38,8 +40,27 @@ class Parser(argparse.ArgumentParser):
     """An argument parser that says one line on a usage error, and shows an example in its help."""
 
     def error(self, message: str) -> NoReturn:
-        print(f"{self.prog}: {message}\n(`{self.prog} --help` shows what there is)", file=sys.stderr)
+        print(one_message(f"{self.prog}: {message}{self._hint(message)}"), file=sys.stderr)
+        print(f"(`{self.prog} --help` shows what there is)", file=sys.stderr)
         raise SystemExit(USAGE)
+
+    def _hint(self, message: str) -> str:
+        """Return which flag was meant, where one was given that there is not."""
+        wrong = [word.partition("=")[0] for word in message.removeprefix(_UNKNOWN).split() if word.startswith("-")]
+        if not (message.startswith(_UNKNOWN) and wrong):
+            return ""
+        flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
+        near = [(self._elsewhere(word, flags) or meant(f"--{word.lstrip('-').replace('_', '-')}", flags)).strip()
+                for word in wrong]  # fmt: skip
+        return "".join(f"; {one}" for one in near if one)
+
+    def _elsewhere(self, word: str, flags: list[str]) -> str:
+        """Return which flag was meant by a key of a section, or by another tool's name of it."""
+        if "--learning-rate" not in flags:
+            return ""
+        from mlx_trace.config_file import meant_elsewhere
+
+        return meant_elsewhere(word.lstrip("-").replace("-", "_")).replace("mean ", "mean --").replace("_", "-")
 
 
 def make_parser(name: str) -> Parser:
@@ -57,35 +78,66 @@ def make_parser(name: str) -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; return the exit code (0 done, 1 the command's own no, 2 the user's mistake)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    for output in (sys.stdout, sys.stderr):
-        if isinstance(output, io.TextIOWrapper):
-            output.reconfigure(errors="replace")  # a terminal that cannot show a character gets another
+    _prepare_streams()
     try:
-        return _dispatch(arguments)
+        code = _dispatch(arguments)
+        sys.stdout.flush()
+        return code
     except UserError as error:
         for line in error.lines():
-            print(f"mlx-trace: {line}", file=sys.stderr)
+            tell(line)
         return USAGE
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit would complain
+        drop_output(sys.stdout)
         return 0
+    except OSError as error:
+        if not _is_broken(sys.stdout):
+            raise
+        drop_output(sys.stdout)
+        tell(f"standard output: {why(error)}")
+        return USAGE
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return 130
 
 
+def _prepare_streams() -> None:
+    """Make what this process was started with fit to be used, though it be closed, or of another encoding."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:  # the next file would get its number, and what is printed
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 as long as there is a process
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
+    for output in (sys.stdout, sys.stderr):
+        if isinstance(output, io.TextIOWrapper):
+            output.reconfigure(errors="replace")  # a terminal that cannot show a character gets another
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")  # chat tells which line is no text
+
+
+def _is_broken(output: TextIO) -> bool:
+    """Tell whether it is standard output that cannot be written to: what failed may be forgotten, so it is tried."""
+    try:
+        output.write("\n")
+        output.flush()
+    except OSError:
+        return True
+    return False
+
+
 def _dispatch(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(_overview())
+        show(_overview())
         return 0 if arguments else USAGE
     if arguments[0] in ("-V", "--version"):
-        print(f"mlx-trace {version('mlx-trace')}")
+        show(f"mlx-trace {version('mlx-trace')}")
         return 0
     name, *rest = arguments
     if name not in COMMANDS:
-        near = difflib.get_close_matches(name, COMMANDS, n=1)
-        hint = f"; did you mean {near[0]}?" if near else f"; commands are {', '.join(COMMANDS)}"
-        raise UserError(f"there is no command {name!r}{hint}")
+        hint = meant(name, COMMANDS) or f"commands are {', '.join(COMMANDS)}"
+        raise UserError(f"there is no command {name!r}; {hint.strip()}")
     options = make_parser(name).parse_args(_bind_negatives(rest))
     module = import_module(f"mlx_trace.cli.{COMMANDS[name][0]}")
     code: int = getattr(module, f"run_{name}")(options)

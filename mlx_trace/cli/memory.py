@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from rich.console import Console
 from rich.table import Column, Table
 
+from mlx_trace.cli.output import show
+from mlx_trace.cli.screen import Screen
 from mlx_trace.cli.train import find_config
 from mlx_trace.config import Config
 from mlx_trace.config_file import load_config
@@ -73,17 +74,17 @@ def print_table(runs: Mapping[str, Planned], machines: Mapping[str, Machine], ma
     """Print a row a run and a column a machine."""
     cells = {name: [_cell(run, machine) for machine in machines.values()] for name, run in runs.items()}
     if markdown:
-        print("| | " + " | ".join(machines) + " |")
-        print("|---" * (1 + len(machines)) + "|")
+        show("| | " + " | ".join(machines) + " |")
+        show("|---" * (1 + len(machines)) + "|")
         for name, row in cells.items():
-            print(f"| {name} | " + " | ".join(row) + " |")
+            show(f"| {name} | " + " | ".join(row) + " |")
         return
     shown = Table(
         Column("", overflow="fold"), *machines, title=_LEGEND, title_justify="left", box=None, padding=(0, 2, 0, 0)
     )
     for name, row in cells.items():
         shown.add_row(name, *row)
-    Console(highlight=False).print(shown)
+    Screen().print(shown)
 
 
 def _cell(planned: Planned, machine: Machine) -> str:
@@ -156,7 +157,7 @@ def _read(path: Path, config: Config) -> Planned:
 
     content = read_config_json(path)
     prompter = Prompter(read_tokenizer(path, content), config.prompt)
-    material = gather(config, prompter, positions_of(content))
+    material = gather(config, prompter, positions=positions_of(content))
     return planned_of(content, config, work_of(config, material, prompter), is_dequantised(path))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
-from mlx_trace.config import DTYPE, MAX_TOKENS, MODEL, Decoding, Dtype, Prompt
+from mlx_trace.config import DTYPE, MAX_TOKENS, MODEL, MOST, SEEDS, Decoding, Dtype, Prompt
 from mlx_trace.errors import UserError
 
 if TYPE_CHECKING:
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 NO_ADAPTER: Final = "none"
 
 
-def at_least(least: int) -> Callable[[str], int]:
-    """Return an argparse type: a whole number from `least`."""
+def at_least(least: int, most: int = MOST) -> Callable[[str], int]:
+    """Return an argparse type: a whole number from `least` to `most`."""
 
     def read(text: str) -> int:
         try:
@@ -24,6 +24,8 @@ def at_least(least: int) -> Callable[[str], int]:
             raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
         if number < least:
             raise argparse.ArgumentTypeError(f"{number} is below {least}")
+        if number > most:
+            raise argparse.ArgumentTypeError(f"{number} is above {most:,}")
         return number
 
     return read
@@ -52,7 +54,12 @@ def add_schema_options(parser: argparse.ArgumentParser) -> None:
     which = "a family: its name, expert/name, or an expert for all of its; may be repeated"
     parser.add_argument("--schema", action="append", default=[], metavar="NAME", help=which)
     parser.add_argument("--schemas-dir", type=Path, metavar="DIR", help="families of your own")
-    parser.add_argument("--seed", type=at_least(0), default=0, metavar="N", help="default 0")
+    add_seed_option(parser)
+
+
+def add_seed_option(parser: argparse.ArgumentParser) -> None:
+    """Add --seed."""
+    parser.add_argument("--seed", type=at_least(0, SEEDS - 1), default=0, metavar="N", help="default 0")
 
 
 def add_decoding_options(parser: argparse.ArgumentParser) -> None:
@@ -65,14 +72,14 @@ def add_decoding_options(parser: argparse.ArgumentParser) -> None:
                         help=meaning["constraint"])  # fmt: skip
     parser.add_argument("--grounding", choices=("off", "hard"), default=default.grounding, help=meaning["grounding"])
     parser.add_argument("--max-tokens-per-pass", type=_auto_or_count, default=default.max_tokens_per_pass,
-                        metavar="auto|N", help=meaning["max_tokens_per_pass"])  # fmt: skip
+                        metavar="auto|probe|N", help=meaning["max_tokens_per_pass"])  # fmt: skip
     parser.add_argument(
         "--cap", dest="max_tokens_per_pass", type=_auto_or_count, default=argparse.SUPPRESS, help=argparse.SUPPRESS
     )  # fmt: skip  (what it was called)
 
 
 def _auto_or_count(text: str) -> str | int:
-    return text if text == "auto" else at_least(1)(text)
+    return text if text in ("auto", "probe") else at_least(1)(text)
 
 
 def decoding_of(options: argparse.Namespace) -> Decoding:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from mlx_trace.cli.options import add_schema_options, at_least
+from mlx_trace.cli.output import show
 from mlx_trace.config import NUMBER_WORD_RATE, SYSTEM_PROMPT
 from mlx_trace.errors import UserError
 from mlx_trace.problems.generator import Options, generate_balanced
@@ -38,7 +39,7 @@ def run_generate(options: argparse.Namespace) -> int:
     if options.list:
         width = max(map(len, schemas))
         for key, schema in schemas.items():
-            print(f"{key:<{width}}  {schema.description}")
+            show(f"{key:<{width}}  {schema.description}")
         return 0
     if options.output is None:
         raise UserError("-o FILE.jsonl says where to write the problems")
@@ -46,5 +47,5 @@ def run_generate(options: argparse.Namespace) -> int:
     wording = Options(options.split, options.templates_per_schema, options.number_word_rate)
     problems = generate_balanced(chosen, options.n, options.seed, wording)
     count = write_problems(options.output, problems, options.form, SYSTEM_PROMPT)
-    print(f"{count} problems of {len(chosen)} families written to {options.output}")
+    show(f"{count} problems of {len(chosen)} families written to {options.output}")
     return 0

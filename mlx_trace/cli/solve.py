@@ -2,13 +2,13 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import IO, Any
 
+from mlx_trace.cli.output import show_json, standard_input
 from mlx_trace.errors import UserError
 from mlx_trace.files import unreadable
 from mlx_trace.language.amounts import read_amount
@@ -38,18 +38,17 @@ def run_solve(options: argparse.Namespace) -> int:
         text = file.read(MAX_BYTES + 1)  # longer ones are refused whatever they hold
     graded = grade(text, expected, options.expert)
     if options.json:
-        print(_as_json(graded))
+        show_json(_as_json(graded))
     else:
         _show(text, graded)
     return 0 if graded.kind in _RIGHT else 1
 
 
 def _show(text: bytes, graded: Grade) -> None:
-    from rich.console import Console
-
     from mlx_trace.cli.ledger import print_ledger
+    from mlx_trace.cli.screen import Screen
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Screen(soft_wrap=True)
     trace = parse(text)
     if isinstance(trace, NoTrace):
         console.print(f"no trace: {graded.detail}", style="bold red", markup=False)
@@ -67,8 +66,7 @@ def _solve_lines(name: str) -> int:
         for number, raw in enumerate(file, start=1):
             if raw.strip():
                 text, expected, expert = _read_line(raw, f"{name}:{number}")
-                sys.stdout.write(_as_json(grade(text, expected, expert)) + "\n")
-    sys.stdout.flush()
+                show_json(_as_json(grade(text, expected, expert)))
     return 0
 
 
@@ -99,15 +97,14 @@ def _read_expected(text: Any, where: str) -> Fraction:
     return number
 
 
-def _as_json(graded: Grade) -> str:
-    row = {"reward": graded.reward, "kind": graded.kind, "answer": graded.answer, "detail": graded.detail}
-    return json.dumps(row, ensure_ascii=False)
+def _as_json(graded: Grade) -> dict[str, Any]:
+    return {"reward": graded.reward, "kind": graded.kind, "answer": graded.answer, "detail": graded.detail}
 
 
 @contextmanager
 def _open(name: str) -> Iterator[IO[bytes]]:
     if name == "-":
-        yield sys.stdin.buffer
+        yield standard_input().buffer
         return
     try:
         file = Path(name).open("rb")  # noqa: SIM115 the with is below, past the errors of opening

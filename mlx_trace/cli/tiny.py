@@ -5,7 +5,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlx_trace.cli.options import at_least
+from mlx_trace.cli.options import add_seed_option, at_least
+from mlx_trace.cli.output import show
 from mlx_trace.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ def add_tiny_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--save-path", type=Path, required=True, metavar="DIR", help="where to write the model")
     parser.add_argument("--tokens", type=at_least(1), metavar="MILLIONS",
                         help="how many million tokens to read; the default makes the bundled one")  # fmt: skip
-    parser.add_argument("--seed", type=at_least(0), default=0, metavar="N", help="default 0")
+    add_seed_option(parser)
     parser.add_argument("--gsm8k", type=Path, metavar="FILE.jsonl", help="read these questions too")
 
 
@@ -35,13 +36,13 @@ def run_tiny(options: argparse.Namespace) -> int:
 
     default = Recipe()
     tokens = default.tokens if options.tokens is None else options.tokens * MILLION
-    print(f"reading {tokens / MILLION:.0f} million tokens; the model is written every million", flush=True)
+    show(f"reading {tokens / MILLION:.0f} million tokens; the model is written every million", flush=True)
     recipe = Recipe(seed=options.seed, tokens=tokens)
     done = rebuild(options.save_path, recipe, questions, _report)
     _line(done)
     if done.drills_until is not None:
-        print(f"drills alone until {done.drills_until / MILLION:.2f}M tokens")
-    print(f"written to {options.save_path}; try --model {options.save_path}")
+        show(f"drills alone until {done.drills_until / MILLION:.2f}M tokens")
+    show(f"written to {options.save_path}; try --model {options.save_path}")
     return 0
 
 
@@ -52,5 +53,5 @@ def _report(progress: "Progress") -> None:
 
 def _line(progress: "Progress") -> None:
     seconds = time.perf_counter() - progress.began
-    print(f"{progress.tokens / MILLION:.2f}M tokens  {progress.updates} updates  loss {progress.loss:.3f}  "
+    show(f"{progress.tokens / MILLION:.2f}M tokens  {progress.updates} updates  loss {progress.loss:.3f}  "
           f"accuracy {progress.accuracy:.1%}  {progress.tokens / seconds:.0f} tokens/s", flush=True)  # fmt: skip

@@ -1,25 +1,24 @@
 """`mlx-trace train`: a configuration and its overrides become a run; progress on a terminal, lines elsewhere."""
 
 import argparse
-import contextlib
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
 from pydantic import BaseModel
-from rich.console import Console
 
 from mlx_trace.cli.options import add_field_option
+from mlx_trace.cli.progress import progress, watching
+from mlx_trace.cli.screen import Screen, patient_screen
 from mlx_trace.config import RENAMED, Config
 from mlx_trace.config_file import load_config
-from mlx_trace.errors import UserError
+from mlx_trace.errors import UserError, meant
 from mlx_trace.files import read_yaml
 
 if TYPE_CHECKING:
     from mlx_trace.problems.fields import Told
-    from mlx_trace.train.loop import Metrics, Report
     from mlx_trace.train.run import Plan
 
 _SUFFIX = ".yaml"
@@ -71,16 +70,19 @@ def run_train(options: argparse.Namespace) -> int:
     check_file(config.model)
     from mlx_trace.model.base import locate_model
     from mlx_trace.train.loop import Interrupted
-    from mlx_trace.train.run import plan, train
+    from mlx_trace.train.run import check_folder, plan, train
 
+    if not options.plan:
+        check_folder(config, options.resume, options.overwrite)
     locate_model(config.model)  # a download has a bar of its own
 
-    console = Console(highlight=False, soft_wrap=True)
-    with Console(stderr=True, highlight=False).status("loading the model, gathering and checking the data"):
-        planned = plan(config, options.resume)
+    console = patient_screen()
+    with watching() as watch:
+        planned = plan(config, options.resume, watch)
     console.quiet = not planned.ranks.is_first  # one voice for all processes
-    trained = planned.base.num_layers if config.num_layers < 0 else config.num_layers
-    layers = f"{config.fine_tune_type} on {trained} of {planned.base.num_layers} layers"
+    trained, count = planned.config.num_layers, planned.base.num_layers
+    part = f"all {count}" if trained in (-1, count) else f"{trained} of {count}"
+    layers = f"{config.fine_tune_type} on {part} layers"
     console.print(f"{config.model}: {layers}; {'; '.join(planned.notes)}")
     show_plan(console, planned)
     if options.plan:
@@ -96,7 +98,7 @@ def run_train(options: argparse.Namespace) -> int:
     return 0
 
 
-def show_plan(console: Console, planned: "Plan") -> None:
+def show_plan(console: Screen, planned: "Plan") -> None:
     """Print what the run trains on: each source with its lengths in tokens, and its overlap with evaluation sets."""
     from rich.table import Table
 
@@ -155,7 +157,7 @@ def _resumed(options: argparse.Namespace, path: Path | None, overrides: Mapping[
     """Return the configuration of the run that is resumed, with which the flags and the file must agree."""
     if options.overwrite:
         raise UserError("--resume goes on with a run and --overwrite replaces it; give one of them")
-    from mlx_trace.train.loop import read_run_config
+    from mlx_trace.train.run_dir import read_run_config
 
     if path is None:
         run = overrides.get("adapter_path")
@@ -167,16 +169,16 @@ def _resumed(options: argparse.Namespace, path: Path | None, overrides: Mapping[
         wanted = load_config(path, overrides)
         saved = read_run_config(wanted.adapter_path)
     saved = saved.model_copy(update={"adapter_path": wanted.adapter_path})  # a run may have been moved
-    before, after = saved.model_dump(), wanted.model_dump()
-    if changed := [key for key in before if before[key] != after[key]]:
-        raise UserError(*(f"{key}: the run was started with {before[key]}, not {after[key]}" for key in changed))
+    if changes := list(_changes(saved.model_dump(mode="json"), wanted.model_dump(mode="json"))):
+        raise UserError(*changes, f"--resume --adapter-path {saved.adapter_path}, and nothing else, goes on with the "
+                        "run as it was started")  # fmt: skip
     return saved
 
 
 def _value(key: str, text: Any, told: "Told") -> Any:
     """Return what a flag says: YAML, or for data also files, each a source."""
     if key not in _DATA:
-        return read_yaml(text, f"--{key}")
+        return _read_flag(key, text)
     return [source for one in text for source in _sources(one, key, told)]
 
 
@@ -189,6 +191,37 @@ def _sources(text: str, key: str, told: "Told") -> list[Any]:
     return [source_of(Path(text).expanduser(), told).model_dump(mode="json", exclude_defaults=True)]
 
 
+def _read_flag(key: str, value: str) -> Any:
+    """Return a flag's value: a name or a path as it stands, anything else read as YAML."""
+    model: type[BaseModel] = Config
+    *sections, last = key.split(".")
+    for section in sections:
+        model = type(model.model_fields[section].get_default())
+    kind = model.model_fields[last].annotation
+    is_text = kind in (str, Path) or (kind in (str | None, Path | None) and value != "null")
+    return value if is_text else read_yaml(value, f"--{key.replace('_', '-')}")
+
+
+def _changes(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield in words which keys of a run are wanted otherwise than it was started with."""
+    for key, value in before.items():
+        other = after[key]
+        if isinstance(value, dict) and isinstance(other, dict):
+            yield from _changes(value, other, f"{prefix}{key}.")
+        elif value != other:
+            yield f"{prefix}{key}: the run was started with {_in_words(value)}, not {_in_words(other)}"
+
+
+def _in_words(value: Any) -> str:
+    """Return a value as YAML would say it, in a line; of sources only what was said of them."""
+    if isinstance(value, list):
+        return "; ".join(map(_in_words, value)) or "none"
+    if isinstance(value, dict):
+        said = {key: one for key, one in value.items() if one not in (None, [], {}, 0)}
+        return ", ".join(f"{key} {_in_words(one)}" for key, one in said.items())
+    return str(yaml.safe_dump(value, width=1000, allow_unicode=True)).removesuffix("\n").removesuffix("\n...")
+
+
 def find_config(name: str) -> Path:
     """Return a configuration file: as named, or the bundled one of that name."""
     path = Path(name).expanduser()
@@ -199,51 +232,6 @@ def find_config(name: str) -> Path:
     bundled = configs_dir() / f"{path.name.removesuffix(_SUFFIX)}{_SUFFIX}"
     if path.parent.name in ("", "configs") and bundled.is_file():
         return bundled
-    known = ", ".join(sorted(found.stem for found in configs_dir().glob(f"*{_SUFFIX}")))
-    raise UserError(f"{name}: no such file; bundled configurations are {known}")
-
-
-# --- progress --------------------------------------------------------------------------------------------------
-
-_SHOWN = {
-    "sft": ("loss", "val_loss", "target_tokens", "grad_norm"),
-    "rl": ("reward", "correct", "parse_failure", "frac_reward_zero_std", "length", "grad_norm"),
-}
-
-
-def describe_update(phase: str, done: int, updates: int, metrics: "Metrics") -> str:
-    """Return one update as a line: what matters in its phase, with the time it took."""
-    shown = [f"{name} {_short(metrics[name])}" for name in _SHOWN.get(phase, ()) if name in metrics]
-    return f"{phase} {done}/{updates}  {'  '.join(shown)}  {float(metrics['seconds']):.2f}s"
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-@contextlib.contextmanager
-def progress(console: Console) -> "Iterator[Report]":
-    """Show updates as they come: a live bar on a terminal, a plain line each elsewhere."""
-    if not console.is_terminal:
-
-        def line(phase: str, done: int, updates: int, metrics: "Metrics") -> None:
-            with contextlib.suppress(OSError):  # a log whose reader left, or whose disk is full, does not end the run
-                print(describe_update(phase, done, updates, metrics), file=sys.stdout, flush=True)
-
-        yield line
-        return
-    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=None), TextColumn("{task.completed}/{task.total}"),
-               TimeRemainingColumn(), TextColumn("{task.fields[note]}"))  # fmt: skip
-    with Progress(*columns, console=console) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def bar(phase: str, done: int, updates: int, metrics: "Metrics") -> None:
-            if phase not in tasks:
-                tasks[phase] = bars.add_task(phase, total=updates, note="")
-            shown = [name for name in _SHOWN.get(phase, ()) if name in metrics]
-            note = "  ".join(f"{name} {_short(metrics[name])}" for name in shown[:3])
-            bars.update(tasks[phase], completed=done, note=note)
-
-        yield bar
+    known = sorted(found.stem for found in configs_dir().glob(f"*{_SUFFIX}"))
+    near = meant(path.stem, known)
+    raise UserError(f"{name}: no such file; {near}bundled configurations are {', '.join(known)}")

@@ -23,7 +23,8 @@ from mlx_trace.decode.sampler import Masks, Sampler
 from mlx_trace.decode.scheduler import Scheduler
 
 MAX_SEQUENCES: Final = 64  # samples decoded at once
-MaxTokensPerPass = int | Literal["auto"]
+HEADROOM: Final = 64  # tokens that take about as long as a pass takes by itself: 16 to 256 as timed on CPUs and GPUs
+MaxTokensPerPass = int | Literal["auto", "probe"]
 _READ: Final = 512  # tokens of a prompt that are read at once
 _PACKED: Final = 0.6  # about the share of a token's cost that only tokens have; attention has it for gaps as well
 _PROBED: Final = 128  # positions that rows have behind them when passes are timed
@@ -33,7 +34,8 @@ class Engine:
     """Decodes with one network. Call `refresh` when its weights have changed.
 
     `prefix` are the ids that every prompt begins with: they are read once. A sequence reads at most
-    `max_tokens_per_pass` in one pass; auto weighs what a pass costs by itself against what its tokens cost, as probed
+    `max_tokens_per_pass` in one pass; auto weighs what a pass costs by itself against what its tokens cost, always
+    alike, since passes of other widths round differently and a clock would decide what is sampled; probe times that
     once on this device. With `cached_layer`, the activations that go into that layer are kept until `refresh`.
     """
 
@@ -45,7 +47,8 @@ class Engine:
         self.network, self.stop_ids, self.vocabulary = network, frozenset(stop_ids), vocabulary
         self.prefix, self.max_sequences, self.cached_layer = list(prefix), max_sequences, cached_layer
         self.max_tokens_per_pass = max_tokens_per_pass
-        self.headroom: int | None = None  # tokens that take as long as a pass takes by itself
+        # tokens that take as long as a pass takes by itself
+        self.headroom = None if max_tokens_per_pass == "probe" else HEADROOM
         self.masks = Masks(vocabulary)
         self.sampler = Sampler(network, self.masks)
         self.passes = self.tokens_read = 0
@@ -135,7 +138,7 @@ class Engine:
     def pass_width(self, pending: Sequence[int], batch_size: int) -> int:
         """Return how many tokens a sequence may read in the next pass, given how many wait in each."""
         longest = max(pending)
-        if self.max_tokens_per_pass != "auto":
+        if isinstance(self.max_tokens_per_pass, int):
             return min(self.max_tokens_per_pass, longest)
         if longest == 1:
             return 1

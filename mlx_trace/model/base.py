@@ -148,6 +148,13 @@ def check_pieces(network: Any, name: str) -> None:
                         f"does, {apart:.0%} apart")  # fmt: skip
 
 
+def read_outline(name: str, trust_remote_code: bool = False) -> tuple[dict[str, Any], Any]:
+    """Return a model's config.json and its tokenizer: what data is checked with before the weights are read."""
+    path = locate_model(name)
+    config = read_config_json(path, trust_remote_code)
+    return config, read_tokenizer(path, config, trust_remote_code)
+
+
 def locate_model(name: str) -> Path:
     """Return the directory of a model: a name's, a folder, a GGUF file's (converted once), or a hub name's."""
     if canonical(name) == TINY:

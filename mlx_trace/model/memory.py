@@ -4,9 +4,9 @@ Pure arithmetic. What is kept for the backward pass follows from the code; how m
 was measured (`eval/bench/memory.py` measures it again). Imports no MLX.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from mlx_trace.model.shape import FLOAT, Shape
 
@@ -33,12 +33,6 @@ class MemoryPlan:
     max_sequences: int = 64  # replies that are sampled at once
     activation_cache: Literal["memory", "disk", "off"] = "off"
     headroom: int | None = None  # tokens that take as long as a pass takes by itself, where that was timed
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> "MemoryPlan":
-        """Return the plan that a run has kept; those of earlier versions have other names for two keys."""
-        sequences, cache = ("width", "trunk_cache") if "width" in content else ("max_sequences", "activation_cache")
-        return cls(content["micro_tokens"], content[sequences], content[cache], content.get("headroom"))
 
 
 @dataclass(frozen=True, slots=True)

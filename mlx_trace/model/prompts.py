@@ -123,6 +123,17 @@ class Prompter:
         """Return the prompt's token ids."""
         return self._encode(self.text(question))
 
+    def many_ids(self, questions: Sequence[str]) -> list[list[int]]:
+        """Return as `ids` for each question, all encoded at once where the tokenizer can."""
+        texts = [self.text(question) for question in questions]
+        rust = getattr(self.tokenizer, "backend_tokenizer", None)
+        if rust is not None and texts:
+            encoded = rust.encode_batch_fast(texts, add_special_tokens=self.prompt.template == "raw")
+            many = [list(one.ids) for one in encoded]
+            if many[0] == self._encode(texts[0]):  # or something of its own stands before the Rust tokenizer
+                return many
+        return [self._encode(text) for text in texts]
+
     def _encode(self, text: str) -> list[int]:
         # chat templates write the begin-of-sequence token themselves
         return list(self.tokenizer.encode(text, add_special_tokens=self.prompt.template == "raw"))

@@ -4,15 +4,17 @@ Takes two lists of problems; the training side may be large, it is only read onc
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from mlx_trace.problems.problem import Problem
-from mlx_trace.problems.skeleton import skeleton
+from mlx_trace.problems.skeleton import skeleton, words_of
 
 GRAM: Final = 13  # words, as is usual
 _WORD: Final = re.compile(r"[a-z0-9]+")
+_LONG: Final = re.compile(r"[a-z]{4,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +38,18 @@ class Overlap:
 def overlaps(evaluations: Mapping[str, Sequence[Problem]], training: Iterable[Problem]) -> list[Overlap]:
     """Compare evaluation sets, by name, with training data."""
     asked = [problem.question for problems in evaluations.values() for problem in problems]
-    questions, templates = {_normal(question) for question in asked}, {skeleton(question) for question in asked}
-    grams = {gram for question in asked for gram in grams_of(question)}
-    found: tuple[set[str], set[bytes], set[int]] = set(), set(), set()
+    questions, grams = (
+        {_normal(question) for question in asked},
+        {gram for question in asked for gram in grams_of(question)},
+    )
+    same_questions: set[str] = set()
+    same_grams: set[int] = set()
+    templates = _Templates(asked)
     for problem in training:
-        found[0].update({_normal(problem.question)} & questions)
-        found[1].update({skeleton(problem.question)} & templates)
-        found[2].update(gram for gram in grams_of(problem.question) if gram in grams)
+        same_questions.update({_normal(problem.question)} & questions)
+        same_grams.update(gram for gram in grams_of(problem.question) if gram in grams)
+        templates.look_for(problem.question)
+    found = same_questions, templates.found, same_grams
     return [
         Overlap(
             name, len(problems),
@@ -52,6 +59,37 @@ def overlaps(evaluations: Mapping[str, Sequence[Problem]], training: Iterable[Pr
         )
         for name, problems in evaluations.items()
     ]  # fmt: skip
+
+
+class _Templates:
+    """The wordings of some questions, and those of them that were found elsewhere.
+
+    To read a wording takes ten times as long as to see that it cannot be one that is still looked for.
+    """
+
+    def __init__(self, questions: Iterable[str]) -> None:
+        self.found: set[bytes] = set()
+        self._all: dict[bytes, frozenset[str]] = {}
+        for question in questions:
+            self._all.setdefault(skeleton(question), frozenset(_long_words(" ".join(words_of(question)))))
+        counts = Counter(word for words in self._all.values() for word in words)
+        self._open: dict[str, set[bytes]] = {}  # by a wording's rarest word
+        for name, words in self._all.items():
+            self._open.setdefault(min(words, key=lambda word: (counts[word], word), default=""), set()).add(name)
+
+    def look_for(self, question: str) -> None:
+        """Note whether a question has one of the wordings."""
+        words = _long_words(question)
+        candidates = [name for word in (*words, "") for name in self._open.get(word, ()) if self._all[name] <= words]
+        if candidates and (name := skeleton(question)) in self._all and name not in self.found:
+            self.found.add(name)
+            for names in self._open.values():
+                names.discard(name)
+
+
+def _long_words(text: str) -> set[str]:
+    """Return the words of a text, in lower case, that are too long to be what a number leaves of a word."""
+    return set(_LONG.findall(text.lower()))
 
 
 def grams_of(question: str) -> Iterator[int]:

@@ -4,28 +4,25 @@ A checkpoint is a folder `state/<update>`, written under another name, synced, t
 counts. Knows nothing of models: it stores trees of arrays and a JSON object.
 """
 
-import errno
 import fcntl
 import json
 import os
-import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import mlx.core as mx
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mlx_trace.errors import UserError
-from mlx_trace.files import unreadable
+from mlx_trace.files import is_full, why_unwritten
+from mlx_trace.notice import tell
+from mlx_trace.train.run_dir import ARRAYS, PROGRESS, STATE, is_half_saved, is_numbered, remove_checkpoint
 
-STATE: Final = "state"
-_LOCK: Final = "lock"
-_FULL: Final = 1 << 16  # bytes left on a disk that is full
 _KEPT: Final = 2  # the newest checkpoint and the one before it
-_ARRAYS: Final = ("adapter.safetensors", "optimizer.safetensors", "extra.safetensors")
-_FILES: Final = (*_ARRAYS, "state.json")
+_FILES: Final = (*ARRAYS, PROGRESS)
 
 Arrays = dict[str, mx.array]
 
@@ -40,62 +37,100 @@ class Checkpoint:
     extra: Arrays = field(default_factory=dict)
 
 
+class Progress(BaseModel):
+    """What a checkpoint says of where its run stands; `state` is the phase's own."""
+
+    model_config = ConfigDict(strict=True)
+
+    phase: int = Field(ge=0)
+    index: int = Field(ge=0)
+    done: int = Field(ge=0)
+    metrics_bytes: int = Field(ge=0)
+    state: dict[str, Any]
+    versions: dict[str, str] = {}
+
+
 def save(run: Path, number: int, checkpoint: Checkpoint) -> None:
     """Write checkpoint `number`; a crash or a full disk at any moment leaves the last one as it was."""
     folder = run / STATE
     final, temporary = folder / f"{number:07d}", folder / f"{number:07d}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
+    remove_checkpoint(temporary)
     with written_whole(final, temporary):
-        temporary.mkdir(parents=True)
-        for name, arrays in zip(_ARRAYS, (checkpoint.adapter, checkpoint.optimizer, checkpoint.extra), strict=True):
+        temporary.mkdir()
+        for name, arrays in zip(ARRAYS, (checkpoint.adapter, checkpoint.optimizer, checkpoint.extra), strict=True):
             mx.save_safetensors(str(temporary / name), arrays)
-        (temporary / _FILES[-1]).write_text(json.dumps(checkpoint.progress), encoding="utf-8")
+        (temporary / PROGRESS).write_text(json.dumps(checkpoint.progress), encoding="utf-8")
         for name in (*_FILES, "."):
             sync(temporary / name)
-        shutil.rmtree(final, ignore_errors=True)
+        remove_checkpoint(final)
         temporary.rename(final)
         sync(folder)
-    _tidy(folder)
+    tidy(run)
 
 
-def _tidy(folder: Path) -> None:
+def tidy(run: Path) -> None:
     """Remove old checkpoints, and what a process that was killed had half written or half removed."""
-    whole = [number for number in _numbers(folder) if _is_whole(folder / f"{number:07d}")]
-    for path in folder.iterdir():
-        if path.suffix == ".tmp" or (path.name.isdigit() and int(path.name) not in whole[-_KEPT:]):
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def sweep(run: Path) -> None:
-    """Remove what a process that was killed had half written, but for checkpoints, which `save` sees to."""
-    for path in [*run.glob(".*.tmp*"), *run.glob("*/.*.tmp*")]:
-        path.unlink(missing_ok=True)
-
-
-def is_unused(run: Path) -> bool:
-    """Say whether a directory holds nothing, or only what a run leaves that ended before its first file was whole."""
-    names = {path.name for folder in (run, run / STATE) if folder.is_dir() for path in folder.iterdir()}
-    return all(name in (STATE, _LOCK) or (name.startswith(".") and name.endswith(".tmp")) for name in names)
-
-
-def clear(run: Path) -> None:
-    """Remove every checkpoint of a run that this process has locked."""
-    for path in (run / STATE).glob("*"):
-        if path.name != _LOCK:
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def load(run: Path) -> Checkpoint | None:
-    """Return the newest complete checkpoint of a run that can be read, None if it has none."""
     folder = run / STATE
-    for number in reversed(_numbers(folder)):
-        path = folder / f"{number:07d}"
-        if _is_whole(path):
-            with suppress(RuntimeError, ValueError):  # damaged: the one before it is kept for that
-                adapter, optimizer, extra = (_read_arrays(path / name) for name in _ARRAYS)
-                progress = json.loads((path / _FILES[-1]).read_text(encoding="utf-8"))
-                return Checkpoint(adapter, optimizer, progress, extra)
+    whole = [path.name for path in _numbered(folder) if not _missing(path)]
+    for path in folder.iterdir():
+        if is_half_saved(path) or (is_numbered(path) and path.name not in whole[-_KEPT:]):
+            remove_checkpoint(path)
+
+
+def load(run: Path, is_said: bool = True) -> Checkpoint | None:
+    """Return the newest checkpoint of a run that can be read, None if it has none.
+
+    One that is damaged is passed over and told; UserError if no other is left, or if one holds what no run writes.
+    """
+    damaged: list[str] = []
+    for path in reversed(_numbered(run / STATE)):
+        if not any((path / name).exists() for name in _FILES):
+            continue
+        try:
+            checkpoint = _read(path)
+        except (OSError, RuntimeError, ValueError) as error:
+            damaged.append(f"{path}: damaged: {' '.join(str(error).split())[:160]}")
+            continue
+        for line in damaged if is_said else ():
+            tell(f"{line}; the run goes on from checkpoint {path.name}")
+        return checkpoint
+    if damaged:
+        raise UserError(*damaged, f"{run}: no checkpoint is left to go on from; --overwrite begins anew")
     return None
+
+
+def _read(path: Path) -> Checkpoint:
+    if name := _missing(path):
+        raise ValueError(f"it has no {name}")
+    adapter, optimizer, extra = (_read_arrays(path / name) for name in ARRAYS)
+    content = json.loads((path / PROGRESS).read_text(encoding="utf-8"))
+    return Checkpoint(adapter, optimizer, checked(Progress, content, path / PROGRESS).model_dump(), extra)
+
+
+Checked = TypeVar("Checked", bound=BaseModel)
+
+
+def checked(model: type[Checked], content: Any, where: Path) -> Checked:
+    """Return what a run wrote for itself, as a model; UserError in one line if it is something else."""
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        key = ".".join(map(str, fault["loc"]))
+        raise UserError(f"{where}: not what a run writes: {key}{': ' if key else ''}{fault['msg'].lower()}") from None
+
+
+def check_arrays(arrays: Arrays, expected: Arrays, what: str) -> None:
+    """Raise UserError unless arrays are of the names and shapes expected."""
+    faults = [f"{name} missing" for name in expected if name not in arrays]
+    for name, value in arrays.items():
+        if name not in expected:
+            faults.append(f"{name} unknown")
+        elif value.shape != expected[name].shape:
+            faults.append(f"{name} of shape {tuple(value.shape)}, not {tuple(expected[name].shape)}")
+    if faults:
+        more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
+        raise UserError(f"{what} does not fit this run: {faults[0]}{more}")
 
 
 def _read_arrays(path: Path) -> Arrays:
@@ -117,26 +152,24 @@ def written_whole(final: Path, temporary: Path | None = None) -> Iterator[None]:
     """Remove what was half written when writing fails, and say why as a UserError."""
     try:
         yield
-    except (OSError, RuntimeError) as error:  # MLX reports a failed write as a RuntimeError, without its cause
-        code = error.errno if isinstance(error, OSError) else None
-        if code is None and shutil.disk_usage(final.parent).free < _FULL:
-            code = errno.ENOSPC
+    except (OSError, RuntimeError) as error:
+        reason, full = why_unwritten(final, error), is_full(final, error)
         if temporary is not None and temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
+            remove_checkpoint(temporary)
         elif temporary is not None:
             temporary.unlink(missing_ok=True)
-        reason = os.strerror(code) if code else str(error)
-        full = code in (errno.ENOSPC, errno.EDQUOT)
         hint = "free some space and continue with --resume" if full else "the last checkpoint is untouched"
-        raise UserError(f"{final}: could not be written: {reason.lower()}; {hint}") from error
+        raise UserError(f"{final}: could not be written: {reason}; {hint}") from error
 
 
-def _is_whole(path: Path) -> bool:
-    return all((path / name).is_file() for name in _FILES)
+def _missing(path: Path) -> str | None:
+    """Return the first of its files that a checkpoint lacks, None if it is whole."""
+    return next((name for name in _FILES if not (path / name).is_file()), None)
 
 
-def _numbers(folder: Path) -> list[int]:
-    return sorted(int(path.name) for path in folder.glob("[0-9]*") if path.name.isdigit())
+def _numbered(folder: Path) -> list[Path]:
+    paths = [path for path in folder.iterdir() if is_numbered(path)] if folder.is_dir() else []
+    return sorted(paths, key=lambda path: int(path.name))
 
 
 def sync(path: Path) -> None:
@@ -149,19 +182,3 @@ def sync(path: Path) -> None:
             os.fsync(handle)
     finally:
         os.close(handle)
-
-
-@contextmanager
-def locked(run: Path) -> Iterator[None]:
-    """Hold a run directory for this process; UserError if another one has it, or it cannot be written to."""
-    with ExitStack() as held:
-        try:
-            (run / STATE).mkdir(parents=True, exist_ok=True)
-            file = held.enter_context((run / STATE / _LOCK).open("w"))
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{run}: another process is training in this directory") from None
-        except OSError as error:
-            raise unreadable(run, error) from None
-        _tidy(run / STATE)
-        yield

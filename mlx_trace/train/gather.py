@@ -3,10 +3,13 @@
 Takes a configuration and a prompter. Knows nothing of networks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from mlx_trace.config import Config
+from mlx_trace.decode.grammar.automaton import Automaton
+from mlx_trace.decode.grammar.vocabulary import vocabulary_of
 from mlx_trace.errors import UserError
 from mlx_trace.evaluate.suites import suite
 from mlx_trace.model.prompts import Prompter
@@ -14,8 +17,10 @@ from mlx_trace.problems.contamination import Overlap, overlaps
 from mlx_trace.problems.mixture import Mixture, Part, mix
 from mlx_trace.problems.problem import Problem
 from mlx_trace.seeds import stream
-from mlx_trace.train.examples import Example, examples
+from mlx_trace.train.examples import AT_ONCE, Example, Watch, examples, unwatched
 from mlx_trace.train.rehearse import try_constraint
+
+_MOST_SEEN: Final = 100_000_000  # examples that a run may see
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class Material:
     constraint: str = ""  # how gold traces fare under it
 
 
-def gather(config: Config, prompter: Prompter, positions: int | None = None) -> Material:
+def gather(config: Config, prompter: Prompter, watch: Watch = unwatched, positions: int | None = None) -> Material:
     """Return what a run trains on; UserError if there is nothing, or if something does not fit.
 
     `positions` is how many tokens the model was made for, where that is known.
@@ -62,16 +67,21 @@ def gather(config: Config, prompter: Prompter, positions: int | None = None) -> 
         prompts = mix(config.reinforce.data, config.seed, config.reinforce.examples)
     rows, lengths, answered = [], [], []
     if needs_gold:
-        rows = examples(mixture.problems, prompter, config.max_seq_length)
+        rows = examples(mixture.problems, prompter, config.max_seq_length, watch)
         lengths += _example_lengths(mixture.parts, rows)
+        _check_size(config, len(rows))
     if wants_rl:
-        answered = _answered(prompts.problems, prompter, config)
+        check_replies(config, prompter)
+        golds = (problem.question for problem in mixture.problems if problem.trace is not None)
+        known = {question: len(row.prompt) for question, row in zip(golds, rows, strict=True)} if rows else {}
+        sizes = _prompt_sizes(prompts.problems, prompter, known, watch)
+        answered = _answered(prompts.problems, sizes, config)
         if prompts is not mixture or not needs_gold:
-            lengths += _prompt_lengths(prompts.parts, prompter)
+            lengths += _prompt_lengths(prompts.parts, sizes)
     _check_positions(config, positions, rows, answered, prompter)
     sets = {name: suite(name) for name in config.contamination}
     training = [*mixture.problems, *(prompts.problems if prompts is not mixture else [])]
-    found = overlaps(sets, training) if sets else []
+    found = overlaps(sets, _watched(training, watch)) if sets else []
     kept, held_out = _hold_out(rows, config)
     constraint = try_constraint(mixture.problems, prompter, config.decoding)
     return Material(kept, held_out, answered, lengths, found, constraint)
@@ -120,8 +130,28 @@ def _example_lengths(parts: Sequence[Part], rows: Sequence[Example]) -> list[Len
     return found
 
 
-def _prompt_lengths(parts: Sequence[Part], prompter: Prompter) -> list[Lengths]:
-    return [_lengths(part.name, "rl", prompts := [len(prompter.ids(problem.question)) for problem in part.problems],
+def _prompt_sizes(
+    problems: Sequence[Problem], prompter: Prompter, known: dict[str, int], watch: Watch
+) -> dict[str, int]:
+    """Return how many tokens each question's prompt has; `known` are those that were counted already."""
+    sizes = dict(known)
+    new = [problem.question for problem in problems if problem.question not in sizes]
+    for start in range(0, len(new), AT_ONCE):
+        chosen = new[start : start + AT_ONCE]
+        sizes |= {question: len(ids) for question, ids in zip(chosen, prompter.many_ids(chosen), strict=True)}
+        watch("encoding prompts", start + len(chosen), len(new))
+    return sizes
+
+
+def _watched(problems: Sequence[Problem], watch: Watch) -> Iterator[Problem]:
+    for done, problem in enumerate(problems, start=1):
+        yield problem
+        if done % AT_ONCE == 0 or done == len(problems):
+            watch("comparing with evaluation sets", done, len(problems))
+
+
+def _prompt_lengths(parts: Sequence[Part], sizes: dict[str, int]) -> list[Lengths]:
+    return [_lengths(part.name, "rl", prompts := [sizes[problem.question] for problem in part.problems],
                      [0] * len(prompts), part.note) for part in parts]  # fmt: skip
 
 
@@ -132,15 +162,29 @@ def _lengths(source: str, phase: str, prompts: list[int], traces: list[int], not
                    whole[len(whole) // 2], whole[int(0.95 * (len(whole) - 1))], whole[-1], note)  # fmt: skip
 
 
-def _answered(problems: list[Problem], prompter: Prompter, config: Config) -> list[Problem]:
+def _answered(problems: list[Problem], sizes: dict[str, int], config: Config) -> list[Problem]:
     """Check that every prompt of the RL phase fits with its reply; none is cut or left out."""
     room = config.max_seq_length - config.reinforce.max_tokens
-    lengths = {problem.id: len(prompter.ids(problem.question)) for problem in problems}
-    long = [problem.id for problem in problems if lengths[problem.id] > room]
+    long = [problem for problem in problems if sizes[problem.question] > room]
     if long:
         raise UserError(
             f"{len(long)} of {len(problems)} prompts leave no room for reinforce.max_tokens "
             f"({config.reinforce.max_tokens}) within max_seq_length ({config.max_seq_length}):",
-            *(f"  {lengths[name]} tokens: {name}" for name in long),
+            *(f"  {sizes[problem.question]} tokens: {problem.id}" for problem in long),
         )
     return problems
+
+
+def check_replies(config: Config, prompter: Prompter) -> None:
+    """Refuse replies of so few tokens that they hold no trace."""
+    if config.decoding.constraint == "scope":
+        try:
+            Automaton(vocabulary_of(prompter.tokenizer), None, config.reinforce.max_tokens)
+        except UserError as error:
+            raise UserError(*(f"reinforce.max_tokens: {fault}" for fault in error.faults)) from None
+
+
+def _check_size(config: Config, count: int) -> None:
+    """Refuse more epochs than could ever be laid out."""
+    if config.iters is None and config.epochs * count > _MOST_SEEN:
+        raise UserError(f"epochs: {config.epochs:,} of {count:,} examples are more than {_MOST_SEEN:,} in all")

@@ -1,4 +1,4 @@
-"""What the trainers share: the run directory, the learning-rate schedule, metrics, checkpoints, stopping, progress.
+"""What the trainers share: the learning-rate schedule, metrics, checkpoints, stopping, progress.
 
 A trainer supplies phases; a phase does one update at a time and says what it measured. Knows nothing of losses.
 """
@@ -6,11 +6,9 @@ A trainer supplies phases; a phase does one update at a time and says what it me
 import json
 import math
 import platform
-import shutil
 import signal
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -21,22 +19,21 @@ from typing import Any, Final, Protocol
 import mlx.core as mx
 import mlx.optimizers as optim
 from mlx.utils import tree_flatten, tree_unflatten
+from pydantic import BaseModel
 
 from mlx_trace.config import Config
-from mlx_trace.config_file import dump_config, validate_config
 from mlx_trace.errors import UserError
-from mlx_trace.files import read_text, read_yaml, write_atomically
-from mlx_trace.model.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS, adapter_config, adapter_weights
+from mlx_trace.model.adapter import ADAPTER_WEIGHTS, adapter_weights
 from mlx_trace.model.base import Base
-from mlx_trace.model.chat_template import CHAT_TEMPLATE, stock_template_or_none
+from mlx_trace.notice import tell
 from mlx_trace.seeds import derive_seed
 from mlx_trace.train import checkpoint
-from mlx_trace.train.checkpoint import Arrays, Checkpoint
+from mlx_trace.train.checkpoint import Arrays, Checkpoint, check_arrays
 from mlx_trace.train.ranks import Ranks
+from mlx_trace.train.run_dir import BEST, METRICS_FILE, STATE, Hold, describe_adapter
 
-CONFIG_FILE: Final = "config.yaml"
-METRICS_FILE: Final = "metrics.jsonl"
-BEST: Final = "best"  # the adapter with the lowest loss on held-out examples
+_FEW: Final = 3  # updates whose mean loss says nothing
+_STOPS: Final = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
 Metrics = dict[str, float | int | str]
 
@@ -51,6 +48,10 @@ class Phase(Protocol):
     name: str
     updates: int
     optimizer: optim.Optimizer
+
+    @property
+    def state_model(self) -> type[BaseModel]:
+        """Return the model of what `state` returns, to check what was read again."""
 
     @property
     def is_done(self) -> bool:
@@ -84,6 +85,7 @@ class Run:
     base: Base
     report: Report
     ranks: Ranks
+    hold: Hold | None = None  # of the process that writes
     after_phase: Callable[[str], None] = lambda _: None  # called with a phase's name once it is done and saved
     done: int = 0  # updates of all phases so far
 
@@ -105,6 +107,8 @@ class Run:
                     raise Interrupted
 
     def _run_phase(self, phase: Phase, number: int, start: int, stop: Callable[[], bool]) -> None:
+        losses: list[float] = []
+        norms: list[float] = []
         for index in range(start, phase.updates):
             if phase.is_done:
                 break
@@ -112,6 +116,8 @@ class Run:
             began = time.perf_counter()
             metrics = phase.update(index)
             self.done += 1
+            losses.append(float(metrics.get("loss", 0.0)))
+            norms.append(float(metrics.get("grad_norm", 1.0)))
             measured: Metrics = {
                 "phase": phase.name, "update": index + 1, **metrics,
                 "seconds": round(time.perf_counter() - began, 4), "peak_memory": mx.get_peak_memory(),
@@ -127,6 +133,8 @@ class Run:
                 self._save(phase, number, index + 1)
             if stopped and not last:
                 raise Interrupted
+        if self.ranks.is_first and (line := verdict(phase.name, losses, norms)):
+            tell(line)
         self.after_phase(phase.name)
 
     # --- state -----------------------------------------------------------------------------------------------
@@ -136,10 +144,14 @@ class Run:
         if resumed is None:
             return None
         at = resumed.progress
+        if at["phase"] >= len(phases) or at["index"] > phases[at["phase"]].updates:
+            raise UserError(f"{self.path}: its newest checkpoint stands at update {at['index']} of phase "
+                            f"{at['phase'] + 1}, which this run does not have")  # fmt: skip
         phase = phases[at["phase"]]
+        self._check_fit(phase, resumed)
         self.base.network.load_weights(list(resumed.adapter.items()), strict=False)
         phase.optimizer.state = tree_unflatten(list(resumed.optimizer.items()))
-        phase.restore(at["state"], resumed.extra)
+        phase.restore(checkpoint.checked(phase.state_model, at["state"], self.path / STATE).model_dump(), resumed.extra)
         self.done = at["done"]
         if self.ranks.is_first:
             checkpoint.write_arrays(self.path / ADAPTER_WEIGHTS, dict(adapter_weights(self.base.network)))
@@ -147,7 +159,19 @@ class Run:
                 file.truncate(min(at["metrics_bytes"], file.tell()))  # never longer: that would add zeros
         return at
 
+    def _check_fit(self, phase: Phase, resumed: Checkpoint) -> None:
+        """Raise UserError unless a checkpoint's arrays are those of this network and optimizer."""
+        where, weights = f"{self.path}: its newest checkpoint's", dict(adapter_weights(self.base.network))
+        check_arrays(resumed.adapter, weights, f"{where} adapter")
+        bare = dict(tree_flatten(phase.optimizer.state))
+        if set(resumed.optimizer) != set(bare):  # it has taken a step
+            phase.optimizer.init(self.base.network.trainable_parameters())
+        check_arrays(resumed.optimizer, dict(tree_flatten(phase.optimizer.state)), f"{where} optimizer")
+        if resumed.extra:
+            check_arrays(resumed.extra, weights, f"{where} reference")
+
     def _save(self, phase: Phase, number: int, index: int) -> None:
+        self._check_hold()
         metrics = self.path / METRICS_FILE
         with checkpoint.written_whole(metrics):
             metrics.touch()  # someone may have moved it away
@@ -163,6 +187,7 @@ class Run:
 
     def _save_best(self) -> None:
         """Keep the adapter as it is now in a directory of its own, which serves wherever an adapter does."""
+        self._check_hold()
         folder = self.path / BEST
         with checkpoint.written_whole(folder):
             folder.mkdir(exist_ok=True)
@@ -170,9 +195,28 @@ class Run:
         checkpoint.write_arrays(folder / ADAPTER_WEIGHTS, dict(adapter_weights(self.base.network)))
 
     def _log(self, metrics: Metrics) -> None:
+        self._check_hold()
         path = self.path / METRICS_FILE
         with checkpoint.written_whole(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(metrics) + "\n")
+
+    def _check_hold(self) -> None:
+        if self.hold is not None:
+            self.hold.check()
+
+
+def verdict(phase: str, losses: Sequence[float], norms: Sequence[float]) -> str | None:
+    """Return a line for who trained and learnt nothing; None where that cannot be said, or is not so."""
+    tenth = len(losses) // 10
+    if norms and not any(norms):
+        return f"{phase}: nothing was learnt: every gradient was 0 (in reinforcement, all rewards of each group alike)"
+    if phase != "sft" or tenth < _FEW:
+        return None
+    first, last = sum(losses[:tenth]) / tenth, sum(losses[-tenth:]) / tenth
+    if last < first:
+        return None
+    return (f"sft: the loss did not fall, from {first:.4g} to {last:.4g}: nothing was learnt; "
+            "another learning_rate may do")  # fmt: skip
 
 
 def versions() -> dict[str, str]:
@@ -183,52 +227,6 @@ def versions() -> dict[str, str]:
         "platform": platform.platform(),
         "device": str(mx.default_device()),
     } | {name: version(name) for name in packages}
-
-
-# --- the run directory -----------------------------------------------------------------------------------------
-
-
-def check_new(path: Path, overwrite: bool) -> None:
-    """Refuse a directory that already holds something, unless it is a run that may be overwritten."""
-    if path.exists() and not path.is_dir():
-        raise UserError(f"{path}: is a file; adapter_path is a directory")
-    if not path.exists() or checkpoint.is_unused(path):
-        return
-    if not overwrite:
-        raise UserError(f"{path}: holds a run already; --resume continues it, --overwrite replaces it")
-    if not (path / CONFIG_FILE).is_file() and not (path / ADAPTER_CONFIG).is_file():
-        raise UserError(f"{path}: is not a run of mlx-trace, so it is not overwritten")
-
-
-def open_run(base: Base, config: Config) -> None:
-    """Start a run in a locked directory: remove an earlier one, write what makes this an adapter of its base."""
-    checkpoint.clear(config.adapter_path)
-    shutil.rmtree(config.adapter_path / BEST, ignore_errors=True)
-    for name in (METRICS_FILE, ADAPTER_WEIGHTS):
-        (config.adapter_path / name).unlink(missing_ok=True)
-    write_atomically(config.adapter_path / CONFIG_FILE, [dump_config(config)])
-    describe_adapter(config.adapter_path, base, config)
-
-
-def describe_adapter(folder: Path, base: Base, config: Config) -> None:
-    """Write what makes this an adapter of its base, and the template with which other tools ask it for traces."""
-    write_atomically(folder / ADAPTER_CONFIG, [json.dumps(adapter_config(base, config), indent=2) + "\n"])
-    template = stock_template_or_none(base.tokenizer, config.prompt)
-    if template is None:  # mlx-trace asks as ever; `fuse` would say why nothing else can
-        (folder / CHAT_TEMPLATE).unlink(missing_ok=True)
-    else:
-        write_atomically(folder / CHAT_TEMPLATE, [template])
-
-
-def read_run_config(path: Path) -> Config:
-    """Return the configuration a run was started with."""
-    file = path / CONFIG_FILE
-    if not file.is_file():
-        raise UserError(f"{path}: no run to resume: it has no {CONFIG_FILE}")
-    content = read_yaml(read_text(file), str(file))
-    if not isinstance(content, dict):
-        raise UserError(f"{file}: not a configuration")
-    return validate_config(content, str(file))
 
 
 # --- schedule and stopping -------------------------------------------------------------------------------------
@@ -249,21 +247,24 @@ def learning_rate(index: int, updates: int, peak: float, warmup: int, decay: str
 
 @contextmanager
 def stopping() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C (or SIGTERM) into a wish to stop after this update; the second stops at once.
+    """Turn the first Ctrl-C (or SIGTERM, or a terminal that closes) into a wish to stop after this update.
 
-    It does so as a KeyboardInterrupt, so that the terminal is put in order; a third ends the process wherever it is.
+    A second Ctrl-C or SIGTERM stops at once, as a KeyboardInterrupt, so that the terminal is put in order; a third ends
+    the process wherever it is. A closing terminal may say so twice, and says nothing to who started this with nohup.
     """
     wished = False
 
     def wish(number: int, _: FrameType | None) -> None:
         nonlocal wished
-        if wished:
+        if wished and number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
             raise KeyboardInterrupt
-        wished = True
-        print("finishing this update; once more stops at once", file=sys.stderr, flush=True)
+        if not wished:
+            wished = True
+            tell("finishing this update; once more stops at once")
 
-    before = {number: signal.signal(number, wish) for number in (signal.SIGINT, signal.SIGTERM)}
+    ignored = [number for number in _STOPS[2:] if signal.getsignal(number) == signal.SIG_IGN]
+    before = {number: signal.signal(number, wish) for number in _STOPS if number not in ignored}
     try:
         yield lambda: wished
     finally:

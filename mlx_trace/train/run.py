@@ -2,46 +2,59 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Literal
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
 from mlx_lm.generate import wired_limit
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from mlx_trace.config import Config
 from mlx_trace.errors import UserError
 from mlx_trace.files import read_json, write_atomically
 from mlx_trace.model import budget
 from mlx_trace.model.adapter import ADAPTER_WEIGHTS, attach_adapter, check_same_base, check_trainable, start_from
-from mlx_trace.model.base import Base, load_base, locate_model
-from mlx_trace.model.config_json import positions_of, read_config_json
+from mlx_trace.model.base import Base, load_base, locate_model, read_outline
+from mlx_trace.model.config_json import positions_of
 from mlx_trace.model.layers import Split, check_split
 from mlx_trace.model.memory import MemoryPlan
+from mlx_trace.model.precision import is_dequantised
 from mlx_trace.model.prompts import Prompter
 from mlx_trace.model.shape import Shape, shape_of
+from mlx_trace.notice import tell
 from mlx_trace.train import checkpoint
-from mlx_trace.train.checkpoint import Checkpoint
+from mlx_trace.train.checkpoint import Checkpoint, checked
+from mlx_trace.train.examples import Watch, unwatched
 from mlx_trace.train.gather import Material, gather
-from mlx_trace.train.loop import Phase, Report, Run, check_new, open_run
+from mlx_trace.train.loop import Phase, Report, Run
 from mlx_trace.train.ranks import Ranks
 from mlx_trace.train.rehearse import try_reward
 from mlx_trace.train.rl.reinforce import Reinforce
-from mlx_trace.train.rl.reward import make_scorer
+from mlx_trace.train.rl.reward import Scorer, make_scorer
+from mlx_trace.train.run_dir import (
+    PLAN_FILE,
+    Hold,
+    check_new,
+    check_unheld,
+    check_writable,
+    locked,
+    open_run,
+    sweep,
+)
 from mlx_trace.train.sft import Sft
 from mlx_trace.train.work import work_of
-
-PLAN_FILE: Final = "plan.json"
 
 
 @dataclass(frozen=True)
 class Plan:
     """A run that is ready to start: everything loaded and checked, nothing written yet."""
 
-    config: Config
+    config: Config  # with as many layers as there are
+    asked: Config  # as it was given
     base: Base
     material: Material
     memory: MemoryPlan
@@ -51,39 +64,99 @@ class Plan:
     notes: list[str] = field(default_factory=list)  # what each phase will do, for people
 
 
-def plan(config: Config, resume: bool = False) -> Plan:
-    """Load and check all that a run needs; UserError if it cannot start."""
+def check_folder(config: Config, resume: bool = False, overwrite: bool = False) -> None:
+    """Refuse a run whose folder is not as it has to be, before anything is loaded.
+
+    The first process looks; the others wait until it has.
+    """
+    ranks, is_ready, path = Ranks.found(), False, config.adapter_path
+    if not ranks.is_first:
+        if not ranks.from_first(True):
+            raise UserError("the first process could not start; it says why")
+        return
+    try:
+        if not resume:
+            check_new(path, overwrite)
+        check_writable(path)
+        check_unheld(path)
+        if resume:
+            _saved_plan(path)
+            _check_resumable(path, checkpoint.load(path, is_said=False))
+        is_ready = True
+    finally:
+        ranks.from_first(is_ready)
+
+
+def _check_resumable(path: Path, saved: Checkpoint | None) -> None:
+    if saved is None and (path / ADAPTER_WEIGHTS).exists():
+        raise UserError(f"{path}: has an adapter but no checkpoint to go on from; --overwrite replaces it")
+
+
+def plan(asked: Config, resume: bool = False, watch: Watch = unwatched) -> Plan:
+    """Load and check all that a run needs, and the weights last; UserError if it cannot start."""
     ranks = Ranks.found()
-    check_trainable(config, read_config_json(locate_model(config.model), config.trust_remote_code))
-    base = load_base(config.model, config.trust_remote_code, config.dtype, identify=True)
+    outline, tokenizer = read_outline(asked.model, asked.trust_remote_code)
+    config = fitted(asked, outline, ranks)
+    check_trainable(config, outline)
+    start = config.resume_adapter_file
+    if start is not None and not (start / ADAPTER_WEIGHTS if start.is_dir() else start).is_file():
+        raise UserError(f"resume_adapter_file: {start}: no such file")
+    prompter = Prompter(tokenizer, config.prompt)
+    scorer = make_scorer(config.reinforce)
+    material = gather(config, prompter, watch, positions_of(outline))
+    try_reward(material.problems, scorer)
+    usable = budget.usable_memory(dict(mx.device_info()) if hasattr(mx, "device_info") else {})
+    on_gpu = mx.default_device().type == mx.gpu
+    work = work_of(config, material, prompter, ranks.size, on_gpu)
+    allowed = budget.budget_of(config.memory, usable)
+    shape = shape_of(outline, config, not on_gpu, is_dequantised(locate_model(config.model)))
+    saved = _saved_plan(config.adapter_path) if resume else None
+    if saved is None:  # refused on its shape alone, if it is
+        budget.settle(budget.Run(shape, work, config.activation_cache, allowed), usable=usable)
+    base = _load(config, tokenizer, resume)
+    needs = budget.Run(_shape(base, config), work, config.activation_cache, allowed)
+    memory = saved or budget.settle(needs, _free_disk(config.adapter_path), usable)
+    memory = MemoryPlan(**ranks.from_first(asdict(memory)))
+    planned = Plan(config, asked, base, material, memory, needs, ranks)
+    _add_phases(planned, prompter, scorer)
+    return planned
+
+
+def fitted(config: Config, outline: Mapping[str, Any], ranks: Ranks) -> Config:
+    """Return a configuration with as many layers as the model has, told where it asks for more."""
+    layers = outline.get("num_hidden_layers")
+    if not isinstance(layers, int) or config.num_layers <= layers:
+        return config
+    if ranks.is_first:
+        tell(f"num_layers is {config.num_layers}, and {config.model} has {layers} layers: all of them are trained")
+    return config.model_copy(update={"num_layers": layers})
+
+
+def _load(config: Config, tokenizer: Any, resume: bool) -> Base:
+    """Return the model with its adapter attached."""
+    base = replace(load_base(config.model, config.trust_remote_code, config.dtype, identify=True), tokenizer=tokenizer)
     if resume:
         check_same_base(base, config.adapter_path)
     check_split(base.network, base.name)
-    prompter = Prompter(base.tokenizer, config.prompt)
-    material = gather(config, prompter, positions_of(base.config))
     attach_adapter(base, config)
     if config.resume_adapter_file is not None:
         start_from(base, config.resume_adapter_file)
+    return base
+
+
+def _add_phases(planned: Plan, prompter: Prompter, scorer: Scorer) -> None:
+    base, config, material, memory, ranks = (planned.base, planned.config, planned.material, planned.memory,
+                                             planned.ranks)  # fmt: skip
     split = Split(base.network, config.num_layers, config.grad_checkpoint)
-    usable = budget.usable_memory(dict(mx.device_info()) if hasattr(mx, "device_info") else {})
-    work = work_of(config, material, prompter, ranks.size, mx.default_device().type == mx.gpu)
-    needs = budget.Run(_shape(base, config), work, config.activation_cache, budget.budget_of(config.memory, usable))
-    saved = _saved_plan(config.adapter_path) if resume else None
-    memory = saved or budget.settle(needs, _free_disk(config.adapter_path), usable)
-    memory = MemoryPlan(**ranks.from_first(asdict(memory)))
-    planned = Plan(config, base, material, memory, needs, ranks)
     if config.has_sft:
         sft = Sft(base, split, config, material.rows, material.held_out, memory, ranks)
         planned.phases.append(sft)
         planned.notes.append(f"sft: {sft.updates:,} updates on {len(material.rows):,} examples")
     if config.reinforce.iters > 0:
-        scorer = make_scorer(config.reinforce)
-        try_reward(material.problems, scorer)
         rl = Reinforce(base, split, prompter, config, material.problems, material.rows, memory, ranks, scorer)
         planned.phases.append(rl)
         planned.notes.append(f"rl ({config.reinforce.algorithm}): {rl.updates:,} updates on "
                              f"{len(material.problems):,} prompts")  # fmt: skip
-    return planned
 
 
 def _shape(base: Base, config: Config) -> Shape:
@@ -106,11 +179,20 @@ def _saved_plan(path: Path) -> MemoryPlan | None:
     file = path / PLAN_FILE
     if not file.exists():
         return None
-    content = read_json(file)
-    try:
-        return MemoryPlan.from_json(content)
-    except (KeyError, TypeError, AttributeError):
-        raise UserError(f"{file}: not the plan of a run") from None
+    return MemoryPlan(**checked(_SavedPlan, read_json(file), file).model_dump())
+
+
+class _SavedPlan(BaseModel):
+    """A plan as a run has kept it; earlier versions had other names for two keys."""
+
+    model_config = ConfigDict(strict=True)
+
+    micro_tokens: int = Field(ge=1)
+    max_sequences: int = Field(ge=1, validation_alias=AliasChoices("max_sequences", "width"))
+    activation_cache: Literal["memory", "disk", "off"] = Field(
+        validation_alias=AliasChoices("activation_cache", "trunk_cache")
+    )
+    headroom: int | None = Field(None, ge=1)
 
 
 def train(
@@ -121,22 +203,23 @@ def train(
     after_phase: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Run what was planned in its directory. Raises `Interrupted` after Ctrl-C, once everything is saved."""
-    run = Run(planned.config, planned.base, report, planned.ranks, after_phase)
-    with _opened(planned, resume, overwrite) as saved, wired_limit(planned.base.network):  # on Metal: no paging
+    with _opened(planned, resume, overwrite) as (hold, saved), wired_limit(planned.base.network):  # on Metal: no paging
         _settle_passes(planned)
+        run = Run(planned.config, planned.base, report, planned.ranks, hold, after_phase)
         run.train(planned.phases, _shared(saved, planned.ranks))
 
 
 def _settle_passes(planned: Plan) -> None:
-    """Time the device's passes, unless that was done when the run was started, and save the plan with the run.
+    """Settle how passes are weighed, timed only if that was asked for, and save the plan with the run.
 
     Passes of other widths round differently: a resumed run is to repeat those that it had.
     """
     engines = [phase.decoder.engine for phase in planned.phases if isinstance(phase, Reinforce)]
     headroom = planned.memory.headroom
-    if engines and headroom is None and engines[0].max_tokens_per_pass == "auto" and planned.ranks.is_first:
+    if engines and headroom is None and planned.ranks.is_first:
         rl = planned.config.reinforce
-        headroom = engines[0].probe(min(planned.memory.max_sequences, rl.batch_size * rl.group_size))
+        batch_size = min(planned.memory.max_sequences, rl.batch_size * rl.group_size)
+        headroom = engines[0].headroom or engines[0].probe(batch_size)
     headroom = planned.ranks.from_first(headroom)
     for engine in engines:
         engine.headroom = headroom
@@ -146,8 +229,8 @@ def _settle_passes(planned: Plan) -> None:
 
 
 @contextmanager
-def _opened(planned: Plan, resume: bool, overwrite: bool) -> Iterator[Checkpoint | None]:
-    """Hold the run's directory, new or as it was left, and yield its last checkpoint.
+def _opened(planned: Plan, resume: bool, overwrite: bool) -> Iterator[tuple[Hold | None, Checkpoint | None]]:
+    """Hold the run's directory, new or as it was left, and yield the hold and its last checkpoint.
 
     The first process does; the others wait until it has, and yield nothing.
     """
@@ -155,20 +238,21 @@ def _opened(planned: Plan, resume: bool, overwrite: bool) -> Iterator[Checkpoint
     if not planned.ranks.is_first:
         if not planned.ranks.from_first(True):
             raise UserError("the first process could not start; it says why")
-        yield None
+        yield None, None
         return
     try:
         if not resume:
             check_new(path, overwrite)
-        with checkpoint.locked(path):
-            checkpoint.sweep(path)
+        with locked(path) as hold:
+            sweep(path)
             saved = checkpoint.load(path) if resume else None
-            if resume and saved is None and (path / ADAPTER_WEIGHTS).exists():
-                raise UserError(f"{path}: has an adapter but no checkpoint to go on from; --overwrite replaces it")
+            checkpoint.tidy(path)
+            if resume:
+                _check_resumable(path, saved)
             if saved is None:
-                open_run(planned.base, planned.config)
+                open_run(planned.base, planned.config, planned.asked)
             is_ready = planned.ranks.from_first(True)
-            yield saved
+            yield hold, saved
     finally:
         if not is_ready:
             planned.ranks.from_first(False)

@@ -4,16 +4,19 @@ The loss counts target tokens only, and the head runs at those alone; what lies 
 once an example.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import mlx.core as mx
 import mlx.nn as nn
 import mlx.optimizers as optim
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
 
 from mlx_trace.config import Config
+from mlx_trace.errors import UserError
 from mlx_trace.model.base import Base, head, head_size
 from mlx_trace.model.layers import LossPositions, Split, shared_length
 from mlx_trace.model.memory import MemoryPlan
@@ -23,6 +26,8 @@ from mlx_trace.train.examples import Batches, Example, by_budget
 from mlx_trace.train.learner import Learner, Loss, MicroBatch, in_chunks
 from mlx_trace.train.loop import Metrics, learning_rate
 from mlx_trace.train.ranks import Ranks
+
+_RUNAWAY: Final = 2.0  # times the loss of blind guessing
 
 
 class Examples:
@@ -84,10 +89,20 @@ def cross_entropy(network: Any, targets: mx.array, divisor: float) -> Loss:
     return loss
 
 
+class SftState(BaseModel):
+    """What `Sft` carries from update to update besides arrays."""
+
+    model_config = ConfigDict(strict=True)
+
+    best: float | None
+    worse: int = Field(ge=0)
+
+
 class Sft:
     """The SFT phase: `updates` batches over the epochs asked for."""
 
     name = "sft"
+    state_model = SftState
     has_improved = False
 
     def __init__(
@@ -121,8 +136,17 @@ class Sft:
             tokens += sum(self.examples.lengths[index] for index in chosen)
         loss, count = self.ranks.total(loss, tokens)
         norm = self.learner.step()
+        self._check_sound(index, loss, norm)
         return {"loss": loss, "learning_rate": rate, "grad_norm": norm, "tokens": int(count),
                 "target_tokens": targets, "epoch": self.batches.locate(index)[0], **self._check(index)}  # fmt: skip
+
+    def _check_sound(self, index: int, loss: float, norm: float) -> None:
+        """Raise UserError if the weights have run away: worse than blind guessing, or so far off that nothing pulls."""
+        blind = math.log(self.examples.vocabulary_size)
+        if norm == 0 or (index > 0 and loss > _RUNAWAY * blind):
+            why = "its gradient is 0" if norm == 0 else f"guessing blindly would give {blind:.3g}"
+            raise UserError(f"sft: the run has diverged: the loss of update {index + 1} is {loss:.4g}, and {why}; "
+                            f"start anew with a learning_rate below {self.config.learning_rate:g}")  # fmt: skip
 
     def _check(self, index: int) -> Metrics:
         """Measure the loss on the held-out examples, where it is time."""

@@ -82,7 +82,7 @@ def test_eval_holds_replies_to_traces(small_run: Path, capsys: Out) -> None:
     report = json.loads(capsys.readouterr().out)
     assert (report["parsed"]["count"], report["truncated"]) == (5, 0)
     assert report["sampled"] < report["tokens"]
-    assert (report["constraint"], report["grounding"], report["cap"]) == ("scope", "hard", 3)
+    assert (report["constraint"], report["grounding"], report["max_tokens_per_pass"]) == ("scope", "hard", 3)
     assert main([*flags, "--grounding", "off"]) == 0
     assert "synthetic, traces in scope " in capsys.readouterr().out
     assert main(["eval", "--adapter-path", str(small_run), "-n", "5", "--max-tokens", "20"]) == 2

@@ -74,6 +74,55 @@ def test_a_wrong_flag_is_one_line(run: Run, name: str) -> None:
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(("train", "--learning-rat", "1"), "did you mean --learning-rate?"), (("train", "--lr", "1"), "did you mean --learning-rate?"),
+     (("train", "--group-size", "2"), "did you mean --reinforce.group-size?"), (("train", "--rank=3"), "did you mean --lora-parameters.rank?"),
+     (("train", "-seed", "2"), "did you mean --seed?"), (("train", "--batch_size", "2"), "did you mean --batch-size?"),
+     (("train", "-c", "tny"), "did you mean tiny?"), (("chat", "--adaptor-path", "x"), "did you mean --adapter-path?"),
+     (("eval", "--max-token", "3"), "did you mean --max-tokens?"), (("solve", "x", "--expect", "3"), "did you mean --expected?"),
+     (("generate", "--outptu", "x"), "did you mean --output?"), (("fuse", "--save-pth", "x"), "did you mean --save-path?"),
+     (("memory", "--modle", "x"), "did you mean --model?"), (("doctor", "--jason"), "did you mean --json?")],
+)  # fmt: skip
+def test_a_mistyped_flag_is_named(run: Run, arguments: tuple[str, ...], said: str) -> None:
+    code, _, err = run(*arguments)
+    assert code == 2
+    assert said in err
+
+
+@pytest.mark.parametrize("arguments", [("generate", "-n", "1", "-o", "x.jsonl"), ("audit",), ("variants", "x", "-o", "y"),
+                                       ("tiny", "rebuild", "--save-path", "x"), ("train",)])  # fmt: skip
+def test_a_seed_beyond_all_seeds_is_one_line(run: Run, arguments: tuple[str, ...]) -> None:
+    code, _, err = run(*arguments, "--seed", str(1 << 64))
+    assert code == 2
+    assert "seed" in err and "Traceback" not in err
+
+
+def test_a_run_resumed_with_another_configuration_is_told_in_words(
+    run: Run, tmp_path: Path, random_model: Path
+) -> None:
+    flags = [
+        "--model",
+        random_model,
+        "--max-seq-length",
+        "2048",
+        "--iters",
+        "1",
+        "--contamination",
+        "[]",
+        "--adapter-path",
+        "run",
+    ]
+    data = "[{source: synthetic, n: 4, schemas: [rate_equation]}]"
+    assert run("train", *flags, "--data", data)[0] == 0
+    code, _, err = run("train", "--resume", "-c", "tiny", "--adapter-path", "run")
+    assert code == 2
+    assert "{" not in err and "[" not in err and "None" not in err
+    assert "data: the run was started with source synthetic, n 4, schemas rate_equation" in err
+    assert "lora_parameters.rank: the run was started with 8, not 32" in err
+    assert "--resume --adapter-path run, and nothing else" in err
+
+
 CONFIGS = {
     "broken.yaml": (b"model: [tiny\nseed: 1", "not YAML"),
     "unknown.yaml": (b"model: tiny\nlearning_rat: 1", "learning_rat: there is no such key"),

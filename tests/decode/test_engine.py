@@ -470,13 +470,20 @@ def test_more_headroom_never_makes_passes_narrower(waiting: list[int], headroom:
 
 
 def test_nothing_is_probed_where_one_token_waits_in_each_row() -> None:
-    engine = Engine(ScriptedNetwork({}), ())
+    engine = Engine(ScriptedNetwork({}), (), max_tokens_per_pass="probe")
     assert engine.pass_width([1, 0, 1, 1], 4) == 1
     assert engine.headroom is None
 
 
+def test_nothing_is_timed_unless_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Engine, "probe", lambda *_: pytest.fail("a clock was asked"))
+    engine = Engine(ScriptedNetwork({}), ())
+    assert 1 <= engine.pass_width([9, 2, 1], 3) <= 9
+
+
 def test_the_device_is_probed_once(base: Base) -> None:
     engine = plain(base)
+    engine.headroom = None
     assert 1 <= engine.pass_width([9, 2, 1], 3) <= 9
     headroom = engine.headroom
     assert headroom is not None and headroom & (headroom - 1) == 0, "a power of two"

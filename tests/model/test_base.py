@@ -14,7 +14,7 @@ from mlx_trace.config import Config
 from mlx_trace.errors import UserError
 from mlx_trace.model.adapter import adapter_weights, attach_adapter, load_adapter, read_adapter_config
 from mlx_trace.model.base import load_base, locate_model
-from mlx_trace.train.loop import open_run
+from mlx_trace.train.run_dir import open_run
 from tests.conftest import byte_level_tokenizer, write_model
 
 import mlx.core as mx  # isort: skip

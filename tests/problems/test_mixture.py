@@ -11,9 +11,11 @@ from mlx_trace.config_file import validate_config
 from mlx_trace.errors import UserError
 from mlx_trace.problems.compile.compiler import Compiled, compile_row
 from mlx_trace.problems.contamination import overlaps
+from mlx_trace.problems.generator import generate_balanced
 from mlx_trace.problems.gsm8k import is_held_out
 from mlx_trace.problems.mixture import Mixture, mix
 from mlx_trace.problems.problem import Problem
+from mlx_trace.problems.schema import load_schemas
 from mlx_trace.problems.variants import variants
 from tests.problems.rows import ROWS, write_rows
 
@@ -139,3 +141,13 @@ def test_contamination_tells_same_questions_templates_and_runs_of_words() -> Non
     (gram,) = overlaps(evaluation, asked("Yes: on the way home from the old market by the river Nina counted 3 stars."))
     assert (gram.same_question, gram.same_template, gram.shared_gram) == (0, 0, 1)
     assert "of 3 questions 0 are in the training data, 0 with other numbers, 1 share 13 words" in str(gram)
+
+
+def test_contamination_found_quickly_is_what_comparing_everything_finds() -> None:
+    from mlx_trace.problems.skeleton import skeleton
+
+    training = generate_balanced(list(load_schemas().values()), 600, seed=5)
+    evaluation = generate_balanced(list(load_schemas().values()), 150, seed=6)
+    (overlap,) = overlaps({"x": evaluation}, training)
+    wordings = {skeleton(problem.question) for problem in training}
+    assert overlap.same_template == sum(skeleton(problem.question) in wordings for problem in evaluation) > 10

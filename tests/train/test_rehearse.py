@@ -64,3 +64,28 @@ def test_a_reward_that_fails_is_found_out_at_once(body: str, said: str, tmp_path
     scorer = make_scorer(Config.model_validate(content).reinforce)
     with pytest.raises(UserError, match=f"on problem 'eggs' and the reply 'expert.*{said}"):
         try_reward([QUESTION], scorer)
+
+
+@pytest.mark.parametrize(
+    "body", ["raise RuntimeError('no licence')", "import nothing_of_that_name", "def reward(:", "raise SystemExit"]
+)
+def test_a_reward_whose_file_fails_is_one_line(body: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(f"{body}\n", encoding="utf-8")
+    content: dict[str, Any] = {"reinforce": {"reward_function": f"{tmp_path / 'mine.py'}:reward"}}
+    with pytest.raises(UserError, match=r"reward_function: .*mine\.py: \w+"):
+        make_scorer(Config.model_validate(content).reinforce)
+
+
+def test_a_reward_that_ends_the_process_does_not(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def reward(problem, reply, grade):\n    raise SystemExit(0)\n", encoding="utf-8")
+    content: dict[str, Any] = {"reinforce": {"reward_function": f"{tmp_path / 'mine.py'}:reward"}}
+    with pytest.raises(UserError, match=r"on problem 'eggs' and the reply .* SystemExit"):
+        try_reward([QUESTION], make_scorer(Config.model_validate(content).reinforce))
+
+
+@pytest.mark.parametrize("family", families.NAMES)
+def test_prompts_encoded_together_are_those_encoded_alone(family: str) -> None:
+    questions = [problem.question for problem in problems()] + [" spaced ", "½ of €5 — naïve?", "x"]
+    one = prompter(family)
+    assert one.many_ids(questions) == [one.ids(question) for question in questions]
+    assert one.many_ids([]) == []

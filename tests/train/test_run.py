@@ -14,8 +14,9 @@ from mlx_trace.config import Config
 from mlx_trace.errors import UserError
 from mlx_trace.model.adapter import adapter_weights
 from mlx_trace.train import checkpoint
-from mlx_trace.train.loop import Interrupted, Metrics, learning_rate, read_run_config
-from mlx_trace.train.run import Plan, plan, train
+from mlx_trace.train.loop import Interrupted, Metrics, learning_rate, verdict
+from mlx_trace.train.run import Plan, check_folder, plan, train
+from mlx_trace.train.run_dir import locked, read_run_config
 from tests.conftest import byte_level_tokenizer, write_model
 
 import mlx.core as mx  # isort: skip
@@ -183,7 +184,7 @@ def test_an_existing_run_is_kept_unless_replacing_it_is_asked_for(random_model: 
     with pytest.raises(UserError, match="--resume continues it"):
         run(settings)
     assert adapter(tmp_path / "run") == before
-    with checkpoint.locked(tmp_path / "run"), pytest.raises(UserError, match="another process"):
+    with locked(tmp_path / "run"), pytest.raises(UserError, match="another process"):
         run(settings, overwrite=True)
     assert adapter(tmp_path / "run") == before
     run(settings, overwrite=True)
@@ -232,7 +233,7 @@ def adapter_of(planned: Plan) -> dict[str, mx.array]:
 
 
 def test_two_processes_never_share_a_run(random_model: Path, tmp_path: Path) -> None:
-    with checkpoint.locked(tmp_path / "run"), pytest.raises(UserError, match="another process"):
+    with locked(tmp_path / "run"), pytest.raises(UserError, match="another process"):
         train(plan(config(random_model, tmp_path / "run")), lambda *_: None, resume=True)
 
 
@@ -279,9 +280,18 @@ def test_nothing_to_train_is_an_error(random_model: Path, tmp_path: Path) -> Non
         plan(config(random_model, tmp_path / "run", epochs=0, reinforce={"iters": 0}))
 
 
-def test_too_many_layers_and_unknown_keys_of_layers_are_told(random_model: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="num_layers is 9"):
-        plan(config(random_model, tmp_path / "run", num_layers=9))
+def test_more_layers_than_there_are_means_all_of_them_in_one_line(
+    random_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = config(random_model, tmp_path / "run", num_layers=16, iters=1, reinforce={"iters": 0})
+    run(asked)
+    assert capsys.readouterr().err.count("has 2 layers: all of them are trained") == 1
+    assert json.loads((tmp_path / "run" / "adapter_config.json").read_text(encoding="utf-8"))["num_layers"] == 2
+    assert read_run_config(tmp_path / "run") == asked, "a resumed run is compared with what was asked for"
+    run(asked, resume=True)
+
+
+def test_unknown_keys_of_layers_are_told(random_model: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"lora_parameters\.keys"):
         plan(config(random_model, tmp_path / "run", lora_parameters={"keys": ["nothing.here"]}))
 
@@ -300,3 +310,90 @@ def test_the_schedule_warms_up_and_never_falls_below_a_tenth(decay: str) -> None
     assert all(later <= earlier for earlier, later in pairwise(rates[10:]))
     assert rates[-1] >= 0.1 - 1e-9
     assert (rates[-1] < 0.2) == (decay != "none")
+
+
+# --- the same command, the same bytes ----------------------------------------------------------------------------
+
+
+def test_runs_that_do_not_say_how_wide_passes_are_end_alike_whatever_a_clock_says(
+    random_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlx_trace.decode.engine import Engine
+
+    seen = []
+    for number, headroom in enumerate((1, 4096)):
+        monkeypatch.setattr(Engine, "probe", lambda self, size, headroom=headroom: headroom)
+        settings = config(random_model, tmp_path / str(number), decoding={}, epochs=0, reinforce={
+            "iters": 2, "batch_size": 2, "group_size": 2, "max_tokens": 120, "baseline": "ema"})  # fmt: skip
+        run(settings)
+        seen.append((adapter(settings.adapter_path), (settings.adapter_path / "plan.json").read_text(encoding="utf-8")))
+    assert seen[0] == seen[1]
+    timed = config(random_model, tmp_path / "timed", decoding={"max_tokens_per_pass": "probe"}, epochs=0, reinforce={
+        "iters": 1, "batch_size": 2, "group_size": 2, "max_tokens": 120, "baseline": "ema"})  # fmt: skip
+    run(timed)
+    assert json.loads((tmp_path / "timed" / "plan.json").read_text(encoding="utf-8"))["headroom"] == 4096
+
+
+# --- what cannot be is found first -------------------------------------------------------------------------------
+
+FOUND_FIRST: dict[str, tuple[dict[str, Any], str]] = {
+    "data": ({"data": [{"source": "file", "path": "absent.jsonl"}]}, "absent.jsonl: no such file"),
+    "lengths": ({"max_seq_length": 300}, "are longer than max_seq_length"),
+    "replies": ({"reinforce": {"iters": 1, "max_tokens": 20}}, "reinforce.max_tokens: .*the shortest trace takes"),
+    "room": ({"reinforce": {"iters": 1, "max_tokens": 2000}}, "leave no room"),
+    "reward": ({"reinforce": {"iters": 1, "reward_function": "absent.py:reward"}}, "absent.py is no Python file"),
+    "start": ({"resume_adapter_file": "absent"}, "absent: no such file"),
+    "memory": ({"memory": 1e-6}, "memory: this run needs"),
+    "epochs": ({"epochs": 100_000, "data": [{"source": "synthetic", "n": 1001}], "max_seq_length": 4000}, "in all"),
+    "held out": ({"val_examples": 24}, "val_examples is 24"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FOUND_FIRST)
+def test_what_data_shapes_and_names_tell_is_told_before_weights_are_read(
+    random_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    from mlx_trace.train import run as module
+
+    def loaded(*_: Any) -> Any:
+        raise AssertionError("the weights were read first")
+
+    monkeypatch.setattr(module, "load_base", loaded)
+    monkeypatch.chdir(tmp_path)
+    changes, said = FOUND_FIRST[name]
+    with pytest.raises(UserError, match=said):
+        plan(config(random_model, tmp_path / "run", **changes))
+
+
+def test_a_folder_that_cannot_be_used_is_told_before_anything_is_loaded(random_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("", encoding="utf-8")
+    for name, said in (
+        ("file", "is a file"),
+        ("full", "is not empty, and no run"),
+        ("file/run", "file cannot be written to"),
+    ):
+        with pytest.raises(UserError, match=said):
+            check_folder(config(random_model, tmp_path / name))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "full"]
+
+
+# --- what goes wrong in learning ---------------------------------------------------------------------------------
+
+
+def test_a_run_that_diverges_says_so_and_stops(random_model: Path, tmp_path: Path) -> None:
+    for number, changes in enumerate(({"learning_rate": 1.0, "lora_parameters": {"rank": 4, "scale": 1e6}},
+                                      {"learning_rate": 1.0, "lora_parameters": {"rank": 4, "scale": 1e30}})):  # fmt: skip
+        with pytest.raises(UserError, match=r"diverged|not finite"):
+            run(config(random_model, tmp_path / str(number), reinforce={"iters": 0}, epochs=20, warmup=0, **changes))
+
+
+def test_a_run_that_learns_nothing_says_so(random_model: Path, tmp_path: Path) -> None:
+    falls, stays = [4.0 - n / 100 for n in range(60)], [4.0 + n % 2 for n in range(60)]
+    assert verdict("sft", falls, [1.0] * 60) is None
+    assert "the loss did not fall, from 4.5 to 4.5" in str(verdict("sft", stays, [1.0] * 60))
+    assert verdict("sft", stays[:9], [1.0] * 9) is None, "too few to say"
+    assert "nothing was learnt" in str(verdict("rl", [0.0] * 3, [0.0] * 3))
+    assert verdict("rl", [0.0] * 3, [0.0, 0.1, 0.0]) is None
+    assert verdict("sft", [], []) is None

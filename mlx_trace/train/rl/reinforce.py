@@ -13,6 +13,7 @@ import mlx.core as mx
 import mlx.optimizers as optim
 import numpy as np
 from mlx.utils import tree_unflatten
+from pydantic import BaseModel, ConfigDict, Field
 
 from mlx_trace.config import Config
 from mlx_trace.decode.decoder import Decoder
@@ -52,10 +53,20 @@ _GAP: Final = 0.02  # largest gap between the rollout's log-probabilities and tr
 Tokens = dict[str, np.ndarray]  # what an update measures of each sampled token, (K,) each
 
 
+class RlState(BaseModel):
+    """What `Reinforce` carries from update to update besides arrays."""
+
+    model_config = ConfigDict(strict=True)
+
+    ema: float = Field(allow_inf_nan=False)
+    position: int = Field(ge=0)
+
+
 class Reinforce:
     """The reinforcement phase. An update's prompts and samples follow from the seed and the state."""
 
     name = "rl"
+    state_model = RlState
     is_done = has_improved = False
 
     def __init__(

@@ -37,7 +37,7 @@ def _own_reward(own: RewardFunction, problem: Problem, reply: str, graded: Grade
     where = f"reinforce.reward_function: on problem {problem.id!r} and the reply {reply[:_SHOWN]!r}"
     try:
         reward = own(problem, reply, graded)
-    except Exception as error:  # the user's code, which may raise anything
+    except (Exception, SystemExit) as error:  # the user's code, which may raise anything
         raise UserError(f"{where}: {type(error).__name__}: {error}") from error
     if isinstance(reward, bool) or not isinstance(reward, Real) or not math.isfinite(reward):
         raise UserError(f"{where}: it returned {reward!r}, and a reward is a finite number")
@@ -54,7 +54,10 @@ def load_reward(name: str) -> RewardFunction:
     if spec is None or spec.loader is None:
         raise UserError(f"reinforce.reward_function: {path}: cannot be imported")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:  # the user's code, which may raise anything
+        raise UserError(f"reinforce.reward_function: {path}: {type(error).__name__}: {error}") from error
     reward = getattr(module, function, None)
     if not callable(reward):
         raise UserError(f"reinforce.reward_function: {path} has no function {function!r}")

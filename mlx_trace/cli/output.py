@@ -1,0 +1,42 @@
+"""What commands print: text and JSON as they stand, whoever wrote them; and what they read from standard input.
+
+Nothing here needs rich, which takes a tenth of a second to import.
+"""
+
+import contextlib
+import json
+import os
+import sys
+from typing import Any, TextIO
+
+from mlx_trace.errors import UserError
+from mlx_trace.notice import safe, safe_json
+
+
+def drop_output(stream: TextIO) -> None:
+    """Let what is still to be written to a stream go nowhere, or the flush at exit would complain."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def why(error: Exception) -> str:
+    """Return the reason of a failed write, in words."""
+    return (getattr(error, "strerror", None) or str(error)).lower()
+
+
+def show(text: str = "", flush: bool = False) -> None:
+    """Print text to stdout as it stands."""
+    print(safe(text), flush=flush)
+
+
+def show_json(value: Any, flush: bool = False) -> None:
+    """Print one line of JSON to stdout."""
+    print(safe_json(json.dumps(value, ensure_ascii=False)), flush=flush)
+
+
+def standard_input() -> TextIO:
+    """Return standard input; UserError if this process was started without one."""
+    stream: TextIO | None = sys.stdin
+    if stream is None or stream.closed:
+        raise UserError("standard input is closed, so that nothing can be read from it")
+    return stream
