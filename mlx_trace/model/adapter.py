@@ -101,6 +101,17 @@ def _attach(base: Base, kind: FineTuneType, num_layers: int, lora: dict[str, Any
             layer.unfreeze()
     else:
         linear_to_lora_layers(base.network, num_layers, lora, use_dora=kind == "dora")
+    if kind == "dora":
+        _check_lengths(base)
+
+
+def _check_lengths(base: Base) -> None:
+    """Refuse DoRA on weights with rows of length 0, by which it divides (Liu et al. 2024, eq. 5)."""
+    lengths = {name: array for name, array in tree_flatten(base.network.parameters()) if name.endswith(".m")}
+    for name, length in lengths.items():
+        if empty := int((length == 0).sum().item()):
+            raise UserError(f"fine_tune_type: dora divides by the length of each row, and {empty} rows of {base.name}'s"
+                            f" {name.removesuffix('.m')} are all 0; use lora")  # fmt: skip
 
 
 def start_from(base: Base, file: Path) -> None:
