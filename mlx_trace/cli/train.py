@@ -170,8 +170,11 @@ def _resumed(options: argparse.Namespace, path: Path | None, overrides: Mapping[
         saved = read_run_config(wanted.adapter_path)
     saved = saved.model_copy(update={"adapter_path": wanted.adapter_path})  # a run may have been moved
     if changes := list(_changes(saved.model_dump(mode="json"), wanted.model_dump(mode="json"))):
-        raise UserError(*changes, f"--resume --adapter-path {saved.adapter_path}, and nothing else, goes on with the "
-                        "run as it was started")  # fmt: skip
+        raise UserError(
+            f"{saved.adapter_path}: --resume goes on with a run as it was started; without -c and other flags it does. "
+            "What is not as it was:",
+            *changes,
+        )
     return saved
 
 

@@ -21,6 +21,9 @@ CLOSING: Final = f"\n{FENCE}"
 DATE: Final = "26 Jul 2024"
 LONGEST: Final = 10_000  # characters of a question; a word problem has some hundreds
 _NOW: Final = re.compile(r"strftime_now\(\s*(['\"])(?P<format>[^'\"]*)\1\s*\)")
+_PLAIN: Final = re.compile(
+    r"[A-Za-z0-9](?:[A-Za-z0-9 .,;:?!$%'\"()/-]*[A-Za-z0-9.?!])?"
+)  # text, and no template's syntax
 _TRIED: Final = ("How many?", "A box holds 12 eggs. " * 20 + "How many do 3 boxes hold?")
 _SHOWN: Final = 60  # characters of a question in a message
 
@@ -125,7 +128,7 @@ class Prompter:
 
     def many_ids(self, questions: Sequence[str]) -> list[list[int]]:
         """Return as `ids` for each question, all encoded at once where the tokenizer can."""
-        texts = [self.text(question) for question in questions]
+        texts = self._texts(questions)
         rust = getattr(self.tokenizer, "backend_tokenizer", None)
         if rust is not None and texts:
             encoded = rust.encode_batch_fast(texts, add_special_tokens=self.prompt.template == "raw")
@@ -133,6 +136,19 @@ class Prompter:
             if many[0] == self._encode(texts[0]):  # or something of its own stands before the Rust tokenizer
                 return many
         return [self._encode(text) for text in texts]
+
+    def _texts(self, questions: Sequence[str]) -> list[str]:
+        """Return as `text` for each question: plain ones between what the template writes before and after them.
+
+        That it does so is tried on the first, the last, the shortest and the longest.
+        """
+        before, found, after = self.text(_TRIED[0]).partition(_TRIED[0])
+        plain = [question for question in questions if _PLAIN.fullmatch(question)]
+        tried = {plain[0], plain[-1], min(plain, key=len), max(plain, key=len)} if plain else set()
+        if not found or any(self.text(question) != before + question + after for question in tried):
+            return [self.text(question) for question in questions]
+        return [before + question + after if _PLAIN.fullmatch(question) else self.text(question)
+                for question in questions]  # fmt: skip
 
     def _encode(self, text: str) -> list[int]:
         # chat templates write the begin-of-sequence token themselves

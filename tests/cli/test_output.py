@@ -233,3 +233,23 @@ def test_eval_writes_to_a_device_or_pipe(random_model: Path, capsys: Out) -> Non
     assert main([*flags, "-o", "/dev/null"]) == 0
     assert Path("/dev/null").is_char_device()
     capsys.readouterr()
+
+
+def test_fuse_onto_a_full_disk_is_one_line_and_leaves_nothing(
+    random_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out
+) -> None:
+    import shutil
+    from types import SimpleNamespace
+
+    from mlx_trace import fuse as module
+
+    def save(folder: Path, *_: object, **__: object) -> None:
+        (folder / "model.safetensors").write_bytes(b"half")
+        raise RuntimeError("[write] Unable to write 4096 bytes to file.")
+
+    monkeypatch.setattr(module, "save", save)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    flags = ["fuse", "--model", str(random_model), "--adapter-path", "none", "--dequantize"]
+    assert main([*flags, "--save-path", str(tmp_path / "fused")]) == 2
+    assert "fused: could not be written: no space left on device; nothing is left" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

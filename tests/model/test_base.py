@@ -257,5 +257,7 @@ def test_a_quantised_base_takes_an_adapter(tmp_path: Path) -> None:
 
 
 def test_dora_is_refused_where_it_would_divide_by_zero(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"dora divides by the length of each row, and 44 rows of tiny's model\.layers\.2"):
+    with pytest.raises(
+        UserError, match=r"dora divides by the length of each row, and 44 rows of tiny's model\.layers\.2"
+    ):
         attach_adapter(load_base("tiny"), Config(adapter_path=tmp_path, fine_tune_type="dora", num_layers=2))

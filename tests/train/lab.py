@@ -107,7 +107,7 @@ class Lab:
             "model": str(self.folder / "model"), "adapter_path": str(run), "num_layers": 2, "max_seq_length": 2048,
             "lora_parameters": {"rank": 2, "scale": 2.0}, "learning_rate": 1e-3, "warmup": 2, "lr_decay": "cosine",
             "data": [{"source": "synthetic", "n": 8, "schemas": ["rate_equation"]}], "contamination": [],
-            "decoding": {"max_tokens_per_pass": 8},  # auto asks a clock, and two runs may hear different answers
+            "decoding": {"max_tokens_per_pass": 8},  # narrow passes, and so more of them
             "iters": UPDATES if kind == "sft" else 0, "batch_size": 2, "save_every": 1 if kind == "sft" else 2,
             "reinforce": {"iters": UPDATES if kind == "rl" else 0, "batch_size": 2, "group_size": 2, "max_tokens": 90,
                           "learning_rate": 1e-3, "baseline": "ema", "ema_start": 0.9},

@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlx_trace.decode.vocabulary import vocabulary_of
 
 from mlx_trace.config import Config, Decoding, Prompt
 from mlx_trace.errors import UserError
-from mlx_trace.model.prompts import Prompter
+from mlx_trace.model.prompts import CLOSING, Prompter
 from mlx_trace.problems.generator import generate_balanced
 from mlx_trace.problems.problem import Problem
 from mlx_trace.problems.schema import load_schemas
@@ -89,3 +90,13 @@ def test_prompts_encoded_together_are_those_encoded_alone(family: str) -> None:
     one = prompter(family)
     assert one.many_ids(questions) == [one.ids(question) for question in questions]
     assert one.many_ids([]) == []
+
+
+@pytest.mark.parametrize("family", families.NAMES)
+def test_long_texts_are_the_tokens_of_their_words_however_they_are_remembered(family: str) -> None:
+    vocabulary = vocabulary_of(prompter(family).tokenizer)
+    for problem in problems():
+        text = f"{problem.trace}{CLOSING}"
+        assert list(vocabulary.word(text)) == [
+            token for word in vocabulary.cut(text) for token in vocabulary.word(word)
+        ]

@@ -26,7 +26,7 @@ def config(model: Path, run: Path, **changes: Any) -> Config:
     content: dict[str, Any] = {
         "model": str(model), "adapter_path": str(run), "num_layers": 2, "lora_parameters": {"rank": 4, "scale": 2.0},
         "data": [{"source": "synthetic", "n": 24, "schemas": ["rate_equation"]}], "batch_size": 4, "learning_rate": 1e-3,
-        "decoding": {"max_tokens_per_pass": 8},  # auto would time passes, and no two runs need find the same
+        "decoding": {"max_tokens_per_pass": 8},
         "contamination": [], "max_seq_length": 2048, "save_every": 2, "warmup": 2, "lr_decay": "cosine",
         "reinforce": {"iters": 3, "batch_size": 2, "group_size": 2, "max_tokens": 120, "baseline": "ema"},
     }  # fmt: skip

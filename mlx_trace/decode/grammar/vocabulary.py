@@ -21,6 +21,7 @@ _FOREIGN: Final = ("§", "¤", "☃", "𝄞")  # characters that are in no trace
 _BYTE: Final = re.compile("<0x([0-9A-F]{2})>")  # how SentencePiece shows a byte
 _SPELT: Final = frozenset(ascii_letters + digits + "_./")  # what names and numbers are made of
 
+_LINE: Final = re.compile(r"[^\n]*\n?")
 _IDENTIFIER: Final = r"[A-Za-z_][A-Za-z0-9_]*"
 _NAME: Final = rf"{_IDENTIFIER}(?:\.{_IDENTIFIER})*\.?"
 OPEN: Final[dict[str, re.Pattern[str]]] = {
@@ -106,13 +107,18 @@ class Vocabulary:
         if tokens is None:
             if len(self._words) >= _MOST_WORDS:
                 self._words.clear()
-            words = self.cut(text)
+            words = self._lines(text) if len(text) > _LONGEST_WORD else self.cut(text)
             tokens = (
                 tuple(token for word in words for token in self.word(word)) if len(words) > 1 else self._alone(text)
             )
             if len(text) <= _LONGEST_WORD:  # a whole trace comes once
                 self._words[text] = tokens
         return tokens
+
+    def _lines(self, text: str) -> list[str]:
+        """Cut a long text into its lines, most of which have been seen before, where each is whole words."""
+        lines = [line for line in _LINE.findall(text) if line]
+        return self.cut(text) if self._cuts.lean or len(lines) < 2 else lines
 
     def line(self, indent: str) -> tuple[str, str]:
         """Return what begins a line of this indentation, and what ends the one before it, newline and all."""
