@@ -46,7 +46,7 @@ openblas:
 	fi
 
 test: setup lint
-	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 lint: setup
 	@$(BIN)/ruff check .

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -194,6 +194,10 @@ MOST_DIGITS: Final = 100
 class _Loader(yaml.SafeLoader):
     """YAML as written, except that a key given twice is an error. Private: others change the shared loader."""
 
+    def close(self) -> None:
+        """Let go of the text."""
+        self.dispose()
+
 
 def _no_twins(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[str] = set()
@@ -241,14 +245,14 @@ def read_yaml(text: str, where: str) -> Any:
     """Parse YAML; UserError says where it is broken, or that it is larger than settings are, written or repeated."""
     if len(text) > MOST_YAML:
         raise UserError(f"{where}: {len(text):,} characters of YAML; at most {MOST_YAML:,} are read")
-    loader = _Loader(text)
     try:
         if len(text) > MOST_NESTED:
             _check_events(text)
-        node = loader.get_single_node()
-        if _size(node, {}) > MOST_VALUES:
-            raise _TooLargeError(f"its aliases and merge keys repeat more than {MOST_VALUES:,} values")
-        return None if node is None else loader.construct_document(node)
+        with closing(_Loader(text)) as loader:
+            node = loader.get_single_node()
+            if _size(node, {}) > MOST_VALUES:
+                raise _TooLargeError(f"its aliases and merge keys repeat more than {MOST_VALUES:,} values")
+            return None if node is None else loader.construct_document(node)
     except _TooLargeError as error:
         raise UserError(f"{where}: {error}") from None
     except yaml.MarkedYAMLError as error:
@@ -257,5 +261,3 @@ def read_yaml(text: str, where: str) -> Any:
         raise UserError(f"{where}{line}: not YAML: {error.problem or error.context}") from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise UserError(f"{where}: not YAML: {str(error).splitlines()[0]}") from None
-    finally:
-        loader.dispose()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _SHOWN: Final = {
     "sft": {"loss": "loss", "val_loss": "val"},
-    "rl": {"reward": "reward", "correct": "correct", "frac_reward_zero_std": "zero std"},
+    "rl": {"reward": "reward", "correct": "correct"},
 }
 _EVERY: Final = 10  # updates between two lines where there is no terminal,
 _SECONDS: Final = 10.0  # or seconds

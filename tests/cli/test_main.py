@@ -147,7 +147,7 @@ CONFIGS = {
     "no_data.yaml": (b"data: [{source: file, path: absent.jsonl}]", "absent.jsonl: no such file"),
     "rewards.yaml": (b"reinforce: {rewards: {correct: 0.1}}", "must fall"),
     "lonely.yaml": (b"reinforce: {group_size: 1}", "group_size must be 2"),
-    "self_reference.yaml": (b"&a [*a]", "is a list"),
+    "self_reference.yaml": (b"&a [*a]", "its aliases and merge keys repeat more than"),
 }
 
 

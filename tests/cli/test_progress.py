@@ -38,7 +38,7 @@ def drawn(width: int, phase: str, metrics: dict[str, Any]) -> list[str]:
 @pytest.mark.parametrize(
     ("phase", "metrics", "said"),
     [("sft", SFT, ["sft 700/1,500", "loss 0.4123", "val 0.5235", "3,210 tok/s", "1.23 GB", "ETA 13:20"]),
-     ("rl", RL, ["rl 700/1,500", "reward 0.7123", "correct 0.25", "zero std 0.375", "1,600 tok/s", "2.00 GB", "ETA 26:40"])],
+     ("rl", RL, ["rl 700/1,500", "reward 0.7123", "correct 0.25", "1,600 tok/s", "2.00 GB", "ETA 26:40"])],
 )  # fmt: skip
 def test_every_width_shows_everything(width: int, phase: str, metrics: dict[str, Any], said: list[str]) -> None:
     lines = drawn(width, phase, metrics)
@@ -92,7 +92,7 @@ def test_a_pipe_gets_the_first_the_last_every_tenth_and_one_in_ten_seconds(monke
         report("rl", 1, 9, RL)
     found = re.findall(r"^(sft|rl) (\d+)/", written.getvalue(), re.MULTILINE)
     assert found == [("sft", str(done)) for done in (1, 10, 14, 20, 30, 33, 37)] + [("rl", "1")]
-    assert "rl 1/9  reward 0.7123  correct 0.25  zero std 0.375  1,600 tok/s  2.00 GB  ETA 0:16\n" in written.getvalue()
+    assert "rl 1/9  reward 0.7123  correct 0.25  1,600 tok/s  2.00 GB  ETA 0:16\n" in written.getvalue()
 
 
 class _Gone(io.StringIO):

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlx_trace.decode.vocabulary import vocabulary_of
 
 from mlx_trace.config import Config, Decoding, Prompt
+from mlx_trace.decode.grammar.vocabulary import vocabulary_of
 from mlx_trace.errors import UserError
 from mlx_trace.model.prompts import CLOSING, Prompter
 from mlx_trace.problems.generator import generate_balanced

@@ -214,7 +214,7 @@ def test_a_checkpoint_of_valid_json_with_wrong_content_is_one_line(random_model:
 PLANS: dict[str, Change] = {
     "null": lambda _: None, "a list": lambda _: [1], "text": lambda _: "x", "empty": lambda _: {},
     "tokens text": lambda c: c | {"micro_tokens": "2048"}, "tokens 0": lambda c: c | {"micro_tokens": 0},
-    "width null": lambda c: c | {"width": None}, "width -1": lambda c: c | {"width": -1},
+    "sequences null": lambda c: c | {"max_sequences": None}, "sequences -1": lambda c: c | {"max_sequences": -1},
     "cache": lambda c: c | {"activation_cache": "moon"}, "headroom text": lambda c: c | {"headroom": "x"},
 }  # fmt: skip
 
