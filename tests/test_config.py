@@ -1,5 +1,6 @@
 """Configurations resolve to one thing, say what is wrong with them, and come back from disk as they were."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -132,3 +133,19 @@ def test_an_unquoted_off_is_off_though_yaml_reads_false(tmp_path: Path) -> None:
 def test_a_cap_is_auto_or_a_whole_number(cap: object) -> None:
     with pytest.raises(UserError, match=r"c\.yaml: decoding\.cap: input should be auto or a whole number from 1, got"):
         validate_config({"decoding": {"cap": cap}}, "c.yaml")
+
+
+@pytest.mark.parametrize("key", ["embed_tokens", "model.embed_tokens", "lm_head", "norm", "model.norm", "self_attn", "layers", "q_proj",
+                                 "input_layernorm", "self_attn.q_norm", "nope", "model.layers.1.self_attn.q_proj"])  # fmt: skip
+@pytest.mark.parametrize("others", [[], ["self_attn.q_proj"]])
+def test_keys_that_are_no_linear_part_of_a_layer_are_refused_by_name(key: str, others: list[str]) -> None:
+    with pytest.raises(UserError, match=rf"lora-parameters\.keys: names {re.escape(key)}; .*self_attn\.q_proj, "):
+        load_config(None, {"lora_parameters.keys": [*others, key]})
+    assert load_config(None, {"lora_parameters.keys": ["mlp.up_proj"]}).lora_parameters.keys == ["mlp.up_proj"]
+
+
+@pytest.mark.parametrize(("key", "value", "said"), [("num_layers", 0, "no layers would be trained; -1 is all"),
+                                                    ("lora_parameters.keys", [], "is empty")])  # fmt: skip
+def test_training_nothing_is_refused(key: str, value: object, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        load_config(None, {key: value})
