@@ -77,9 +77,6 @@ class AdapterConfig(BaseModel):
 
 def check_trainable(config: Config, content: Mapping[str, Any]) -> None:
     """Refuse to train what a model's config.json already shows that it cannot be, before it is loaded."""
-    layers = content.get("num_hidden_layers")
-    if isinstance(layers, int) and config.num_layers > layers:
-        raise UserError(f"num_layers is {config.num_layers}, and {config.model} has {layers} layers")
     if config.fine_tune_type == "full" and (content.get("quantization") or content.get("quantization_config")):
         raise UserError(f"fine_tune_type: full trains the weights themselves, and those of {config.model} are "
                         "quantised; lora and dora train what is added to them")  # fmt: skip
@@ -87,7 +84,9 @@ def check_trainable(config: Config, content: Mapping[str, Any]) -> None:
 
 def attach_adapter(base: Base, config: Config) -> None:
     """Freeze the network and make its top layers trainable, as `fine_tune_type` says; new LoRA leaves it unchanged."""
-    check_trainable(config, base.config | {"num_hidden_layers": base.num_layers})
+    check_trainable(config, base.config)
+    if config.num_layers > base.num_layers:
+        raise UserError(f"num_layers is {config.num_layers}, and {base.name} has {base.num_layers} layers")
     mx.random.seed(config.seed)
     try:
         _attach(base, config.fine_tune_type, config.num_layers, config.lora_parameters.model_dump())

@@ -50,7 +50,7 @@ CONTENT = st.fixed_dictionaries({
     "quantization": st.sampled_from([None, {"bits": 4, "group_size": 64}, {"bits": 8, "group_size": 32}]),
 })  # fmt: skip
 CONFIG = st.fixed_dictionaries({
-    "num_layers": st.integers(-1, 40), "fine_tune_type": st.sampled_from(["lora", "dora", "full"]),
+    "num_layers": st.integers(-1, 40).filter(bool), "fine_tune_type": st.sampled_from(["lora", "dora", "full"]),
     "grad_checkpoint": st.booleans(), "lora_parameters": st.fixed_dictionaries({"rank": st.integers(1, 64)}),
 })  # fmt: skip
 SHAPES = st.builds(lambda content, config: shape_of(content, Config.model_validate(config)), CONTENT, CONFIG)
