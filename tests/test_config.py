@@ -1,5 +1,6 @@
 """Configurations resolve to one thing, say what is wrong with them, and come back from disk as they were."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -196,3 +197,19 @@ def test_defaults_train_whole_layers_more_gently() -> None:
         1e-5,
     )
     assert load_config(None, {"fine_tune_type": "full", "learning_rate": 2e-5}).learning_rate == 2e-5
+
+
+@pytest.mark.parametrize("key", ["embed_tokens", "model.embed_tokens", "lm_head", "norm", "model.norm", "self_attn", "layers", "q_proj",
+                                 "input_layernorm", "self_attn.q_norm", "nope", "model.layers.1.self_attn.q_proj"])  # fmt: skip
+@pytest.mark.parametrize("others", [[], ["self_attn.q_proj"]])
+def test_keys_that_are_no_linear_part_of_a_layer_are_refused_by_name(key: str, others: list[str]) -> None:
+    with pytest.raises(UserError, match=rf"lora-parameters\.keys: names {re.escape(key)}; .*self_attn\.q_proj, "):
+        load_config(None, {"lora_parameters.keys": [*others, key]})
+    assert load_config(None, {"lora_parameters.keys": ["mlp.up_proj"]}).lora_parameters.keys == ["mlp.up_proj"]
+
+
+@pytest.mark.parametrize(("key", "value", "said"), [("num_layers", 0, "no layers would be trained; -1 is all"),
+                                                    ("lora_parameters.keys", [], "is empty")])  # fmt: skip
+def test_training_nothing_is_refused(key: str, value: object, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        load_config(None, {key: value})

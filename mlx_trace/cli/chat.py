@@ -43,6 +43,7 @@ def run_chat(options: argparse.Namespace) -> int:
     from mlx_trace.model.prompts import Prompter
 
     decoder = Decoder(base, Prompter(base.tokenizer, prompt), decoding_of(options), max_sequences=1)
+    decoder.check(options.max_tokens)
     name = base.name if options.adapter_path is None else f"{base.name} with {options.adapter_path.name}"
     return Chat(decoder, name, options.max_tokens, options.json).run()
 

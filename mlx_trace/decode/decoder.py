@@ -103,5 +103,5 @@ class Decoder:
         if longest + max_tokens > self.positions and not self._has_told:
             self._has_told = True
             left = self.positions - longest
-            tell(f"{self.name} was made for {self.positions:,} tokens: after {left:,} of them, of {max_tokens:,}, a "
-                 "reply may be worse")  # fmt: skip
+            tell(f"{self.name} was made for {self.positions:,} tokens: a reply may be worse after {left:,} of its "
+                 f"{max_tokens:,}")  # fmt: skip

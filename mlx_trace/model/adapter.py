@@ -84,7 +84,9 @@ def check_trainable(config: Config, content: Mapping[str, Any]) -> None:
 
 def attach_adapter(base: Base, config: Config) -> None:
     """Freeze the network and make its top layers trainable, as `fine_tune_type` says; new LoRA leaves it unchanged."""
-    check_trainable(config, base.config | {"num_hidden_layers": base.num_layers})
+    check_trainable(config, base.config)
+    if config.num_layers > base.num_layers:
+        raise UserError(f"num_layers is {config.num_layers}, and {base.name} has {base.num_layers} layers")
     mx.random.seed(config.seed)
     try:
         _attach(base, config.fine_tune_type, config.num_layers, config.lora_parameters.model_dump())

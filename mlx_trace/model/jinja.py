@@ -23,6 +23,7 @@ DAY: Final = date(2024, 7, 26)  # templates such as Llama 3's insert today's dat
 _SOURCE: Final = 1 << 18  # characters of a template; the longest there are have a tenth
 _LEAST: Final = 200_000  # steps and characters that any template may take,
 _EACH: Final = 200  # and so many more for each character that it is given
+_MACRO: Final = 50  # steps that calling one takes
 _NUMBER: Final = 100_000  # largest whole number that is handed to anything, such as a width
 _BITS: Final = 10_000  # of a number that is computed
 _UNSAFE_FORMAT: Final = re.compile(r"\d{5}|%[^a-zA-Z%]*\*|\{[^{}]*\{")  # wide fields, and widths that are given apart
@@ -246,7 +247,9 @@ class _Counting(NodeTransformer):
 
     def _begun(self, node: Any) -> nodes.Node:
         """Return a node whose body begins with a count of itself and the text that stands in it."""
-        size = 1 + sum(len(text.data) for text in node.find_all(nodes.TemplateData))
+        size = (1 if isinstance(node, nodes.For) else _MACRO) + sum(
+            len(text.data) for text in node.find_all(nodes.TemplateData)
+        )
         self.generic_visit(node)
         line = node.lineno
         node.body.insert(0, nodes.Output([_called("spend", line, nodes.Const(size, lineno=line))], lineno=line))

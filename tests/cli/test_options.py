@@ -1,5 +1,6 @@
 """One rule says which model and adapter are meant, for every command that takes them."""
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -99,3 +100,50 @@ def test_a_modelfile_of_another_file_is_not_replaced_without_a_word(capsys: pyte
         assert main(["fuse", "--gguf", name]) == 0
     assert "Modelfile: was another GGUF file's, and is two.gguf's now" in capsys.readouterr().err
     assert "FROM ./two.gguf\n" in Path("Modelfile").read_text()
+
+
+@pytest.mark.parametrize("base", ["models/here", "./models/here"])
+def test_an_adapters_base_that_is_not_found_says_from_where(base: str, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(BUNDLED, "run")
+    file = Path("run/adapter_config.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"model": base}))
+    assert main(["chat", "--adapter-path", "run"]) == 2
+    said = capsys.readouterr().err
+    assert (
+        f"run/adapter_config.json: its base {base!r} is not found, from {Path.cwd()} if it is a path; --model" in said
+    )
+
+
+def test_all_layers_are_counted(capsys: pytest.CaptureFixture[str], random_model: Path) -> None:
+    data = ["--data", "[{source: synthetic, n: 8}]", "--contamination", "[]", "--max-seq-length", "2048"]
+    assert main(["train", "--plan", "--model", str(random_model), "--num-layers", "-1", *data]) == 0
+    assert "lora on 2 of 2 layers" in capsys.readouterr().out
+
+
+# --- long questions ----------------------------------------------------------------------------------------------
+
+
+def test_a_prompt_beyond_the_models_positions_is_refused_and_a_long_reply_told(
+    random_model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(random_model, "m")
+    file = Path("m/config.json")
+    content = json.loads(file.read_text())
+    chat = ["chat", "--model", "./m", "--adapter-path", "none", "--max-tokens", "99", "--cap", "8", "--json"]
+    file.write_text(json.dumps(content | {"max_position_embeddings": 200}))
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"How many?\n{'How many? ' * 40}\n{'x' * 50_000}\nHow many?\n"))
+    assert main(chat) == 0
+    shown = capsys.readouterr()
+    rows = [json.loads(line) for line in shown.out.splitlines()]
+    assert rows[0]["trace"] and rows[0] == rows[3]
+    assert "tokens, and ./m was made for 200" in rows[1]["detail"] and not rows[1]["trace"]
+    assert "a question of 50,000 characters" in rows[2]["detail"]
+    assert shown.err.count("./m was made for 200 tokens: a reply may be worse after") == 1
+    Path("long.jsonl").write_text(json.dumps({"question": "How many? " * 40, "answer": "7", "id": "a"}) + "\n")
+    assert main(["eval", "--model", "./m", "--adapter-path", "none", "--data", "long.jsonl", "--max-tokens", "99"]) == 2
+    assert "was made for 200" in capsys.readouterr().err
+    assert main(["train", "--plan", "--model", "./m", "--num-layers", "1", "--contamination", "[]", "--max-seq-length", "2048",
+                 "--reinforce.iters", "1"]) == 2  # fmt: skip
+    said = capsys.readouterr().err
+    assert "./m was made for sequences of 200 tokens, and the longest example has" in said
+    assert "the longest prompt with reinforce.max_tokens (400) makes" in said

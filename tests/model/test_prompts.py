@@ -10,7 +10,7 @@ from mlx_lm.tokenizer_utils import TokenizerWrapper
 from mlx_trace.config import Prompt
 from mlx_trace.errors import UserError
 from mlx_trace.model.base import read_tokenizer
-from mlx_trace.model.prompts import DATE, Prompter
+from mlx_trace.model.prompts import DATE, LONGEST, Prompter
 from tests.conftest import byte_level_tokenizer, sentencepiece_tokenizer
 
 TRACE = "expert: arithmetic\ntrace:\n- {op: init, var: eggs, value: 16}\n- {op: query, var: eggs}"
@@ -124,3 +124,34 @@ def test_a_template_that_does_not_ask_the_question_is_refused_at_once(template: 
     with pytest.raises(UserError, match=f"template {said}.*raw"):
         Prompter(wrap(tokenizer), Prompt())
     Prompter(wrap(tokenizer), Prompt(template="raw"))
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["hello", "{% for m in messages %}{{ m['content'][:60] }}{% endfor %}",
+     "{% for m in messages %}{% if m['content'] | length < 30 %}{{ m['content'] }}{% endif %}{% endfor %}",
+     "{% for m in messages %}{{ m['content'] | upper }}{% endfor %}", "{{ messages[0]['content'] if messages | length > 1 }}",
+     "{% for m in messages %}{% for part in m['content'] %}{{ part['text'] }}{% endfor %}{% endfor %}ask"],
+)  # fmt: skip
+def test_a_template_that_drops_the_question_or_its_end_is_refused(template: str) -> None:
+    tokenizer = byte_level_tokenizer()
+    tokenizer.chat_template = template
+    with pytest.raises(UserError, match=r"leaves the question out of the prompt, or a part of it"):
+        Prompter(wrap(tokenizer), Prompt())
+
+
+def test_every_question_is_looked_for_in_its_prompt() -> None:
+    tokenizer = byte_level_tokenizer()
+    tokenizer.chat_template = "{% for m in messages %}{{ m['content'].split('</think>')[-1] | trim }}{% endfor %}"
+    prompter = Prompter(wrap(tokenizer), Prompt())
+    assert "Two of 5?" in prompter.text("  Two of 5?\n")
+    with pytest.raises(UserError, match=r"a part of it \('Two </think> of 5"):
+        prompter.ids("Two </think> of 5?")
+
+
+def test_a_question_too_long_to_be_one_is_refused() -> None:
+    for template in ("chat", "raw"):
+        prompter = Prompter(wrap(byte_level_tokenizer()), Prompt(template=template))
+        assert prompter.ids("x" * LONGEST)
+        with pytest.raises(UserError, match="a question of 50,000 characters, and those that are asked have 10,000"):
+            prompter.ids("x" * 50_000)
