@@ -189,7 +189,7 @@ RENAMED: Final = {  # keys of earlier versions, which are still read
 _COMPARING: Final = ("leave_one_out", "group_mean")  # baselines within a prompt's samples
 
 
-class Reinforce(_Section):
+class ReinforceConfig(_Section):
     """The reinforcement phase."""
 
     iters: int = Field(0, ge=0, description="rollouts that are learnt from; 0 leaves the phase out")
@@ -241,7 +241,7 @@ class Reinforce(_Section):
         return PRESETS.get(algorithm, {}) | content if isinstance(algorithm, str) else content
 
     @model_validator(mode="after")
-    def _groups(self) -> "Reinforce":
+    def _groups(self) -> "ReinforceConfig":
         if self.baseline in _COMPARING and self.group_size < 2:
             raise ValueError(f"{self.baseline} compares samples of one prompt: group_size must be 2 or more")
         if self.scale_rewards == "group" and self.group_size < 2:
@@ -316,7 +316,7 @@ class Config(_Section):
     steps_per_eval: int = Field(100, ge=1, description="SFT updates between two such measurements")
     patience: int | None = Field(None, ge=1, description="stop SFT after so many measurements without a better one")
     save_every: int = Field(100, ge=1, description="updates between checkpoints")
-    reinforce: Reinforce = Field(Reinforce(), description="the reinforcement phase")
+    reinforce: ReinforceConfig = Field(ReinforceConfig(), description="the reinforcement phase")
     trust_remote_code: bool = Field(False, description="allow code that comes with the model")
 
     @field_validator("num_layers")

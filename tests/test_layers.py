@@ -13,14 +13,14 @@ PACKAGE = Path(mlx_trace.__file__).parent
 ORDER = """
 errors notice resources files seeds blas config config_file
 language.numbers language.number_words language.mentions language.amounts language.knowledge language.steps language.experts language.syntax language.solver language.grade
-problems.rows problems.fields problems.problem problems.english problems.expression problems.vocabulary problems.skeleton problems.template problems.schema_file problems.schema problems.generator
+problems.rows problems.fields problems.problem problems.english problems.synthetic.expression problems.synthetic.vocabulary problems.skeleton problems.synthetic.template problems.synthetic.schema_file problems.synthetic.schema problems.synthetic.generator
 problems.gsm8k
 problems.compile.words problems.compile.expression problems.compile.items problems.compile.algebra problems.compile.equations
 problems.compile.nouns problems.compile.node problems.compile.grounding problems.compile.graph problems.compile.context problems.compile.names
 problems.compile.route problems.compile.emit problems.compile.compiler
-problems.audit problems.sense problems.slots problems.retell problems.variants problems.mixture problems.contamination problems.diversity
+problems.audit problems.variants.sense problems.variants.slots problems.variants.retell problems.variants.tell problems.mixture problems.contamination problems.diversity
 model.config_json model.remembered model.gguf.header model.gguf.rope model.gguf.architecture model.gguf.names model.gguf.weights model.gguf.patterns model.gguf.pieces model.gguf.near model.gguf.tokenizer model.gguf.convert model.gguf.describe model.gguf.write
-model.precision model.shape model.weights model.fingerprint model.hub model.package_index model.named model.base model.adapter model.jinja model.prompts model.chat_template model.layer model.layers model.memory model.budget model.published model.inventory
+model.precision memory.shape model.weights model.fingerprint model.hub model.package_index model.named model.base model.adapter model.jinja model.prompts model.chat_template model.layer model.layers memory.predict memory.plan memory.published model.inventory
 decode.grammar.vocabulary decode.grammar.shortest decode.grammar.automaton decode.grammar.follow decode.cache decode.forward decode.params decode.episode decode.sampler decode.scheduler decode.engine decode.decoder
 evaluate.stats evaluate.suites evaluate.evaluate
 train.rl.advantages train.run_dir train.checkpoint train.ranks train.loop train.examples train.learner train.activation_cache train.sft train.rl.reward train.rl.rollout train.rl.packing train.rl.loss train.rehearse train.rl.reinforce train.gather train.work train.run
@@ -83,3 +83,13 @@ def test_the_command_line_starts_without_mlx() -> None:
         top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
         names = {getattr(node, "module", None) or node.names[0].name for node in top}
         assert not {name for name in names if name.startswith(("mlx.", "mlx_lm", "mlx_trace.model", "mlx_trace.train"))}
+
+
+def test_no_two_classes_share_a_name() -> None:
+    places: dict[str, list[str]] = {}
+    for module in ORDER:
+        tree = ast.parse((PACKAGE / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(module)
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}

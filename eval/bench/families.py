@@ -22,8 +22,8 @@ from mlx_trace.decode.grammar.vocabulary import Vocabulary
 from mlx_trace.language.knowledge import grounded_numbers
 from mlx_trace.language.syntax import Trace, parse
 from mlx_trace.problems.compile.compiler import Compiled, compile_row
-from mlx_trace.problems.generator import draw
-from mlx_trace.problems.schema import load_schemas
+from mlx_trace.problems.synthetic.generator import draw
+from mlx_trace.problems.synthetic.schema import load_schemas
 from tests.decode.grammar import families
 
 END = "\n```"

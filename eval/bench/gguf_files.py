@@ -25,8 +25,8 @@ from rich.console import Console
 
 from mlx_trace.model.base import Base, load_base
 from mlx_trace.model.gguf.write import write_gguf
-from mlx_trace.problems.generator import Options, generate_balanced
-from mlx_trace.problems.schema import load_schemas
+from mlx_trace.problems.synthetic.generator import Options, generate_balanced
+from mlx_trace.problems.synthetic.schema import load_schemas
 
 import mlx.core as mx  # isort: skip
 

@@ -16,8 +16,8 @@ from fractions import Fraction
 from mlx_trace.language.grade import Grade, grade, grade_outcome
 from mlx_trace.language.solver import solve
 from mlx_trace.language.syntax import Trace, _parse_yaml
-from mlx_trace.problems.generator import generate_balanced
-from mlx_trace.problems.schema import load_schemas
+from mlx_trace.problems.synthetic.generator import generate_balanced
+from mlx_trace.problems.synthetic.schema import load_schemas
 
 Case = tuple[str, Fraction]
 

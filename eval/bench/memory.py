@@ -30,7 +30,7 @@ from scaled import write_scaled
 
 from mlx_trace.cli.train import find_config
 from mlx_trace.config_file import load_config
-from mlx_trace.model.memory import predict
+from mlx_trace.memory.predict import predict
 from mlx_trace.train.sft import Sft
 
 NEAR = 0.2

@@ -14,10 +14,10 @@ import time
 from pathlib import Path
 
 from mlx_trace.problems.compile.compiler import Compiled, compile_file
-from mlx_trace.problems.generator import generate_balanced
 from mlx_trace.problems.problem import Problem
-from mlx_trace.problems.schema import load_schemas
-from mlx_trace.problems.variants import variants
+from mlx_trace.problems.synthetic.generator import generate_balanced
+from mlx_trace.problems.synthetic.schema import load_schemas
+from mlx_trace.problems.variants.tell import variants
 
 GENERATED = 4000
 TOLD_AGAIN = 300  # problems a run, every so-manieth of the file

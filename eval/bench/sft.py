@@ -36,10 +36,10 @@ from scaled import SHAPE, is_cpu, random_rows, write_scaled
 
 from mlx_trace.config import Config
 from mlx_trace.errors import UserError
+from mlx_trace.memory.predict import MemoryPlan
 from mlx_trace.model.adapter import attach_adapter
 from mlx_trace.model.base import Base, load_base
 from mlx_trace.model.layers import Split
-from mlx_trace.model.memory import MemoryPlan
 from mlx_trace.train.examples import Example
 from mlx_trace.train.ranks import Ranks
 

@@ -12,9 +12,9 @@ from mlx_trace.cli.screen import Screen
 from mlx_trace.errors import UserError
 from mlx_trace.problems.audit import audit
 from mlx_trace.problems.diversity import Diversity, measure, read_kinds
-from mlx_trace.problems.generator import generate_balanced
 from mlx_trace.problems.problem import Problem
-from mlx_trace.problems.schema import Schema, load_schemas, select_schemas
+from mlx_trace.problems.synthetic.generator import generate_balanced
+from mlx_trace.problems.synthetic.schema import Schema, load_schemas, select_schemas
 from mlx_trace.seeds import stream
 
 

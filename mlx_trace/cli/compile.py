@@ -16,7 +16,7 @@ from mlx_trace.problems.compile.compiler import NO_SOLUTION, Compiled, compile_f
 from mlx_trace.problems.fields import GOLD_MARK, Fields, Told, missing, parse_told
 from mlx_trace.problems.problem import Problem, write_problems
 from mlx_trace.problems.rows import read_rows
-from mlx_trace.problems.variants import Tally, tell_again
+from mlx_trace.problems.variants.tell import Tally, tell_again
 
 T = TypeVar("T")
 _WATCHED_EVERY = 50  # items between two lines of progress

@@ -17,7 +17,7 @@ from mlx_trace.cli.memory import Machine, planned_model, settle_on, this_machine
 from mlx_trace.cli.output import show_json
 from mlx_trace.cli.screen import Screen
 from mlx_trace.errors import UserError
-from mlx_trace.model.budget import budget_of, gigabytes, physical_memory
+from mlx_trace.memory.plan import budget_of, gigabytes, physical_memory
 from mlx_trace.model.inventory import Found, models, others_in_hub_cache
 from mlx_trace.model.named import megabytes
 
@@ -27,7 +27,7 @@ _LEAST_FREE: Final = 5 * _GIB  # a 1B model in bf16, its cache copy and a run's 
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Check:
     """One line of the report; `advice` says what to do, where something is to be done."""
 
     name: str
@@ -112,11 +112,11 @@ def _show(console: Screen, trained: Sequence[Trained], machine: Machine) -> None
     console.print(f"--model takes any of these names, and fetches what is not here: mlx-trace chat --model {name}")
 
 
-def examine() -> Iterator[Finding]:
+def examine() -> Iterator[Check]:
     """Yield what was found, in the order in which it matters."""
-    yield Finding("system", f"{platform.system()} {platform.release()} on {platform.machine()}")
-    yield Finding("python", platform.python_version())
-    yield Finding("packages", ", ".join(f"{name} {_version(name)}" for name in _PACKAGES))
+    yield Check("system", f"{platform.system()} {platform.release()} on {platform.machine()}")
+    yield Check("python", platform.python_version())
+    yield Check("packages", ", ".join(f"{name} {_version(name)}" for name in _PACKAGES))
     yield _blas()
     yield from _device()
     yield _disk()
@@ -130,42 +130,42 @@ def _version(name: str) -> str:
         return "missing"
 
 
-def _blas() -> Finding:
+def _blas() -> Check:
     if not is_wanted():
-        return Finding("blas", "not needed: MLX computes on the GPU")
+        return Check("blas", "not needed: MLX computes on the GPU")
     name = load_openblas()
     if name is None:
-        return Finding("blas", "MLX's reference BLAS", f"training is nine times faster with OpenBLAS: {INSTALL}")
-    return Finding("blas", f"OpenBLAS ({name})")
+        return Check("blas", "MLX's reference BLAS", f"training is nine times faster with OpenBLAS: {INSTALL}")
+    return Check("blas", f"OpenBLAS ({name})")
 
 
-def _device() -> Iterator[Finding]:
+def _device() -> Iterator[Check]:
     try:
         import mlx.core as mx
     except ImportError as error:
         extra = "" if sys.platform == "darwin" else "; on Linux: pip install 'mlx-trace[cpu]' or 'mlx-trace[cuda]'"
-        yield Finding("device", f"MLX cannot be loaded ({error})", f"install mlx{extra}")
+        yield Check("device", f"MLX cannot be loaded ({error})", f"install mlx{extra}")
         return
     # device_info differs between builds and may lack any of its keys
     info: dict[str, Any] = dict(mx.device_info()) if hasattr(mx, "device_info") else {}
     kind = "GPU" if mx.default_device().type == mx.gpu else "CPU"
-    yield Finding("device", f"{kind} {info.get('device_name', '') or platform.processor() or ''}".strip())
+    yield Check("device", f"{kind} {info.get('device_name', '') or platform.processor() or ''}".strip())
     memory = int(info.get("memory_size") or physical_memory())
     if memory:
         recommended = int(info.get("max_recommended_working_set_size") or 0)
         share = f", {recommended / _GIB:.1f} GiB of it recommended for the GPU" if recommended else ""
         advice = "models above about 1B parameters will not fit; use a 4-bit one" if memory < 8 * _GIB else ""
-        yield Finding("memory", f"{memory / _GIB:.1f} GiB{share}", advice)
+        yield Check("memory", f"{memory / _GIB:.1f} GiB{share}", advice)
 
 
-def _disk() -> Finding:
+def _disk() -> Check:
     free = shutil.disk_usage(Path.cwd()).free
     advice = "" if free >= _LEAST_FREE else f"a run with a 1B model wants {_LEAST_FREE / _GIB:.0f} GiB; free some space"
-    return Finding("disk", f"{free / _GIB:.1f} GiB free here", advice)
+    return Check("disk", f"{free / _GIB:.1f} GiB free here", advice)
 
 
-def _hub_cache() -> Finding:
+def _hub_cache() -> Check:
     from huggingface_hub import constants
 
     offline = " (offline: HF_HUB_OFFLINE is set)" if constants.HF_HUB_OFFLINE else ""
-    return Finding("hub", f"models are kept in {constants.HF_HUB_CACHE}{offline}")
+    return Check("hub", f"models are kept in {constants.HF_HUB_CACHE}{offline}")

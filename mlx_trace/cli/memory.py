@@ -17,15 +17,15 @@ from mlx_trace.cli.train import find_config
 from mlx_trace.config import Config
 from mlx_trace.config_file import load_config
 from mlx_trace.errors import UserError
-from mlx_trace.model.budget import Run, budget_of, gigabytes, physical_memory, settle
+from mlx_trace.memory.plan import PlannedRun, budget_of, gigabytes, physical_memory, settle
+from mlx_trace.memory.predict import MemoryPlan, Work, predict
+from mlx_trace.memory.published import PUBLISHED, published
+from mlx_trace.memory.shape import shape_of
 from mlx_trace.model.config_json import positions_of, read_config_json
 from mlx_trace.model.hub import cached_folder, is_hub_name
 from mlx_trace.model.inventory import Found
-from mlx_trace.model.memory import MemoryPlan, Work, predict
 from mlx_trace.model.named import TINY, at_hand, canonical, named
 from mlx_trace.model.precision import is_dequantised
-from mlx_trace.model.published import PUBLISHED, published
-from mlx_trace.model.shape import shape_of
 from mlx_trace.notice import tell
 
 _GIB: Final = 1 << 30
@@ -43,7 +43,7 @@ class Machine:
     on_cpu: bool = False
 
 
-Planned = Callable[[bool], Run]  # a run, given whether it is computed on a CPU
+Planned = Callable[[bool], PlannedRun]  # a run, given whether it is computed on a CPU
 
 
 def add_memory_options(parser: argparse.ArgumentParser) -> None:
@@ -107,15 +107,15 @@ def settle_on(planned: Planned, machine: Machine) -> tuple[int, MemoryPlan] | No
 def planned_of(content: Mapping[str, Any], config: Config, work: Work, dequantised: bool = False) -> Planned:
     """Return a model's run, given its config.json, as it is on a CPU and on a GPU."""
 
-    def planned(on_cpu: bool) -> Run:
+    def planned(on_cpu: bool) -> PlannedRun:
         shape = shape_of(content, config, on_cpu, dequantised)
-        return Run(shape, replace(work, is_fused=not on_cpu), config.activation_cache, 0)
+        return PlannedRun(shape, replace(work, is_fused=not on_cpu), config.activation_cache, 0)
 
     return planned
 
 
 def _in_4_bits(planned: Planned) -> Planned:
-    def quantised(on_cpu: bool) -> Run:
+    def quantised(on_cpu: bool) -> PlannedRun:
         run = planned(on_cpu)
         return replace(run, shape=run.shape.quantised())
 
@@ -187,7 +187,7 @@ def _local(name: str) -> Path | None:
 
 def this_machine() -> Machine:
     """Return what this machine has."""
-    from mlx_trace.model.budget import usable_memory
+    from mlx_trace.memory.plan import usable_memory
 
     try:
         import mlx.core as mx

@@ -122,11 +122,11 @@ def load_named(options: argparse.Namespace) -> "tuple[Base, Prompt]":
     if options.model == "":
         raise UserError("--model: the name is empty")
     check_file(options.model)
+    from mlx_trace.memory.published import published
     from mlx_trace.model.adapter import ADAPTER_CONFIG, load_adapter, read_adapter_config
     from mlx_trace.model.base import load_base
     from mlx_trace.model.named import TINY, canonical, named
     from mlx_trace.model.prompts import carried_prompt
-    from mlx_trace.model.published import published
     from mlx_trace.notice import tell
 
     asked = options.adapter_path

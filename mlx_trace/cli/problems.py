@@ -7,9 +7,9 @@ from mlx_trace.cli.options import add_schema_options, at_least
 from mlx_trace.cli.output import show
 from mlx_trace.config import NUMBER_WORD_RATE, SYSTEM_PROMPT
 from mlx_trace.errors import UserError
-from mlx_trace.problems.generator import Options, generate_balanced
 from mlx_trace.problems.problem import write_problems
-from mlx_trace.problems.schema import load_schemas, select_schemas
+from mlx_trace.problems.synthetic.generator import Options, generate_balanced
+from mlx_trace.problems.synthetic.schema import load_schemas, select_schemas
 
 
 def add_generate_options(parser: argparse.ArgumentParser) -> None:

@@ -115,7 +115,7 @@ def show_plan(console: Screen, planned: "Plan") -> None:
             console.print(f"{row.source}: {row.note}", style="dim")
     limit = planned.config.max_seq_length
     console.print(f"tokens: mean prompt and trace, then both together; all fit max_seq_length ({limit:,})", style="dim")
-    from mlx_trace.model.budget import describe
+    from mlx_trace.memory.plan import describe
 
     for line in describe(planned.needs, planned.memory):
         console.print(line, style="dim")

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Final
 
 from mlx_trace.problems.fields import Told
-from mlx_trace.problems.generator import Options, generate_balanced
 from mlx_trace.problems.mixture import read_file
 from mlx_trace.problems.problem import Problem
-from mlx_trace.problems.schema import load_schemas, select_schemas
+from mlx_trace.problems.synthetic.generator import Options, generate_balanced
+from mlx_trace.problems.synthetic.schema import load_schemas, select_schemas
 
 SUITES: Final = {
     "synthetic": Options("train", held_out=True),  # wording seen in training, questions that no training ever sees

@@ -10,11 +10,11 @@ from typing import Any
 
 from mlx_trace.errors import UserError
 from mlx_trace.files import read_json
+from mlx_trace.memory.published import PUBLISHED
 from mlx_trace.model import hub
 from mlx_trace.model.config_json import ARCHITECTURES
 from mlx_trace.model.named import NAMED, TINY, Named, at_hand
 from mlx_trace.model.precision import is_dequantised, provenance
-from mlx_trace.model.published import PUBLISHED
 from mlx_trace.resources import cache_dir, tiny_dir
 
 

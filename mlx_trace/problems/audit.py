@@ -17,9 +17,9 @@ from mlx_trace.language.solver import Solved, solve
 from mlx_trace.language.steps import AddEntity, Compute, Consume, Init, Operand, Percent, Step, Transfer
 from mlx_trace.language.syntax import NoTrace, Trace, parse_document
 from mlx_trace.problems.english import lint
-from mlx_trace.problems.generator import Options, draw
 from mlx_trace.problems.problem import Problem
-from mlx_trace.problems.schema import Schema, Split
+from mlx_trace.problems.synthetic.generator import Options, draw
+from mlx_trace.problems.synthetic.schema import Schema, Split
 
 SPLITS: Final[tuple[Split, ...]] = ("train", "eval")
 LEAST_TEMPLATES: Final[dict[Split, int]] = {"train": 3, "eval": 1}

@@ -44,7 +44,7 @@ def overlaps(evaluations: Mapping[str, Sequence[Problem]], training: Iterable[Pr
     )
     same_questions: set[str] = set()
     same_grams: set[int] = set()
-    templates = _Templates(asked)
+    templates = _Wordings(asked)
     for problem in training:
         same_questions.update({_normal(problem.question)} & questions)
         same_grams.update(gram for gram in grams_of(problem.question) if gram in grams)
@@ -61,7 +61,7 @@ def overlaps(evaluations: Mapping[str, Sequence[Problem]], training: Iterable[Pr
     ]  # fmt: skip
 
 
-class _Templates:
+class _Wordings:
     """The wordings of some questions, and those of them that were found elsewhere.
 
     To read a wording takes ten times as long as to see that it cannot be one that is still looked for.

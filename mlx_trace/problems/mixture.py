@@ -20,18 +20,18 @@ from mlx_trace.language.solver import Failed, Solved, solve
 from mlx_trace.language.syntax import Trace, parse, render
 from mlx_trace.problems import gsm8k
 from mlx_trace.problems.fields import Fields, Told
-from mlx_trace.problems.generator import Options, apportion, generate_balanced
 from mlx_trace.problems.problem import Problem, read_leniently, read_problems, read_row
 from mlx_trace.problems.rows import read_rows
-from mlx_trace.problems.schema import load_schemas, select_schemas
-from mlx_trace.problems.variants import grounded_problem, variants
+from mlx_trace.problems.synthetic.generator import Options, apportion, generate_balanced
+from mlx_trace.problems.synthetic.schema import load_schemas, select_schemas
+from mlx_trace.problems.variants.tell import grounded_problem, variants
 from mlx_trace.seeds import stream
 
 _LOOKED_AT: Final = 100  # rows of a file, to know what it holds
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class SourcePart:
     """What one source gave: a name for people, its problems, and what was left out of it."""
 
     name: str
@@ -43,7 +43,7 @@ class Part:
 class Mixture:
     """The problems of a run, source by source."""
 
-    parts: list[Part]
+    parts: list[SourcePart]
 
     @property
     def problems(self) -> list[Problem]:
@@ -81,18 +81,18 @@ def _sizes(shares: dict[int, float], given: int, all_shared: bool, examples: int
     return {int(at): n for at, n in apportion({str(at): Fraction(part) for at, part in shares.items()}, wanted).items()}
 
 
-def _part(source: Source, n: int | None, seed: int, seen: set[str]) -> Part:
+def _part(source: Source, n: int | None, seed: int, seen: set[str]) -> SourcePart:
     match source:
         case SyntheticSource():
             schemas = select_schemas(source.schemas, load_schemas())
             options = Options("train", source.templates_per_schema, source.number_word_rate)
-            return Part("synthetic", generate_balanced(schemas, n or 0, seed, options, seen, source.weights))
+            return SourcePart("synthetic", generate_balanced(schemas, n or 0, seed, options, seen, source.weights))
         case CompiledSource():
             return _compiled(source, n, seed, seen)
         case FileSource(path=path, share=share):
             problems, note = _new(_checked(read_file(path, told=source.fields), path), seen)
             part = problems[:n] if n is None or share is None else _sample(problems, n, seed, str(path))
-            return Part(path.name, part, note)
+            return SourcePart(path.name, part, note)
 
 
 def _checked(problems: list[Problem], path: Path) -> list[Problem]:
@@ -116,7 +116,7 @@ def _checked(problems: list[Problem], path: Path) -> list[Problem]:
     return checked
 
 
-def _compiled(source: CompiledSource, n: int | None, seed: int, seen: set[str]) -> Part:
+def _compiled(source: CompiledSource, n: int | None, seed: int, seen: set[str]) -> SourcePart:
     """Return compiled problems, and variants of them once they are too few."""
     refused: Counter[str] = Counter()
     originals: list[Problem] = []
@@ -139,7 +139,7 @@ def _compiled(source: CompiledSource, n: int | None, seed: int, seen: set[str]) 
         why = ", ".join(f"{count} {reason}" for reason, count in refused.most_common(3))
         notes.append(f"{refused.total():,} not used ({why})")
     part = problems if n is None else _sample(problems, n, seed, f"{source.file} with {source.variants} variants")
-    return Part(f"compiled {source.file.name}", part, "; ".join(notes))
+    return SourcePart(f"compiled {source.file.name}", part, "; ".join(notes))
 
 
 def _new(problems: list[Problem], seen: set[str]) -> tuple[list[Problem], str]:

@@ -12,7 +12,7 @@ from typing import Final
 from mlx_trace.language.mentions import find_numbers
 from mlx_trace.language.steps import AddEntity, Compute, Consume, Init, InitFrom, Operand, Percent, Step, Transfer
 from mlx_trace.language.syntax import Trace
-from mlx_trace.problems.vocabulary import load_vocabulary
+from mlx_trace.problems.synthetic.vocabulary import load_vocabulary
 from mlx_trace.resources import schemas_dir
 
 NUMBER: Final = "#"

@@ -24,7 +24,7 @@ from mlx_trace.config import SYSTEM_PROMPT
 from mlx_trace.language.mentions import find_numbers
 from mlx_trace.language.numbers import spell
 from mlx_trace.model.base import head, hidden_states
-from mlx_trace.problems.schema import load_schemas
+from mlx_trace.problems.synthetic.schema import load_schemas
 from mlx_trace.seeds import derive_seed
 from mlx_trace.tiny.first_weights import initial_weights
 from mlx_trace.tiny.text import Document, TinyText

@@ -15,11 +15,11 @@ from mlx_trace.language.numbers import spell
 from mlx_trace.language.steps import Init
 from mlx_trace.language.syntax import Trace, parse_document
 from mlx_trace.problems import english
-from mlx_trace.problems.generator import Options, draw, is_held_out
 from mlx_trace.problems.problem import Problem
-from mlx_trace.problems.schema import Schema
-from mlx_trace.problems.template import Field, fields_of, parse_template, render_template, show_quantity
-from mlx_trace.problems.vocabulary import Word
+from mlx_trace.problems.synthetic.generator import Options, draw, is_held_out
+from mlx_trace.problems.synthetic.schema import Schema
+from mlx_trace.problems.synthetic.template import Field, fields_of, parse_template, render_template, show_quantity
+from mlx_trace.problems.synthetic.vocabulary import Word
 from mlx_trace.seeds import stream
 
 Pair = tuple[str, str]  # what is counted or named, and its number

@@ -37,7 +37,7 @@ class Checkpoint:
     extra: Arrays = field(default_factory=dict)
 
 
-class Progress(BaseModel):
+class SavedProgress(BaseModel):
     """What a checkpoint says of where its run stands; `state` is the phase's own."""
 
     model_config = ConfigDict(strict=True)
@@ -104,7 +104,7 @@ def _read(path: Path) -> Checkpoint:
         raise ValueError(f"it has no {name}")
     adapter, optimizer, extra = (_read_arrays(path / name) for name in ARRAYS)
     content = json.loads((path / PROGRESS).read_text(encoding="utf-8"))
-    return Checkpoint(adapter, optimizer, checked(Progress, content, path / PROGRESS).model_dump(), extra)
+    return Checkpoint(adapter, optimizer, checked(SavedProgress, content, path / PROGRESS).model_dump(), extra)
 
 
 Checked = TypeVar("Checked", bound=BaseModel)

@@ -14,7 +14,7 @@ from mlx_trace.errors import UserError
 from mlx_trace.evaluate.suites import suite
 from mlx_trace.model.prompts import Prompter
 from mlx_trace.problems.contamination import Overlap, overlaps
-from mlx_trace.problems.mixture import Mixture, Part, mix
+from mlx_trace.problems.mixture import Mixture, SourcePart, mix
 from mlx_trace.problems.problem import Problem
 from mlx_trace.seeds import stream
 from mlx_trace.train.examples import AT_ONCE, Example, Watch, examples, unwatched
@@ -115,7 +115,7 @@ def _hold_out(rows: list[Example], config: Config) -> tuple[list[Example], list[
     return [row for at, row in enumerate(rows) if at not in chosen], [rows[at] for at in sorted(chosen)]
 
 
-def _example_lengths(parts: Sequence[Part], rows: Sequence[Example]) -> list[Lengths]:
+def _example_lengths(parts: Sequence[SourcePart], rows: Sequence[Example]) -> list[Lengths]:
     """Describe each source's examples; `rows` are those of all problems with a trace, in order."""
     found = []
     start = 0
@@ -150,7 +150,7 @@ def _watched(problems: Sequence[Problem], watch: Watch) -> Iterator[Problem]:
             watch("comparing with evaluation sets", done, len(problems))
 
 
-def _prompt_lengths(parts: Sequence[Part], sizes: dict[str, int]) -> list[Lengths]:
+def _prompt_lengths(parts: Sequence[SourcePart], sizes: dict[str, int]) -> list[Lengths]:
     return [_lengths(part.name, "rl", prompts := [sizes[problem.question] for problem in part.problems],
                      [0] * len(prompts), part.note) for part in parts]  # fmt: skip
 

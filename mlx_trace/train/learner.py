@@ -15,8 +15,8 @@ import numpy as np
 from mlx.utils import tree_map
 
 from mlx_trace.errors import UserError
+from mlx_trace.memory.predict import LOGITS
 from mlx_trace.model.layers import LossPositions, PrefixTree, Split
-from mlx_trace.model.memory import LOGITS
 from mlx_trace.train.ranks import Ranks
 
 Measured = dict[str, mx.array]  # what a loss measures of each token, (K,) each

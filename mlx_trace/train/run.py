@@ -16,15 +16,15 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 from mlx_trace.config import Config
 from mlx_trace.errors import UserError
 from mlx_trace.files import read_json, write_atomically
-from mlx_trace.model import budget
+from mlx_trace.memory import plan as budget
+from mlx_trace.memory.predict import MemoryPlan
+from mlx_trace.memory.shape import Shape, shape_of
 from mlx_trace.model.adapter import ADAPTER_WEIGHTS, attach_adapter, check_same_base, check_trainable, start_from
 from mlx_trace.model.base import Base, load_base, locate_model, read_outline
 from mlx_trace.model.config_json import positions_of
 from mlx_trace.model.layers import Split, check_split
-from mlx_trace.model.memory import MemoryPlan
 from mlx_trace.model.precision import is_dequantised
 from mlx_trace.model.prompts import Prompter
-from mlx_trace.model.shape import Shape, shape_of
 from mlx_trace.notice import tell
 from mlx_trace.train import checkpoint
 from mlx_trace.train.checkpoint import Checkpoint, checked
@@ -58,7 +58,7 @@ class Plan:
     base: Base
     material: Material
     memory: MemoryPlan
-    needs: budget.Run
+    needs: budget.PlannedRun
     ranks: Ranks
     phases: list[Phase] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # what each phase will do, for people
@@ -112,9 +112,9 @@ def plan(asked: Config, resume: bool = False, watch: Watch = unwatched) -> Plan:
     shape = shape_of(outline, config, not on_gpu, is_dequantised(locate_model(config.model)))
     saved = _saved_plan(config.adapter_path) if resume else None
     if saved is None:  # refused on its shape alone, if it is
-        budget.settle(budget.Run(shape, work, config.activation_cache, allowed), usable=usable)
+        budget.settle(budget.PlannedRun(shape, work, config.activation_cache, allowed), usable=usable)
     base = _load(config, tokenizer, resume)
-    needs = budget.Run(_shape(base, config), work, config.activation_cache, allowed)
+    needs = budget.PlannedRun(_shape(base, config), work, config.activation_cache, allowed)
     memory = saved or budget.settle(needs, _free_disk(config.adapter_path), usable)
     memory = MemoryPlan(**ranks.from_first(asdict(memory)))
     planned = Plan(config, asked, base, material, memory, needs, ranks)

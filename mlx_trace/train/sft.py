@@ -17,9 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mlx_trace.config import Config
 from mlx_trace.errors import UserError
+from mlx_trace.memory.predict import MemoryPlan
 from mlx_trace.model.base import Base, head, head_size
 from mlx_trace.model.layers import LossPositions, Split, shared_length
-from mlx_trace.model.memory import MemoryPlan
 from mlx_trace.train.activation_cache import ActivationCache
 from mlx_trace.train.checkpoint import Arrays
 from mlx_trace.train.examples import Batches, Example, by_budget
@@ -30,7 +30,7 @@ from mlx_trace.train.ranks import Ranks
 _RUNAWAY: Final = 2.0  # times the loss of blind guessing
 
 
-class Examples:
+class PackedExamples:
     """Gold examples, laid out for learning."""
 
     def __init__(self, base: Base, split: Split, rows: Sequence[Example]) -> None:
@@ -110,7 +110,7 @@ class Sft:
         plan: MemoryPlan, ranks: Ranks,
     ) -> None:  # fmt: skip
         self.base, self.config, self.plan, self.ranks = base, config, plan, ranks
-        self.examples = Examples(base, split, rows)
+        self.examples = PackedExamples(base, split, rows)
         steps = [row.steps for row in rows] if config.curriculum == "steps" else None
         size = config.batch_size * config.grad_accumulation_steps
         self.batches = Batches(self.examples.lengths, size, config.batch_tokens, config.seed, steps)
@@ -177,13 +177,13 @@ class Sft:
 
 
 class HeldOut:
-    """Examples that nothing is learnt from, to measure the loss on."""
+    """PackedExamples that nothing is learnt from, to measure the loss on."""
 
     def __init__(
         self, base: Base, split: Split, rows: Sequence[Example], plan: MemoryPlan, ranks: Ranks, folder: Path
     ) -> None:
         self.base, self.ranks = base, ranks
-        self.examples = Examples(base, split, rows)
+        self.examples = PackedExamples(base, split, rows)
         self.batches = self.examples.micro_batches(range(len(rows)), plan.micro_tokens, ranks)
         group_of = {index: batch for batch in self.batches for index in batch}.__getitem__
         self.activations = ActivationCache(split, rows, self.examples.shared, plan.activation_cache, folder, group_of)

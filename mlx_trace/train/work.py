@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from mlx_trace.config import Config
+from mlx_trace.memory.predict import ExampleLengths, Rollouts, Work
 from mlx_trace.model.layers import shared_length
-from mlx_trace.model.memory import Examples, Rollouts, Work
 from mlx_trace.model.prompts import Prompter
 from mlx_trace.train.activation_cache import own_tokens
 from mlx_trace.train.examples import Example
@@ -31,7 +31,7 @@ def work_of(config: Config, material: Material, prompter: Prompter, processes: i
     return Work(_examples(config, material, processes) if material.rows else None, rollouts, is_fused)
 
 
-def _examples(config: Config, material: Material, processes: int) -> Examples:
+def _examples(config: Config, material: Material, processes: int) -> ExampleLengths:
     every: Sequence[Example] = [*material.rows, *material.held_out]
     shared = shared_length([row.prompt for row in every])
     longest = max(map(len, every)) - 1
@@ -39,7 +39,7 @@ def _examples(config: Config, material: Material, processes: int) -> Examples:
     if config.batch_tokens is not None:
         size = max(1, config.batch_tokens // longest)
     seen = config.epochs * len(material.rows) if config.iters is None else config.iters * size
-    return Examples(
+    return ExampleLengths(
         longest, shared, max(len(row.target) for row in every), _share(size, processes),
         own_tokens(every, shared), len(material.held_out), seen > 0, seen > len(material.rows),
     )  # fmt: skip

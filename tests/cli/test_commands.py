@@ -47,7 +47,7 @@ def test_generate_writes_what_was_asked_for(tmp_path: Path, capsys: Out) -> None
 
 
 def test_audit_exits_by_what_it_found(tmp_path: Path, capsys: Out) -> None:
-    from tests.problems.test_schema import changed, folder
+    from tests.problems.synthetic.test_schema import changed, folder
 
     assert main(["audit", "--per-schema", "4", "--schema", "comparison"]) == 0
     assert "all clean" in capsys.readouterr().out

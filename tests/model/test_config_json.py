@@ -9,9 +9,9 @@ import pytest
 from mlx_trace.cli.main import main
 from mlx_trace.config import Config
 from mlx_trace.errors import UserError
+from mlx_trace.memory.shape import shape_of
 from mlx_trace.model.base import load_base
 from mlx_trace.model.config_json import positions_of, read_config_json
-from mlx_trace.model.shape import shape_of
 from tests.conftest import byte_level_tokenizer, write_model
 
 import mlx.core as mx  # isort: skip

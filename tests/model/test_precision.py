@@ -8,11 +8,11 @@ import pytest
 
 from mlx_trace.config import Config
 from mlx_trace.fuse import fuse
+from mlx_trace.memory.shape import shape_of
 from mlx_trace.model.adapter import attach_adapter, load_adapter
 from mlx_trace.model.base import load_base
 from mlx_trace.model.precision import BYTES, computed_type, is_dequantised, reason, stored_type, written_type
 from mlx_trace.model.prompts import Prompter
-from mlx_trace.model.shape import shape_of
 from mlx_trace.train.run import _shape
 from tests.conftest import byte_level_tokenizer, write_model
 from tests.model.test_base import IDS, make_adapter, same

@@ -9,8 +9,8 @@ import pytest
 
 from mlx_trace.problems.audit import audit, check_problem
 from mlx_trace.problems.problem import Problem
-from mlx_trace.problems.schema import load_schemas
-from tests.problems.test_schema import changed, folder
+from mlx_trace.problems.synthetic.schema import load_schemas
+from tests.problems.synthetic.test_schema import changed, folder
 
 
 def test_the_bundled_families_are_clean() -> None:

@@ -7,9 +7,9 @@ import pytest
 from mlx_trace.errors import UserError
 from mlx_trace.language.syntax import NoTrace, parse_document
 from mlx_trace.problems.diversity import entropy, measure, read_kinds
-from mlx_trace.problems.generator import generate_balanced
-from mlx_trace.problems.schema import load_schemas
 from mlx_trace.problems.skeleton import shape, skeleton, words_of
+from mlx_trace.problems.synthetic.generator import generate_balanced
+from mlx_trace.problems.synthetic.schema import load_schemas
 from tests.problems.rows import ROWS, write_rows
 
 

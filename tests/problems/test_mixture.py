@@ -11,12 +11,12 @@ from mlx_trace.config_file import validate_config
 from mlx_trace.errors import UserError
 from mlx_trace.problems.compile.compiler import Compiled, compile_row
 from mlx_trace.problems.contamination import overlaps
-from mlx_trace.problems.generator import generate_balanced
 from mlx_trace.problems.gsm8k import is_held_out
 from mlx_trace.problems.mixture import Mixture, mix
 from mlx_trace.problems.problem import Problem
-from mlx_trace.problems.schema import load_schemas
-from mlx_trace.problems.variants import variants
+from mlx_trace.problems.synthetic.generator import generate_balanced
+from mlx_trace.problems.synthetic.schema import load_schemas
+from mlx_trace.problems.variants.tell import variants
 from tests.problems.rows import ROWS, write_rows
 
 

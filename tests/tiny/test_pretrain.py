@@ -12,8 +12,8 @@ from mlx_trace.language.mentions import find_numbers
 from mlx_trace.language.numbers import spell
 from mlx_trace.language.syntax import NoTrace, parse
 from mlx_trace.model.base import load_base
-from mlx_trace.problems.generator import is_held_out
-from mlx_trace.problems.schema import load_schemas
+from mlx_trace.problems.synthetic.generator import is_held_out
+from mlx_trace.problems.synthetic.schema import load_schemas
 from mlx_trace.resources import tiny_dir
 from mlx_trace.tiny import pretrain as tiny_base
 from mlx_trace.tiny.pretrain import Progress, Reader, Recipe, make_network, model_args

@@ -23,7 +23,7 @@ from mlx_trace.train.rl.loss import Objective, micro_batch
 from mlx_trace.train.rl.packing import Packed, prefix_tree, sampled_tokens
 from mlx_trace.train.rl.reinforce import Reinforce
 from mlx_trace.train.rl.rollout import Rollout
-from mlx_trace.train.sft import Examples
+from mlx_trace.train.sft import PackedExamples
 from tests.conftest import byte_level_tokenizer, write_model
 
 import mlx.core as mx  # isort: skip
@@ -88,7 +88,7 @@ def sft_batches(
     base: Base, learner: Learner, rows: Sequence[Example], tokens: int = 10_000, divisor: float | None = None
 ) -> list[MicroBatch]:
     """Return rows as SFT's micro-batches; the divisor is the number of targets unless given."""
-    laid = Examples(base, learner.split, rows)
+    laid = PackedExamples(base, learner.split, rows)
     cache = ActivationCache(learner.split, rows, laid.shared, "off", base.path, lambda index: [index])
     divisor = divisor or laid.num_targets(range(len(rows)))
     return [laid.pack(chosen, cache, divisor) for chosen in laid.micro_batches(range(len(rows)), tokens, Ranks())]

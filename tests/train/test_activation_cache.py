@@ -8,9 +8,9 @@ import pytest
 
 from mlx_trace.config import Config
 from mlx_trace.errors import UserError
+from mlx_trace.memory.predict import MemoryPlan
 from mlx_trace.model.base import Base
 from mlx_trace.model.layers import Split
-from mlx_trace.model.memory import MemoryPlan
 from mlx_trace.train import activation_cache as states_module
 from mlx_trace.train.activation_cache import own_tokens
 from mlx_trace.train.examples import Example

@@ -9,9 +9,9 @@ from mlx_trace.config import Config, Decoding, Prompt
 from mlx_trace.decode.grammar.vocabulary import vocabulary_of
 from mlx_trace.errors import UserError
 from mlx_trace.model.prompts import CLOSING, Prompter
-from mlx_trace.problems.generator import generate_balanced
 from mlx_trace.problems.problem import Problem
-from mlx_trace.problems.schema import load_schemas
+from mlx_trace.problems.synthetic.generator import generate_balanced
+from mlx_trace.problems.synthetic.schema import load_schemas
 from mlx_trace.train.examples import examples
 from mlx_trace.train.rehearse import try_constraint, try_reward
 from mlx_trace.train.rl.reward import make_scorer

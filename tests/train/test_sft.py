@@ -9,9 +9,9 @@ import pytest
 
 from mlx_trace.config import Config
 from mlx_trace.errors import UserError
+from mlx_trace.memory.predict import MemoryPlan
 from mlx_trace.model.base import Base, load_base
 from mlx_trace.model.layers import Split
-from mlx_trace.model.memory import MemoryPlan
 from mlx_trace.train.examples import Example
 from mlx_trace.train.ranks import Ranks
 from mlx_trace.train.run import plan, train

@@ -13,12 +13,12 @@ from mlx_trace.decode.grammar.vocabulary import Vocabulary
 from mlx_trace.decode.params import SamplingParams
 from mlx_trace.language.grade import Grade
 from mlx_trace.language.knowledge import grounded_numbers
+from mlx_trace.memory.predict import MemoryPlan
 from mlx_trace.model.base import Base
 from mlx_trace.model.layers import Split
-from mlx_trace.model.memory import MemoryPlan
 from mlx_trace.model.prompts import Prompter
-from mlx_trace.problems.generator import generate_balanced
-from mlx_trace.problems.schema import load_schemas, select_schemas
+from mlx_trace.problems.synthetic.generator import generate_balanced
+from mlx_trace.problems.synthetic.schema import load_schemas, select_schemas
 from mlx_trace.train.examples import Example
 from mlx_trace.train.ranks import Ranks
 from mlx_trace.train.rl.advantages import Ema, leave_one_out, scaled_by_group

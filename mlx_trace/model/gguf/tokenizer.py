@@ -25,7 +25,7 @@ END_KEYS: Final = ("eos_token_id", "eot_token_id", "eom_token_id")
 
 
 @dataclass(frozen=True, slots=True)
-class Vocabulary:
+class TokenTable:
     """The tokens by id, each with its kind, and those that have a role; as far as they are used."""
 
     tokens: Sequence[str]
@@ -39,7 +39,7 @@ class Vocabulary:
         return {token: id_ for id_, token in enumerate(self.tokens) if self.kinds[id_] != UNUSED}
 
 
-def read_vocabulary(header: Header, num_rows: int) -> Vocabulary:
+def read_vocabulary(header: Header, num_rows: int) -> TokenTable:
     """Return a file's tokens; UserError if there are none, more than embeddings, or two that are the same."""
     tokens = _list(header, "tokens", str)
     if not tokens:
@@ -56,7 +56,7 @@ def read_vocabulary(header: Header, num_rows: int) -> Vocabulary:
     for id_ in (*roles.values(), *ends):
         kinds[id_] = kinds[id_] if kinds[id_] in (UNKNOWN, USER_DEFINED) else CONTROL
     ends += [id_ for id_, token in enumerate(tokens) if token in ENDS and kinds[id_] in (CONTROL, USER_DEFINED)]
-    found = Vocabulary(tokens, kinds, roles, list(dict.fromkeys(ends)))
+    found = TokenTable(tokens, kinds, roles, list(dict.fromkeys(ends)))
     if len(found.ids) < sum(kind != UNUSED for kind in kinds):
         twice = next(token for id_, token in enumerate(tokens) if found.ids.get(token, id_) != id_)
         raise UserError(f"{header.path}: the token {twice!r} stands twice")
@@ -86,7 +86,7 @@ def _flag(header: Header, key: str, default: bool) -> bool:
 # --- tokenizer.json --------------------------------------------------------------------------------------------
 
 
-def tokenizer_json(header: Header, vocabulary: Vocabulary) -> dict[str, Any]:
+def tokenizer_json(header: Header, vocabulary: TokenTable) -> dict[str, Any]:
     """Return tokenizer.json's content; UserError names a kind or a way to cut text that is not known."""
     kind = header.metadata.get(PREFIX + "model")
     if kind == BYTE_LEVEL:
@@ -97,7 +97,7 @@ def tokenizer_json(header: Header, vocabulary: Vocabulary) -> dict[str, Any]:
                     f"{SENTENCEPIECE!r} (SentencePiece) are read")  # fmt: skip
 
 
-def _byte_level(header: Header, vocabulary: Vocabulary) -> dict[str, Any]:
+def _byte_level(header: Header, vocabulary: TokenTable) -> dict[str, Any]:
     name = header.metadata.get(PREFIX + "pre", "default")
     cut = cut_named(name) if isinstance(name, str) else None
     if cut is None:
@@ -116,7 +116,7 @@ def _byte_level(header: Header, vocabulary: Vocabulary) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _sentencepiece(header: Header, vocabulary: Vocabulary) -> dict[str, Any]:
+def _sentencepiece(header: Header, vocabulary: TokenTable) -> dict[str, Any]:
     scores = _list(header, "scores", float)
     if len(scores) != len(vocabulary.tokens):
         raise UserError(f"{header.path}: {len(vocabulary.tokens):,} tokens, and scores of {len(scores):,}")
@@ -140,13 +140,13 @@ def _sentencepiece(header: Header, vocabulary: Vocabulary) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _bpe(vocabulary: Vocabulary, merges: Sequence[tuple[str, str]], **options: Any) -> dict[str, Any]:
+def _bpe(vocabulary: TokenTable, merges: Sequence[tuple[str, str]], **options: Any) -> dict[str, Any]:
     usual = {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
              "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "ignore_merges": False}  # fmt: skip
     return usual | options | {"vocab": vocabulary.ids, "merges": [list(merge) for merge in merges]}
 
 
-def _merges(header: Header, vocabulary: Vocabulary) -> list[tuple[str, str]]:
+def _merges(header: Header, vocabulary: TokenTable) -> list[tuple[str, str]]:
     ids = vocabulary.ids
     merges = []
     for index, text in enumerate(_list(header, "merges", str)):
@@ -157,7 +157,7 @@ def _merges(header: Header, vocabulary: Vocabulary) -> list[tuple[str, str]]:
     return merges
 
 
-def _added(vocabulary: Vocabulary) -> list[dict[str, Any]]:
+def _added(vocabulary: TokenTable) -> list[dict[str, Any]]:
     """Return the tokens that are found in text before anything is cut; those that a reader never sees are special."""
     return [{"id": id_, "content": token, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False,
              "special": vocabulary.kinds[id_] != USER_DEFINED}
@@ -165,7 +165,7 @@ def _added(vocabulary: Vocabulary) -> list[dict[str, Any]]:
             if vocabulary.kinds[id_] in (UNKNOWN, CONTROL, USER_DEFINED)]  # fmt: skip
 
 
-def _post_processor(header: Header, vocabulary: Vocabulary, adds_bos: bool) -> dict[str, Any] | None:
+def _post_processor(header: Header, vocabulary: TokenTable, adds_bos: bool) -> dict[str, Any] | None:
     """Return what puts the begin- and the end-of-sequence token around a text, if the file wants that."""
     first = [vocabulary.roles["bos"]] if _flag(header, "add_bos_token", adds_bos) and "bos" in vocabulary.roles else []
     last = [vocabulary.roles["eos"]] if _flag(header, "add_eos_token", False) else []
@@ -186,7 +186,7 @@ def _post_processor(header: Header, vocabulary: Vocabulary, adds_bos: bool) -> d
 # --- tokenizer_config.json -------------------------------------------------------------------------------------
 
 
-def tokenizer_config(header: Header, vocabulary: Vocabulary, context: int) -> dict[str, Any]:
+def tokenizer_config(header: Header, vocabulary: TokenTable, context: int) -> dict[str, Any]:
     """Return tokenizer_config.json's content: the tokens that have a role, and the chat template."""
     roles = {f"{role}_token": vocabulary.tokens[id_] for role, id_ in vocabulary.roles.items()}
     template = header.metadata.get("tokenizer.chat_template")

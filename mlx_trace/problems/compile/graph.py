@@ -28,7 +28,7 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class TakenResult:
     """A number of the solution that was taken for a result where the question states it too."""
 
     number: int  # of the solution's numbers, in the order they were resolved
@@ -47,7 +47,7 @@ class Graph:
         self.grounding = grounding
         self.forced = forced or {}
         self.results: list[Result] = []
-        self.choices: list[Choice] = []
+        self.choices: list[TakenResult] = []
         self.faults: list[str] = []
         self._resolved = 0
         self._taken: list[Result] = []  # by the equation at hand
@@ -137,7 +137,7 @@ class Graph:
             result.uses += 1
             self._taken.append(result)
             if stated is not None:
-                self.choices.append(Choice(self._resolved, asked.value, asked.op, result))
+                self.choices.append(TakenResult(self._resolved, asked.value, asked.op, result))
             return node
         if stated is not None and not (stated[1] in self.grounding.used and self.grounding.is_spoken_unit(asked)):
             return self.grounding.take(stated[1], asked.value)

@@ -19,10 +19,10 @@ from mlx_trace.config import Config
 from mlx_trace.decode.decoder import Decoder
 from mlx_trace.decode.episode import Episode
 from mlx_trace.decode.params import SamplingParams
+from mlx_trace.memory.predict import MemoryPlan
 from mlx_trace.model.adapter import adapter_weights
 from mlx_trace.model.base import Base
 from mlx_trace.model.layers import Split
-from mlx_trace.model.memory import MemoryPlan
 from mlx_trace.model.prompts import Prompter
 from mlx_trace.problems.problem import Problem
 from mlx_trace.seeds import derive_seed
@@ -45,7 +45,7 @@ from mlx_trace.train.rl.loss import Objective, micro_batch
 from mlx_trace.train.rl.packing import Packed, num_read, prefix_tree, sampled_tokens
 from mlx_trace.train.rl.reward import Scorer
 from mlx_trace.train.rl.rollout import Rollout, grade_of, rollout_metrics
-from mlx_trace.train.sft import Examples
+from mlx_trace.train.sft import PackedExamples
 
 _GAP: Final = 0.02  # largest gap between the rollout's log-probabilities and training's that fp32 explains
 
@@ -253,7 +253,7 @@ class Reinforce:
         """Add the gradient of the mean loss on some examples, which all ranks share out; return that loss."""
         if not rows:
             return 0.0
-        examples = Examples(self.base, self.split, rows)
+        examples = PackedExamples(self.base, self.split, rows)
         cache = ActivationCache(
             self.split, rows, examples.shared, "off", self.config.adapter_path, lambda index: [index]
         )

@@ -11,7 +11,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, Final
 
-from mlx_trace.config import Reinforce
+from mlx_trace.config import ReinforceConfig
 from mlx_trace.errors import UserError
 from mlx_trace.language.grade import Grade, grade
 from mlx_trace.problems.problem import Problem
@@ -21,7 +21,7 @@ Scorer = Callable[[Problem, str], Grade]
 _SHOWN: Final = 80  # characters of a reply in a message
 
 
-def make_scorer(settings: Reinforce) -> Scorer:
+def make_scorer(settings: ReinforceConfig) -> Scorer:
     """Return what grades a reply: the solver, and on top of it the user's own reward, if there is one."""
     own = None if settings.reward_function is None else load_reward(settings.reward_function)
 

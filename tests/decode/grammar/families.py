@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from mlx_trace.problems.generator import generate_balanced
-from mlx_trace.problems.schema import load_schemas
+from mlx_trace.problems.synthetic.generator import generate_balanced
+from mlx_trace.problems.synthetic.schema import load_schemas
 
 _PUNCTUATED: Final = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|%s| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"

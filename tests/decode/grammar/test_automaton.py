@@ -24,9 +24,9 @@ from mlx_trace.language.solver import MAX_PARTS, MAX_STEPS, Failed, solve
 from mlx_trace.language.steps import LONGEST_NAME, AddEntity, Compute, Consume, Init, InitFrom, Percent, Query, Transfer
 from mlx_trace.language.syntax import MAX_BYTES, Part, Trace, parse, render
 from mlx_trace.problems.compile.compiler import Compiled, compile_row
-from mlx_trace.problems.generator import draw, generate_balanced
 from mlx_trace.problems.problem import Problem
-from mlx_trace.problems.schema import load_schemas
+from mlx_trace.problems.synthetic.generator import draw, generate_balanced
+from mlx_trace.problems.synthetic.schema import load_schemas
 from tests.decode.grammar import families
 from tests.decode.grammar.test_vocabulary import FAMILIES, token_texts, tokenizer, vocabulary
 from tests.paths import SHARED

@@ -13,8 +13,8 @@ from mlx_trace.model.gguf import rope, write
 from mlx_trace.model.gguf.convert import model_directory
 from mlx_trace.model.gguf.header import read_header
 from mlx_trace.model.gguf.write import write_gguf
-from mlx_trace.problems.generator import generate_balanced
-from mlx_trace.problems.schema import load_schemas
+from mlx_trace.problems.synthetic.generator import generate_balanced
+from mlx_trace.problems.synthetic.schema import load_schemas
 from mlx_trace.resources import tiny_dir
 from tests.model.gguf.models import ARCHITECTURES, TEXTS, byte_level, sentencepiece, weights, write_random
 

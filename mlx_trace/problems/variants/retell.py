@@ -13,8 +13,8 @@ from typing import Final
 from mlx_trace.language.numbers import spell
 from mlx_trace.problems import english
 from mlx_trace.problems.skeleton import people
-from mlx_trace.problems.slots import DIGITS, Slot
-from mlx_trace.problems.vocabulary import load_vocabulary
+from mlx_trace.problems.synthetic.vocabulary import load_vocabulary
+from mlx_trace.problems.variants.slots import DIGITS, Slot
 from mlx_trace.resources import schemas_dir
 
 _ARTICLE: Final = re.compile(r"\b([Aa])n? (\$?)$")

@@ -21,9 +21,9 @@ from mlx_trace.language.mentions import find_numbers
 from mlx_trace.language.numbers import spell
 from mlx_trace.language.steps import Malformed
 from mlx_trace.language.syntax import NoTrace, parse_document
-from mlx_trace.problems.expression import Evaluate, compile_expression
-from mlx_trace.problems.schema_file import Quantity, SchemaFile
-from mlx_trace.problems.template import (
+from mlx_trace.problems.synthetic.expression import Evaluate, compile_expression
+from mlx_trace.problems.synthetic.schema_file import Quantity, SchemaFile
+from mlx_trace.problems.synthetic.template import (
     QUANTITY_FORMS,
     SLOT_FORMS,
     Template,
@@ -33,8 +33,8 @@ from mlx_trace.problems.template import (
     names_in,
     parse_template,
 )
-from mlx_trace.problems.template import Field as TemplateField
-from mlx_trace.problems.vocabulary import PRONOUNS, Vocabulary, Word, load_vocabulary
+from mlx_trace.problems.synthetic.template import Field as TemplateField
+from mlx_trace.problems.synthetic.vocabulary import PRONOUNS, Vocabulary, Word, load_vocabulary
 from mlx_trace.resources import schemas_dir
 
 VOCABULARY: Final = "vocab"

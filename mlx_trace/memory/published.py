@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mlx_trace.config import Config
-from mlx_trace.model.memory import Examples, Rollouts, Work
+from mlx_trace.memory.predict import ExampleLengths, Rollouts, Work
 from mlx_trace.model.named import same_model
 
 
@@ -28,7 +28,7 @@ class Published:
     def work(self, config: Config) -> Work:
         """Return what a run with a configuration does on data like the bundled configurations'."""
         rl = config.reinforce
-        examples = Examples(self.example, self.prefix, self.target, config.batch_size)
+        examples = ExampleLengths(self.example, self.prefix, self.target, config.batch_size)
         rollouts = Rollouts(self.prompt, self.prefix, rl.max_tokens, rl.batch_size, rl.group_size,
                             has_reference=rl.kl > 0)  # fmt: skip
         return Work(examples, rollouts if rl.iters else None)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from mlx_trace.errors import UserError
-from mlx_trace.model.memory import MemoryPlan, Peaks, Work, cache_size, predict
-from mlx_trace.model.shape import Shape
+from mlx_trace.memory.predict import MemoryPlan, Peaks, Work, cache_size, predict
+from mlx_trace.memory.shape import Shape
 
 GB: Final = 10**9
 SHARE: Final = 0.75  # of what the device recommends
@@ -25,7 +25,7 @@ Keep = Literal["auto", "memory", "disk", "off"]
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class PlannedRun:
     """A run that is to fit: its network, what it does, where it may keep states, and what it may take."""
 
     shape: Shape
@@ -64,7 +64,7 @@ def budget_of(memory: float | Literal["auto"], usable: int) -> int:
     return int(memory * GB)
 
 
-def settle(run: Run, free_disk: int = 0, usable: int = 0) -> MemoryPlan:
+def settle(run: PlannedRun, free_disk: int = 0, usable: int = 0) -> MemoryPlan:
     """Return the plan for a run; UserError if it cannot fit, with what would, up to `usable` bytes."""
     if not run.fits(run.smallest):
         raise UserError(*_refusal(run, usable))
@@ -88,7 +88,7 @@ def _micro_batches(work: Work) -> Iterator[int]:
         yield from (rows * work.longest for rows in range(_MOST // work.longest, 1, -1))
 
 
-def _cache(run: Run, free_disk: int) -> Literal["memory", "disk", "off"]:
+def _cache(run: PlannedRun, free_disk: int) -> Literal["memory", "disk", "off"]:
     """Return where the frozen layers' activations are kept: nowhere if not needed twice, or if there are none."""
     examples = run.work.examples
     if examples is None or not (examples.has_phase and examples.repeats and run.shape.has_frozen_layers):
@@ -102,10 +102,10 @@ def _cache(run: Run, free_disk: int) -> Literal["memory", "disk", "off"]:
 
 # --- refusal ---------------------------------------------------------------------------------------------------
 
-Change = tuple[str, Run]  # what to do, and the run that it makes
+Change = tuple[str, PlannedRun]  # what to do, and the run that it makes
 
 
-def _refusal(run: Run, usable: int) -> list[str]:
+def _refusal(run: PlannedRun, usable: int) -> list[str]:
     peaks = predict(run.shape, run.work, run.smallest)
     lines = [f"memory: this run needs {gigabytes(peaks.most)}, one sequence at a time ({_phases(peaks)}), and may take "
              f"{gigabytes(run.budget)}"]  # fmt: skip
@@ -122,7 +122,7 @@ def _first_fit(change: Iterator[Change]) -> str | None:
     return next((text for text, changed in change if changed.fits(changed.smallest)), None)
 
 
-def _together(run: Run, usable: int) -> list[str]:
+def _together(run: PlannedRun, usable: int) -> list[str]:
     """Return changes that make a run fit when each is made as far as it goes; none if they do not."""
     made: list[str] = []
     for change in _CHANGES:
@@ -135,50 +135,50 @@ def _together(run: Run, usable: int) -> list[str]:
     return []
 
 
-def _raised(run: Run, usable: int) -> Iterator[Change]:
+def _raised(run: PlannedRun, usable: int) -> Iterator[Change]:
     need = -(-predict(run.shape, run.work, run.smallest).most // (GB // 10)) / 10
     if need * GB <= usable:
         yield f"memory: {need:g} (there are {gigabytes(usable)} in all)", replace(run, budget=int(need * GB))
 
 
-def _moved_cache(run: Run, _: int) -> Iterator[Change]:
+def _moved_cache(run: PlannedRun, _: int) -> Iterator[Change]:
     if run.keep == "memory":
         yield "activation_cache: disk", replace(run, keep="disk")
 
 
-def _adapted(run: Run, _: int) -> Iterator[Change]:
+def _adapted(run: PlannedRun, _: int) -> Iterator[Change]:
     if not run.shape.rank:
         yield "fine_tune_type: lora", replace(run, shape=run.shape.adapted(_RANK))
 
 
-def _recomputed(run: Run, _: int) -> Iterator[Change]:
+def _recomputed(run: PlannedRun, _: int) -> Iterator[Change]:
     if not run.shape.recompute:
         yield "grad_checkpoint: true", replace(run, shape=replace(run.shape, recompute=True))
 
 
-def _fewer_layers(run: Run, _: int) -> Iterator[Change]:
+def _fewer_layers(run: PlannedRun, _: int) -> Iterator[Change]:
     for layers in range(run.shape.trained_layers - 1, 0, -1):
         yield f"num_layers: {layers}", replace(run, shape=replace(run.shape, trained_layers=layers))
 
 
-def _quantised(run: Run, _: int) -> Iterator[Change]:
+def _quantised(run: PlannedRun, _: int) -> Iterator[Change]:
     if not run.shape.is_quantised:
         yield "a 4-bit base", replace(run, shape=run.shape.quantised())
 
 
-def _shorter_replies(run: Run, _: int) -> Iterator[Change]:
+def _shorter_replies(run: PlannedRun, _: int) -> Iterator[Change]:
     if rollouts := run.work.rollouts:
         for reply in range(rollouts.reply // 20 * 20 - 20, 79, -20):
             yield f"reinforce.max_tokens: {reply}", _with(run, rollouts=replace(rollouts, reply=reply))
 
 
-def _fewer_prompts(run: Run, _: int) -> Iterator[Change]:
+def _fewer_prompts(run: PlannedRun, _: int) -> Iterator[Change]:
     if rollouts := run.work.rollouts:
         for prompts in range(rollouts.prompts - 1, 0, -1):
             yield f"reinforce.batch_size: {prompts}", _with(run, rollouts=replace(rollouts, prompts=prompts))
 
 
-def _shorter_examples(run: Run, _: int) -> Iterator[Change]:
+def _shorter_examples(run: PlannedRun, _: int) -> Iterator[Change]:
     if examples := run.work.examples:
         for longest in range(examples.longest - 16, examples.shared + 64, -16):
             text = f"no example longer than {longest + 1} tokens (the longest has {examples.longest + 1})"
@@ -186,13 +186,13 @@ def _shorter_examples(run: Run, _: int) -> Iterator[Change]:
             yield text, _with(run, examples=replace(examples, longest=longest, target=target))
 
 
-_CHANGES: Final[tuple[Callable[[Run, int], Iterator[Change]], ...]] = (
+_CHANGES: Final[tuple[Callable[[PlannedRun, int], Iterator[Change]], ...]] = (
     _moved_cache, _adapted, _recomputed, _fewer_layers, _shorter_replies, _fewer_prompts, _quantised, _shorter_examples,
     _raised,
 )  # fmt: skip
 
 
-def _with(run: Run, **changes: Any) -> Run:
+def _with(run: PlannedRun, **changes: Any) -> PlannedRun:
     return replace(run, work=replace(run.work, **changes))
 
 
@@ -212,7 +212,7 @@ def _phases(peaks: Peaks) -> str:
     return ", ".join(f"{name} {gigabytes(size)}" for name, size in parts.items() if size)
 
 
-def describe(run: Run, plan: MemoryPlan) -> list[str]:
+def describe(run: PlannedRun, plan: MemoryPlan) -> list[str]:
     """Return a plan in lines: what it takes of the budget and in which phase, and what is done at once."""
     peaks = predict(run.shape, run.work, plan)
     lines = [f"memory: about {gigabytes(peaks.most)} of {gigabytes(run.budget)} at the peak ({_phases(peaks)})"]

@@ -17,7 +17,7 @@ from typing import Final
 
 from mlx_trace.language.numbers import spell
 from mlx_trace.problems import english
-from mlx_trace.problems.vocabulary import PRONOUNS, Word
+from mlx_trace.problems.synthetic.vocabulary import PRONOUNS, Word
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +30,13 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Wordings:
     """Several wordings, one of which is taken."""
 
     options: "tuple[tuple[Node, ...], ...]"
 
 
-Node = str | Field | Choice
+Node = str | Field | Wordings
 Template = tuple[Node, ...]
 Show = Callable[[str, str], str]  # (quantity, form) → text
 
@@ -76,14 +76,14 @@ def _parse_nodes(text: str, at: int, nested: bool) -> tuple[tuple[Node, ...], in
     return (*nodes, literal) if literal else tuple(nodes), at
 
 
-def _parse_choice(text: str, start: int) -> tuple[Choice, int]:
+def _parse_choice(text: str, start: int) -> tuple[Wordings, int]:
     options, at = [], start
     while at == start or text[at] == "|":
         option, at = _parse_nodes(text, at + 1, nested=True)
         options.append(option)
         if at >= len(text):
             raise ValueError(f"the [ at column {start + 1} is not closed")
-    return Choice(tuple(options)), at + 1
+    return Wordings(tuple(options)), at + 1
 
 
 def certain_names(template: Template) -> set[str]:
@@ -92,7 +92,7 @@ def certain_names(template: Template) -> set[str]:
     for node in template:
         if isinstance(node, Field):
             found |= names_in(node)
-        elif isinstance(node, Choice):
+        elif isinstance(node, Wordings):
             found |= set.intersection(*(certain_names(option) for option in node.options))
     return found
 
@@ -102,7 +102,7 @@ def literal_texts(template: Template) -> Iterator[str]:
     for node in template:
         if isinstance(node, str):
             yield node
-        elif isinstance(node, Choice):
+        elif isinstance(node, Wordings):
             for option in node.options:
                 yield from literal_texts(option)
 
@@ -113,7 +113,7 @@ def fields_of(template: Template) -> list[Field]:
     for node in template:
         if isinstance(node, Field):
             found[node] = None
-        elif isinstance(node, Choice):
+        elif isinstance(node, Wordings):
             found |= dict.fromkeys(field for option in node.options for field in fields_of(option))
     return list(found)
 
@@ -136,7 +136,7 @@ def _render(
     for node in template:
         if isinstance(node, str):
             yield node
-        elif isinstance(node, Choice):
+        elif isinstance(node, Wordings):
             yield from _render(node.options[rng.randrange(len(node.options))], rng, show, values, slots)
         elif node.name in slots:
             yield _slot_form(slots[node.name], node.form)

@@ -20,9 +20,9 @@ from mlx_trace.problems.audit import check_problem
 from mlx_trace.problems.compile.compiler import MOST_CHARACTERS, Refused, compile_row
 from mlx_trace.problems.fields import Told
 from mlx_trace.problems.problem import Problem, read_leniently, read_row
-from mlx_trace.problems.retell import new_names, rename, rename_variables, renumber
-from mlx_trace.problems.sense import Run, Sense, is_told_whole, run
-from mlx_trace.problems.slots import Slot, find_slots
+from mlx_trace.problems.variants.retell import new_names, rename, rename_variables, renumber
+from mlx_trace.problems.variants.sense import Run, Sense, is_told_whole, run
+from mlx_trace.problems.variants.slots import Slot, find_slots
 from mlx_trace.seeds import stream
 
 MOST_DRAWS: Final = 800  # without a new variant: then the problem has no more to give

@@ -21,15 +21,15 @@ from mlx_trace.config import Config
 from mlx_trace.config_file import load_config
 from mlx_trace.decode import cache, engine
 from mlx_trace.errors import UserError
+from mlx_trace.memory.plan import PlannedRun, settle
+from mlx_trace.memory.predict import ExampleLengths, MemoryPlan, Rollouts, Work, predict
+from mlx_trace.memory.published import PUBLISHED
+from mlx_trace.memory.shape import Shape, shape_of
 from mlx_trace.model import budget, memory
 from mlx_trace.model.adapter import attach_adapter
 from mlx_trace.model.base import load_base
-from mlx_trace.model.budget import Run, settle
 from mlx_trace.model.layers import Split
-from mlx_trace.model.memory import Examples, MemoryPlan, Rollouts, Work, predict
 from mlx_trace.model.named import same_model
-from mlx_trace.model.published import PUBLISHED
-from mlx_trace.model.shape import Shape, shape_of
 from mlx_trace.train import learner
 from mlx_trace.train.examples import Example
 from mlx_trace.train.ranks import Ranks
@@ -55,7 +55,7 @@ CONFIG = st.fixed_dictionaries({
 })  # fmt: skip
 SHAPES = st.builds(lambda content, config: shape_of(content, Config.model_validate(config)), CONTENT, CONFIG)
 EXAMPLES = st.builds(
-    lambda shared, own, target, *others: Examples(shared + own, shared, min(own, target), *others),
+    lambda shared, own, target, *others: ExampleLengths(shared + own, shared, min(own, target), *others),
     st.integers(0, 100), st.integers(2, 2000), st.integers(1, 400), st.integers(1, 64), st.integers(0, 10**7),
     st.integers(0, 100), st.just(True), st.booleans(),
 )  # fmt: skip
@@ -65,7 +65,7 @@ ROLLOUTS = st.builds(
     st.booleans(), st.booleans(), st.booleans(),
 )  # fmt: skip
 WORKS = st.builds(Work, EXAMPLES, st.none() | ROLLOUTS, st.booleans()) | st.builds(Work, st.none(), ROLLOUTS)
-RUNS = st.builds(Run, SHAPES, WORKS, st.sampled_from(["auto", "memory", "disk", "off"]),
+RUNS = st.builds(PlannedRun, SHAPES, WORKS, st.sampled_from(["auto", "memory", "disk", "off"]),
                  st.floats(6, 11.5).map(lambda digits: int(10**digits)))  # fmt: skip
 PLANS = st.builds(MemoryPlan, st.integers(1, 20_000), st.integers(1, 64), st.sampled_from(["memory", "disk", "off"]))
 
@@ -99,7 +99,7 @@ def test_more_at_once_takes_more(shape: Shape, work: Work, rows: int, width: int
 
 @given(SHAPES, EXAMPLES, PLANS, st.integers(1, 500))
 def test_longer_examples_take_more_where_there_is_one_at_a_time(
-    shape: Shape, examples: Examples, planned: MemoryPlan, longer: int
+    shape: Shape, examples: ExampleLengths, planned: MemoryPlan, longer: int
 ) -> None:
     one, alone = replace(planned, micro_tokens=1), replace(examples, batch=1, held_out=0)
     long = replace(alone, longest=alone.longest + longer)
@@ -107,7 +107,7 @@ def test_longer_examples_take_more_where_there_is_one_at_a_time(
 
 
 @given(RUNS, st.integers(0, 10**12))
-def test_a_plan_keeps_to_the_budget_or_is_refused(run: Run, disk: int) -> None:
+def test_a_plan_keeps_to_the_budget_or_is_refused(run: PlannedRun, disk: int) -> None:
     try:
         planned = settle(run, disk, 2 * run.budget)
     except UserError as error:
@@ -128,7 +128,7 @@ def test_a_plan_keeps_to_the_budget_or_is_refused(run: Run, disk: int) -> None:
 
 
 @given(RUNS)
-def test_what_is_advised_makes_it_fit(run: Run) -> None:
+def test_what_is_advised_makes_it_fit(run: PlannedRun) -> None:
     usable = 2 * run.budget
     try:
         settle(run, 0, usable)
@@ -146,9 +146,9 @@ def test_changes_that_only_fit_together_are_named_together() -> None:
     content = {"num_hidden_layers": 28, "hidden_size": 3072, "intermediate_size": 8192, "num_attention_heads": 24,
                "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 128256, "torch_dtype": "bfloat16"}  # fmt: skip
     shape = shape_of(content, Config.model_validate({"num_layers": 28}))
-    work = Work(Examples(1000, 50, 400, 4), Rollouts(300, 50, 800, 8, 8), is_fused=True)
+    work = Work(ExampleLengths(1000, 50, 400, 4), Rollouts(300, 50, 800, 8, 8), is_fused=True)
     with pytest.raises(UserError) as error:
-        settle(Run(shape, work, "off", 3 * 10**9))
+        settle(PlannedRun(shape, work, "off", 3 * 10**9))
     assert len(error.value.faults) == 2
     assert "all together" in error.value.faults[1]
     assert "a 4-bit base" in error.value.faults[1]
@@ -187,7 +187,7 @@ def update_peak(changes: dict[str, int], folder: Path) -> tuple[int, int]:
     sft.update(0)
     mx.reset_peak_memory()
     sft.update(1)
-    work = Work(Examples(220, 40, 120, 8), None)
+    work = Work(ExampleLengths(220, 40, 120, 8), None)
     return most(_shape(base, settings), work, planned), mx.get_peak_memory() - standing
 
 

@@ -13,13 +13,13 @@ from mlx_trace.language.solver import Entry, Solved, solve
 from mlx_trace.language.syntax import NoTrace, parse_document
 from mlx_trace.problems.audit import check_problem
 from mlx_trace.problems.compile.compiler import Compiled, compile_row
-from mlx_trace.problems.generator import generate_balanced
 from mlx_trace.problems.problem import Problem
-from mlx_trace.problems.retell import new_names, rename, rename_variables
-from mlx_trace.problems.schema import load_schemas
 from mlx_trace.problems.skeleton import skeleton
-from mlx_trace.problems.slots import find_slots
-from mlx_trace.problems.variants import take_apart, variants
+from mlx_trace.problems.synthetic.generator import generate_balanced
+from mlx_trace.problems.synthetic.schema import load_schemas
+from mlx_trace.problems.variants.retell import new_names, rename, rename_variables
+from mlx_trace.problems.variants.slots import find_slots
+from mlx_trace.problems.variants.tell import take_apart, variants
 from mlx_trace.seeds import stream
 from tests.problems.rows import ROWS
 

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from mlx_trace.problems.expression import compile_expression
+from mlx_trace.problems.synthetic.expression import compile_expression
 
 VALUES = {"a": Fraction(10), "b": Fraction(3)}
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from mlx_trace.model.shape import FLOAT, Shape
+from mlx_trace.memory.shape import FLOAT, Shape
 
 LOGITS: Final = 1 << 23  # how many of the head's outputs exist at once, at most, but for one token's
 _ROOM: Final = 64  # positions by which a cache of keys and values grows
@@ -36,7 +36,7 @@ class MemoryPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Examples:
+class ExampleLengths:
     """What gold examples there are, in tokens: the longest, what all begin with, the longest target, and in all."""
 
     longest: int
@@ -68,7 +68,7 @@ class Rollouts:
 class Work:
     """What a run does, as far as memory is concerned."""
 
-    examples: Examples | None
+    examples: ExampleLengths | None
     rollouts: Rollouts | None
     is_fused: bool = False  # attention that needs no gradient is one kernel, as on GPUs
 
@@ -140,7 +140,7 @@ def predict(shape: Shape, work: Work, plan: MemoryPlan) -> Peaks:
 # --- learning --------------------------------------------------------------------------------------------------
 
 
-def _sft(shape: Shape, work: Work, examples: Examples, plan: MemoryPlan) -> int:
+def _sft(shape: Shape, work: Work, examples: ExampleLengths, plan: MemoryPlan) -> int:
     is_read = shape.has_frozen_layers and plan.activation_cache == "off"
     found = [_update(shape, work, batch, is_read, examples.batch)
              for batch in _gold(examples, plan.micro_tokens, examples.batch)]  # fmt: skip
@@ -154,7 +154,7 @@ def _learning(shape: Shape, work: Work, rollouts: Rollouts, tokens: int) -> int:
     kept = 2 * _sampled(rollouts) * shape.hidden * shape.item + rollouts.prefix * _position(shape)
     most, is_read = rollouts.prompts * rollouts.group, shape.has_frozen_layers
     if rollouts.imitates:
-        solved = Examples(rollouts.prompt + rollouts.reply, rollouts.prefix, rollouts.reply, most)
+        solved = ExampleLengths(rollouts.prompt + rollouts.reply, rollouts.prefix, rollouts.reply, most)
         found = [_update(shape, work, batch, is_read, most) for batch in _gold(solved, tokens, most)]
     else:
         found = [_update(shape, work, batch, False, most) for batch in _lessons(rollouts, tokens, most)]
@@ -172,7 +172,7 @@ def _rows(longest: int, tokens: int, most: int) -> Iterator[tuple[int, int]]:
         yield rows + 1, min(longest, max(1, tokens // (rows + 1)))
 
 
-def _gold(examples: Examples, tokens: int, most: int) -> Iterator[_Batch]:
+def _gold(examples: ExampleLengths, tokens: int, most: int) -> Iterator[_Batch]:
     for rows, length in _rows(examples.longest, tokens, most):
         own = max(1, length - examples.shared)
         target = min(examples.target, own)

@@ -10,8 +10,8 @@ import pytest
 
 from mlx_trace.errors import UserError
 from mlx_trace.language.grade import grade
-from mlx_trace.problems import generator
-from mlx_trace.problems.generator import (
+from mlx_trace.problems.synthetic import generator
+from mlx_trace.problems.synthetic.generator import (
     SHARES,
     Options,
     apportion,
@@ -21,8 +21,8 @@ from mlx_trace.problems.generator import (
     generate_balanced,
     is_held_out,
 )
-from mlx_trace.problems.schema import load_schemas
-from tests.problems.test_schema import GOOD, changed, folder
+from mlx_trace.problems.synthetic.schema import load_schemas
+from tests.problems.synthetic.test_schema import GOOD, changed, folder
 
 SCHEMAS = list(load_schemas().values())
 

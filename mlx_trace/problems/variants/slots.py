@@ -15,7 +15,7 @@ from mlx_trace.language.steps import Compute, Init
 from mlx_trace.language.syntax import Trace
 from mlx_trace.problems import english
 from mlx_trace.problems.audit import trace_values
-from mlx_trace.problems.sense import DATED, EVERYDAY, is_year
+from mlx_trace.problems.variants.sense import DATED, EVERYDAY, is_year
 
 DIGITS: Final = re.compile(r"([0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(\.[0-9]+)?(\s?(?:%|percent|per cent))?")
 _WORDS: Final = re.compile(r"[A-Za-z]+(?:[ -][A-Za-z]+)?")

@@ -15,9 +15,9 @@ from mlx_trace.language.numbers import spell
 from mlx_trace.language.solver import Failed, solve
 from mlx_trace.language.syntax import NoTrace, parse_document
 from mlx_trace.problems.problem import Problem
-from mlx_trace.problems.schema import Schema, Split
-from mlx_trace.problems.template import render_template, show_quantity
-from mlx_trace.problems.vocabulary import Word
+from mlx_trace.problems.synthetic.schema import Schema, Split
+from mlx_trace.problems.synthetic.template import render_template, show_quantity
+from mlx_trace.problems.synthetic.vocabulary import Word
 from mlx_trace.seeds import derive_seed, stream
 
 MOST_REDRAWS: Final = 1000

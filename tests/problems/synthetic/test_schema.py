@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mlx_trace.errors import UserError
-from mlx_trace.problems.schema import load_schemas, select_schemas
+from mlx_trace.problems.synthetic.schema import load_schemas, select_schemas
 
 GOOD: dict[str, Any] = {
     "name": "gift",

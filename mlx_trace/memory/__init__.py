@@ -1,0 +1,1 @@
+"""What a run takes of memory, predicted from shapes, and the plan that fits a machine."""

@@ -1,0 +1,1 @@
+"""Problem families written as schemas, and the problems drawn from them."""

@@ -1,0 +1,1 @@
+"""A compiled problem told again: other numbers, other people."""
