@@ -29,7 +29,7 @@ from mlx_trace.model.chat_template import PROBES
 from mlx_trace.model.prompts import CLOSING, OPENING, Prompter
 from mlx_trace.resources import adapters_dir, tiny_dir
 from tests.conftest import write_model
-from tests.model.test_chat_template import SHARED
+from tests.paths import SHARED
 
 QUESTIONS = [problem.question for problem in (*suite("synthetic", 4), *suite("phrasing", 2))]
 ADAPTER = adapters_dir() / "tiny"
@@ -204,7 +204,7 @@ def test_llama_cpp_runs_a_conversation_as_transformers_does(fused: Path) -> None
 def test_real_tokenizers_are_read_as_training_reads_them(tmp_path: Path, name: str, template: Any) -> None:
     if not SHARED.is_dir():
         pytest.skip(f"needs {name}'s tokenizer in ../shared/tokenizers")
-    tokenizer = read_tokenizer(SHARED / name, {})
+    tokenizer = read_tokenizer(SHARED / "tokenizers" / name, {})
     base = load_base(str(write_model(tmp_path / "base", tokenizer, hidden_size=32, intermediate_size=32)))
     prompter = Prompter(base.tokenizer, Prompt(template=template))
     fuse(base, prompter, tmp_path / "fused")  # it asks AutoTokenizer for the same ids

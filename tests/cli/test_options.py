@@ -117,7 +117,7 @@ def test_an_adapters_base_that_is_not_found_says_from_where(base: str, capsys: p
 def test_all_layers_are_counted(capsys: pytest.CaptureFixture[str], random_model: Path) -> None:
     data = ["--data", "[{source: synthetic, n: 8}]", "--contamination", "[]", "--max-seq-length", "2048"]
     assert main(["train", "--plan", "--model", str(random_model), "--num-layers", "-1", *data]) == 0
-    assert "lora on 2 of 2 layers" in capsys.readouterr().out
+    assert "lora on all 2 layers" in capsys.readouterr().out
 
 
 # --- long questions ----------------------------------------------------------------------------------------------

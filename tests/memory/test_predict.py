@@ -21,11 +21,12 @@ from mlx_trace.config import Config
 from mlx_trace.config_file import load_config
 from mlx_trace.decode import cache, engine
 from mlx_trace.errors import UserError
+from mlx_trace.memory import plan as budget
+from mlx_trace.memory import predict as memory
 from mlx_trace.memory.plan import PlannedRun, settle
 from mlx_trace.memory.predict import ExampleLengths, MemoryPlan, Rollouts, Work, predict
 from mlx_trace.memory.published import PUBLISHED
 from mlx_trace.memory.shape import Shape, shape_of
-from mlx_trace.model import budget, memory
 from mlx_trace.model.adapter import attach_adapter
 from mlx_trace.model.base import load_base
 from mlx_trace.model.layers import Split

@@ -44,7 +44,7 @@ def test_layers_that_compute_something_else_are_refused(random_base: Base) -> No
 def test_a_run_on_such_a_network_does_not_start(
     random_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def odd(name: str, *_: object) -> Base:
+    def odd(name: str, *_: object, **__: object) -> Base:
         base = load_base(name)
         del base.network.layers[1].mlp.up_proj
         return base
