@@ -191,6 +191,8 @@ def _sources(text: str, key: str, told: "Told") -> list[Any]:
         return sources if isinstance(sources, list) else [sources]
     from mlx_trace.problems.mixture import source_of
 
+    if not text or (text == "synthetic" and not Path(text).exists()):
+        raise UserError(f"--{key} {text!r}: is no file; sources are written '[{{source: synthetic, n: 1000}}]'")
     return [source_of(Path(text).expanduser(), told).model_dump(mode="json", exclude_defaults=True)]
 
 

@@ -80,7 +80,7 @@ def counts_in(answer: str, question: str) -> str:
 def _is_sure(written: str, mention: Mention, is_money: bool, unit: str) -> bool:
     """Tell whether a number can be read in one way only."""
     words, first = written.lower().split(), (unit.split() or [""])[0]
-    if mention.kind == "relation" or (mention.kind == "ordinal" and not written[0].isdigit()):
+    if mention.kind == "relation" or words == ["third"] or (mention.kind == "ordinal" and not written[0].isdigit()):
         return False
     if mention.kind == "fraction" and "-" in written and written[0].isdigit():  # 2-1/2
         return False
@@ -88,7 +88,7 @@ def _is_sure(written: str, mention: Mention, is_money: bool, unit: str) -> bool:
         return False
     if not is_money and written.endswith(("M", "B")):
         return False
-    if any(word in _COINS_OR_PARTS for word in words) and first != "of":
+    if words[-1] not in MULTIPLIERS and first != "of" and any(word in _COINS_OR_PARTS for word in words):
         return False
     return first.rstrip(".") not in (*_UNDECIDED, *_NO_UNITS) and "couple" not in words
 

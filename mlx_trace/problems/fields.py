@@ -95,6 +95,14 @@ def _known(field: str, keys: Mapping[str, str]) -> list[str]:
     return [*bodies, name]
 
 
+def check_fields(found: Mapping[str, Any], row: Mapping[str, Any]) -> None:
+    """Check that a row, read with our names, has a question and an answer (or a trace); ValueError says what it has."""
+    if not any(key in found for key in _CHATS):
+        for field in ("question", "answer"):
+            if field not in found and not (field == "answer" and found.get("trace")):
+                raise ValueError(missing(field, row))
+
+
 def missing(field: str, row: Mapping[str, Any]) -> str:
     """Return what is wrong with a row that lacks a field, and how to say which one it is."""
     return f"no {field}: {_has(row)}; --field {field}=NAME says which it is"

@@ -22,7 +22,7 @@ from mlx_trace.language.grade import EXPECTABLE
 from mlx_trace.language.numbers import spell
 from mlx_trace.language.solver import Failed, solve
 from mlx_trace.language.syntax import NoTrace, parse, render
-from mlx_trace.problems.fields import Fields, Told, missing
+from mlx_trace.problems.fields import Fields, Told, check_fields
 from mlx_trace.problems.rows import Row, read_rows
 
 FileForm = Literal["problems", "messages"]
@@ -116,7 +116,9 @@ def read_problems(path: Path, read_row: ReadRow, limit: int | None = None, told:
         try:
             if row is None:
                 raise ValueError(fault)
-            problems.append(read_row(fields.read(row), name))
+            found = fields.read(row)
+            check_fields(found, row)
+            problems.append(read_row(found, name))
         except ValueError as error:  # pydantic's ValidationError is one
             faults.append(f"{path}:{name.rpartition(':')[2]}: {_first_line(error)}")
     if faults:
@@ -144,7 +146,7 @@ def read_leniently(path: Path, told: Told | None = None) -> Iterator[Row]:
 def _first_line(error: ValueError) -> str:
     if isinstance(error, ValidationError):
         fault = error.errors(include_url=False)[0]
-        return f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg'].removeprefix('Value error, ')}"
+        return ": ".join([*map(str, fault["loc"]), fault["msg"].removeprefix("Value error, ")])
     return str(error)
 
 
@@ -154,9 +156,7 @@ def read_row(row: dict[str, Any], name: str) -> Problem:
         return _from_chat(*_turns(row["messages"]), name)
     if "prompt" in row and "completion" in row:
         return _from_chat(row["prompt"], row["completion"], name)
-    for field in ("question", "answer"):
-        if field not in row and not (field == "answer" and row.get("trace")):
-            raise ValueError(missing(field, row))
+    check_fields(row, row)
     stated = {key: row[key] for key in Problem.model_fields if row.get(key) is not None or key == "answer" in row}
     if "answer" not in stated:
         stated["answer"] = _from_chat(row["question"], row["trace"], name).answer

@@ -69,7 +69,7 @@ def _is_array(path: Path) -> bool:
     first = next((line for _, line in lenient_lines(path)), None)
     start = (first or "").strip()
     if start.startswith("["):
-        return not start.endswith("]") or _array_of_rows(start)
+        return path.suffix.lower() == ".json" or not start.endswith("]") or _array_of_rows(start)
     return start == "{" or (path.suffix.lower() == ".json" and start.startswith("{") and not start.endswith("}"))
 
 

@@ -155,6 +155,65 @@ def test_diversity_is_shown_side_by_side(run: Run, tmp_path: Path) -> None:
     assert run("audit", "--against", rows)[0] == 2
 
 
+def test_rows_without_solutions_are_an_error_that_says_what_they_serve(run: Run, tmp_path: Path) -> None:
+    rows = [{"Body": "Ann has 5 pens and buys 7.", "Question": "How many?", "Answer": 12.0}]
+    (tmp_path / "a.json").write_text(json.dumps(rows), encoding="utf-8")
+    code, _, err = run("compile", "a.json", "-o", "out.jsonl")
+    assert code == 2
+    assert "a.json: none of its 1 rows compiles: 1 no worked solution" in err
+    assert "rows with answers alone serve reinforcement and evaluation" in err
+    assert not (tmp_path / "out.jsonl").exists()
+    code, _, err = run("compile", "a.json", "-o", "out.jsonl", "--field", "question=Frage")
+    assert code == 2
+    assert "no field 'Frage' for the question; the row has Body, Question, Answer" in err
+
+
+def test_compile_reads_solutions_from_a_column_of_their_own(run: Run, tmp_path: Path) -> None:
+    text = "Text;Rechnung;Wert\nAnn has 5 pens and buys 7. How many?;5+7=12;12 (pens)\n"
+    (tmp_path / "a.csv").write_text(text, encoding="utf-8")
+    code, out, _ = run("compile", "a.csv", "-o", "out.jsonl", "--json", "--field", "question=Text", "solution=Rechnung",
+                       "answer=Wert")  # fmt: skip
+    assert code == 0
+    assert json.loads(out)["compiled"] == 1
+    assert read_file(tmp_path / "out.jsonl")[0].answer == "12"
+
+
+def test_train_takes_files_as_data(run: Run, tmp_path: Path) -> None:
+    rows = write_rows(tmp_path / "rows.jsonl")
+    run("compile", rows, "-o", "compiled.jsonl")
+    answers = [{"Frage": f"How many are {n} and 6 pens?", "Wert": n + 6} for n in range(4)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, answers)), encoding="utf-8")
+    quick = ("--num-layers", "2", "--contamination", "[]", "--plan")
+    code, out, _ = run("train", "--data", rows, "--data", "[{source: synthetic, n: 5}]", *quick)
+    assert code == 0
+    assert "compiled rows.jsonl" in out
+    assert "synthetic" in out
+    code, out, _ = run("train", "--data", "compiled.jsonl", *quick)
+    assert code == 0
+    assert f"sft: {-(-len(ROWS) // 8)} updates on {len(ROWS)} examples" in out
+    told = (
+        "--field",
+        "question=Frage",
+        "answer=Wert",
+        "--epochs",
+        "0",
+        "--reinforce.iters",
+        "1",
+        "--reinforce.max-tokens",
+        "100",
+    )
+    code, out, _ = run("train", "--data", "a.jsonl", *told, *quick)
+    assert code == 0
+    assert "1 updates on 4 prompts" in out
+
+
+@pytest.mark.parametrize("data", ["nope.jsonl", "synthetic", "", ".", "[{source: file}]"])
+def test_train_says_why_data_is_none(run: Run, data: str) -> None:
+    code, _, err = run("train", "--data", data, "--plan")
+    assert code == 2
+    assert "no such file" in err or "is no file" in err or "is a directory" in err or "path" in err
+
+
 def test_a_plan_shows_sources_lengths_and_contamination_and_trains_nothing(run: Run, tmp_path: Path) -> None:
     rows = write_rows(tmp_path / "rows.jsonl")
     (tmp_path / "c.yaml").write_text(

@@ -440,6 +440,46 @@ def test_an_answer_alone_is_no_worked_solution(answer: Any) -> None:
     assert compile_row({"question": FORKS, "answer": answer}, "rows:1") == Refused("no worked solution")
 
 
+@pytest.mark.parametrize(
+    ("question", "solution", "gold", "shape_of_it", "values"),
+    [
+        ("It was 5 degrees and fell by 10.", "5-10=<<5-10=-5>>-5", "-5", "sub(n,n)", "5 10"),
+        ("It was -5 degrees and fell by 10.", "It is -5-10=<<-5-10=-15>>-15.", "-15", "sub(n,n)", "-5 10"),
+        ("It was −5 degrees and rose by 3.", "It is now −5 + 3 = −2.", "−2", "add(n,n)", "-5 3"),
+        ("Ann had $20 and spent $50.", "She has $20 - $50 = -$<<20-50=-30>>30.", "-$30", "sub(n,n)", "20 50"),
+        ("What is the mean of -4 and -6?", "(-4 + -6)/2=-10/2=-5", "-5", "add(n,n) div(0,n)", "-6 -4 2"),
+        ("He earns 20 and pays 80 a month. After 3 months?", "20-80=<<20-80=-60>>-60\n3*(-60)=<<3*(-60)=-180>>-180", "-180",
+         "sub(n,n) mul(0,n)", "3 20 80"),
+        ("It is 6 degrees below zero and gets 4 degrees colder.", "-6-4=<<-6-4=-10>>-10", "-10", "sub(n,n)", "-6 4"),
+        ("Ann owes $20 to each of 3 friends.", "3*-20=<<3*-20=-60>>-60", "-60", "sub(n,n) mul(0,n)", "0 3 20"),
+    ],
+)  # fmt: skip
+def test_negative_golds_compile(question: str, solution: str, gold: str, shape_of_it: str, values: str) -> None:
+    found = compiled(question, solution, gold)
+    assert found.grounded
+    assert (shape(trace_of(found)), values_of(found)) == (shape_of_it, values)
+    assert found.problem.answer == gold.replace("−", "-").replace("$", "")
+
+
+@pytest.mark.parametrize(
+    ("question", "solution", "gold", "values"),
+    [
+        ("A house costs $400 000 and a car $20 000. Together?", "400 000 + 20 000 = 420 000", "420 000", "20000 400000"),
+        ("A house costs $280k. With a fee of 3%?", "$280000*3/100=<<280000*3/100=8400>>8400", "$8.4k", "3 280000"),
+        ("There are two and half dozen cakes for 3 tables. How many on each?", "2.5*12=30\n30/3=<<30/3=10>>10", "10 (cakes)", "2.5 3 12"),
+        ("How many cents are 4 quarters and a dime?", "4*25=100\n100+10=<<100+10=110>>110", "110", "4 10 25"),
+        ("How many legs have 3 spiders and 2 ants?", "3*8=24\n2*6=12\n24+12=36", "36", "2 3 6 8"),
+    ],
+)  # fmt: skip
+def test_numbers_as_people_write_them_are_grounded(question: str, solution: str, gold: str, values: str) -> None:
+    found = compiled(question, solution, gold)
+    assert (found.grounded, values_of(found)) == (True, values)
+
+
+def test_an_answer_in_the_unit_that_is_asked_for_is_no_gold() -> None:
+    assert refusal("Ann has 144 eggs. How many dozen?", "144/12=12", "12 dozen") == "the gold is not a number"
+
+
 def test_a_row_without_an_answer_says_so() -> None:
     assert compile_row({"question": FORKS, "answer": None}, "rows:1") == Refused("no answer")
     assert compile_row({"question": FORKS, "answer": ""}, "rows:1") == Refused("no answer")
