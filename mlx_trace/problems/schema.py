@@ -21,7 +21,7 @@ from mlx_trace.language.numbers import find_numbers, spell
 from mlx_trace.language.steps import Malformed
 from mlx_trace.language.syntax import NoTrace, parse_document
 from mlx_trace.problems.expression import Evaluate, compile_expression
-from mlx_trace.problems.schema_file import Quantity, SchemaFile
+from mlx_trace.problems.schema_file import Quantity, SchemaFile, WordingFile
 from mlx_trace.problems.template import (
     QUANTITY_FORMS,
     SLOT_FORMS,
@@ -42,8 +42,17 @@ _REFERENCE: Final = re.compile(r"<([a-z_][a-z0-9_]*(?::s)?)>")
 
 
 @dataclass(frozen=True)
+class Wording:
+    """One way to ask a family's question. `pieces` is the canonical trace, text and references in turn."""
+
+    template: Template
+    pieces: tuple[str, ...]
+    quantities: dict[str, Quantity]  # all of the family's, some drawn otherwise
+
+
+@dataclass(frozen=True)
 class Schema:
-    """A problem family, validated and compiled. `pieces` is the canonical trace, text and references in turn."""
+    """A problem family, validated and compiled."""
 
     name: str
     expert: str
@@ -54,11 +63,10 @@ class Schema:
     derived: dict[str, Evaluate]
     slots: dict[str, tuple[Word, ...]]
     where: tuple[Evaluate, ...]
-    pieces: tuple[str, ...]
     answer: Evaluate
     answer_as: str
     constants: frozenset[Fraction]
-    templates: dict[Split, tuple[Template, ...]]
+    wordings: dict[Split, tuple[Wording, ...]]
 
     @property
     def expected(self) -> str | None:
@@ -111,6 +119,12 @@ def select_schemas(names: list[str], schemas: dict[str, Schema]) -> list[Schema]
     return list((chosen or schemas).values())
 
 
+def _rename(step: str, names: dict[str, str]) -> str:
+    """Return a step of a schema with other names for its variables; references and keys stay as they are."""
+    for_any = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
+    return re.sub(rf"(?<![\w.<>:])(?:{for_any})(?![\w.<>:])", lambda match: names[match[0]], step) if names else step
+
+
 # --- one file --------------------------------------------------------------------------------------------------
 
 
@@ -160,14 +174,14 @@ class _Check:
             for name, quantity in file.quantities.items()
             if quantity.derive is not None
         }
-        pieces = self._pieces()
+        pieces = self._pieces("parts", {})
         return Schema(
             name=file.name, expert=self.expert, also=file.also, group=file.group, description=file.description,
             quantities=file.quantities, derived=derived, slots=self.slots,
             where=tuple(self._expression(f"where.{n}", text, numbers, True) for n, text in enumerate(file.where)),
-            pieces=pieces, answer=self._expression("answer", file.answer, numbers), answer_as=file.answer_as,
+            answer=self._expression("answer", file.answer, numbers), answer_as=file.answer_as,
             constants=frozenset(file.constants),
-            templates={"train": self._templates("train", pieces), "eval": self._templates("eval", pieces)},
+            wordings={"train": self._wordings("train", pieces), "eval": self._wordings("eval", pieces)},
         )  # fmt: skip
 
     def _slot(self, name: str, lists: str | tuple[str, ...]) -> tuple[Word, ...]:
@@ -185,40 +199,55 @@ class _Check:
             self.fault(where, str(error))
             return lambda _: Fraction(1)
 
-    def _pieces(self) -> tuple[str, ...]:
-        """Split the canonical trace at its references, after a trial with a value for each."""
+    def _pieces(self, where: str, names: dict[str, str]) -> tuple[str, ...]:
+        """Split the canonical trace, its variables renamed, at its references, after a trial with a value for each."""
         indent, blocks = ("  ", []) if len(self.file.parts) > 1 else ("", [])
         for part in self.file.parts:
-            lines = [f"expert: {part.expert}", f"{indent}trace:", *(f"{indent}- {step}" for step in part.steps)]
+            steps = [_rename(step, names) for step in part.steps]
+            lines = [f"expert: {part.expert}", f"{indent}trace:", *(f"{indent}- {step}" for step in steps)]
             blocks.append(("- " if indent else "") + "\n".join(lines))
         pieces = _REFERENCE.split("\n".join(blocks))
         for reference in pieces[1::2]:
             name, _, form = reference.partition(":")
             if not (name in self.slots or (name in self.file.quantities and not form)):
-                self.fault("parts", f"<{reference}> is neither a quantity nor a slot")
+                self.fault(where, f"<{reference}> is neither a quantity nor a slot")
         trial = parse_document("".join(piece if at % 2 == 0 else "1" if piece in self.file.quantities
                                        else f"x{at}" for at, piece in enumerate(pieces)))  # fmt: skip
         if isinstance(trial, NoTrace):
-            self.fault("parts", trial.message)
+            self.fault(where, trial.message)
             return tuple(pieces)
         for n, part_read in enumerate(trial.parts):
             for m, step in enumerate(part_read.steps):
                 if isinstance(step, Malformed):
-                    self.fault(f"parts.{n}.steps.{m}", step.message)
+                    self.fault(f"{where}.{n}.steps.{m}" if where == "parts" else where, step.message)
         return tuple(pieces)
 
-    def _templates(self, split: Split, pieces: tuple[str, ...]) -> tuple[Template, ...]:
+    def _wordings(self, split: Split, pieces: tuple[str, ...]) -> tuple[Wording, ...]:
         parsed = []
-        for at, text in enumerate(getattr(self.file.templates, split)):
+        for at, wording in enumerate(getattr(self.file.templates, split)):
             where = f"templates.{split}.{at}"
             try:
-                template = parse_template(text)
+                template = parse_template(wording.text)
             except ValueError as error:
                 self.fault(where, str(error))
                 continue
-            self._check_template(where, template, set(pieces[1::2]))
-            parsed.append(template)
+            told = self._pieces(f"{where}.names", wording.names) if wording.names else pieces
+            self._check_template(where, template, set(told[1::2]))
+            self._check_changes(where, wording)
+            parsed.append(Wording(template, told, self.file.quantities | wording.quantities))
         return tuple(parsed)
+
+    def _check_changes(self, where: str, wording: WordingFile) -> None:
+        steps = [step for part in self.file.parts for step in part.steps]
+        for name in wording.names:
+            if all(_rename(step, {name: ""}) == step for step in steps):
+                self.fault(f"{where}.names.{name}", "the trace has no such variable")
+        if len(set(wording.names.values())) < len(wording.names):
+            self.fault(f"{where}.names", "two variables have one name")
+        for name, quantity in wording.quantities.items():
+            drawn = self.file.quantities.get(name)
+            if drawn is None or drawn.derive is not None or quantity.derive is not None:
+                self.fault(f"{where}.quantities.{name}", "only a quantity that is drawn can be drawn otherwise")
 
     def _check_template(self, where: str, template: Template, used: set[str]) -> None:
         quantities, slots = self.file.quantities, self.slots
