@@ -234,8 +234,16 @@ class _Check:
             told = self._pieces(f"{where}.names", wording.names) if wording.names else pieces
             self._check_template(where, template, set(told[1::2]))
             self._check_changes(where, wording)
-            parsed.append(Wording(template, told, self.file.quantities | wording.quantities))
+            parsed.append(Wording(template, told, self._redrawn(wording)))
         return tuple(parsed)
+
+    def _redrawn(self, wording: WordingFile) -> dict[str, Quantity]:
+        """Return the quantities of a wording; what it does not say of one is as the family has it."""
+        changed = {}
+        for name, quantity in wording.quantities.items():
+            kept = {"kind", "distractor"} - quantity.model_fields_set if name in self.file.quantities else ()
+            changed[name] = quantity.model_copy(update={key: getattr(self.file.quantities[name], key) for key in kept})
+        return self.file.quantities | changed
 
     def _check_changes(self, where: str, wording: WordingFile) -> None:
         steps = [step for part in self.file.parts for step in part.steps]

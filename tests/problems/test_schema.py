@@ -137,6 +137,7 @@ def test_a_wording_names_the_variables_and_draws_the_numbers_of_its_own_story(tm
     names, quantities = {"<item:s>": "eggs", "result": "eggs_left"}, {"start": {"choices": [12]}}
     told = {"text": "I had {start egg} and ate {given}. How many are left?", "names": names, "quantities": quantities}
     (schema,) = load_schemas(folder(tmp_path, changed(_set("templates.train", [told])))).values()
+    assert schema.wordings["train"][0].quantities["start"].kind == schema.quantities["start"].kind == "count"
     problem = draw(schema, 1, 0, Options(number_word_rate=0))
     given = 12 - int(problem.answer)
     assert problem.question == f"I had 12 eggs and ate {given}. How many are left?"
@@ -147,6 +148,18 @@ trace:
 - {{op: compute, compute_op: sub, args: [eggs, {given}], var: eggs_left}}
 - {{op: query, var: eggs_left}}"""
     assert "var: result" in (draw(schema, 1, 0, Options("eval", number_word_rate=0)).trace or "")
+
+
+def test_what_a_wording_does_not_say_of_a_quantity_is_as_the_family_has_it(tmp_path: Path) -> None:
+    def change(schema: dict[str, Any]) -> None:
+        schema["quantities"]["start"] = {"range": [10, 20], "as": "money"}
+        text = "Of {start}, {person} gives {given}. How much is that in {item:s}?"
+        told = [{"text": f"{text}.", "quantities": {"start": {"choices": [30]}}},
+                {"text": text, "quantities": {"start": {"choices": [30], "as": "measure"}}}]  # fmt: skip
+        schema["templates"]["train"] = told
+
+    (schema,) = load_schemas(folder(tmp_path, changed(change))).values()
+    assert [wording.quantities["start"].kind for wording in schema.wordings["train"]] == ["money", "measure"]
 
 
 @pytest.mark.parametrize("text", ["{half", "[]", '{"name": "a", "name": "b"}', "\u0000"])
