@@ -3,6 +3,7 @@
 Draw k of a schema depends only on (seed, schema, k, options). Knows nothing of files or models.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,6 +22,7 @@ from mlx_trace.problems.template import render_template, show_quantity
 from mlx_trace.problems.vocabulary import Word
 from mlx_trace.seeds import derive_seed, stream
 
+_NO_NAME: Final = re.compile(r"\W+")
 MOST_REDRAWS: Final = 1000
 MOST_REPEATS: Final = 200  # draws in a row that only repeat known questions: then the family is exhausted
 
@@ -135,7 +137,7 @@ def _fill(reference: str, values: dict[str, Fraction], slots: dict[str, Word]) -
     if name in values:
         return spell(values[name])
     word = slots[name].many if form else slots[name].one
-    return "".join(letter if letter.isalnum() else "_" for letter in word.lower())
+    return _NO_NAME.sub("_", word.lower())
 
 
 def _check(schema: Schema, trace: str, answer: Fraction, values: dict[str, Fraction]) -> None:
