@@ -258,7 +258,7 @@ class _Check:
                 self.fault(f"{where}.quantities.{name}", "only a quantity that is drawn can be drawn otherwise")
 
     def _check_template(self, where: str, template: Template, used: set[str]) -> None:
-        quantities, slots = self.file.quantities, self.slots
+        quantities, slots, known = self.file.quantities, self.slots, set(self.file.constants)
         for field in fields_of(template):
             self._check_field(where, field)
         stated = certain_names(template)
@@ -269,8 +269,10 @@ class _Check:
             self.fault(where, f"the question does not always name {name}, which the trace uses")
         for text in literal_texts(template):
             for found in find_numbers(text):
+                if not known.isdisjoint(found.readings):
+                    continue
                 fixed = f"'{text[found.start : found.end]}' is a fixed number ({spell(found.value)})"
-                self.fault(where, f"{fixed}; numbers come from quantities")
+                self.fault(where, f"{fixed}; numbers come from quantities, or are constants")
 
     def _check_field(self, where: str, field: TemplateField) -> None:
         quantities, slots, pronouns = self.file.quantities, self.slots, PRONOUNS["he"]

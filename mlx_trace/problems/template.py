@@ -4,6 +4,7 @@
 {eggs @item}         a quantity with its noun, which agrees: 1 apple, 3 apples; also {hours hour}, {n more @item}
 {factor:times}       twice, three times; also :fold (doubled), :part (half, a third), :a (an 8), :digits
 {price:dollars}      4.50 dollars, four dollars; also :euros, :percent (20 percent), :money ($4.50, whatever the kind)
+{born:year}          1984, without a comma
 {item} {item:s} {item:a}         a slot: singular, plural, with article
 {person} {person:they}           a slot with pronouns: they, them, their, theirs, 's
 [buys|picks up]      one of several wordings
@@ -43,7 +44,7 @@ Show = Callable[[str, str], str]  # (quantity, form) → text
 
 SLOT_FORMS: Final = ("", "s", "a", "'s")
 UNIT_FORMS: Final = {"dollars": "dollar", "euros": "euro"}
-QUANTITY_FORMS: Final = ("", "times", "fold", "part", "a", "digits", "money", "percent", *UNIT_FORMS)
+QUANTITY_FORMS: Final = ("", "times", "fold", "part", "a", "digits", "money", "percent", "year", *UNIT_FORMS)
 _FIELD: Final = re.compile(r"\{([a-z_][a-z0-9_]*)(?::([a-z']+)| ([A-Za-z@][A-Za-z0-9_@' -]*))?\}")
 _REFERENCE: Final = re.compile(r"@([a-z_][a-z0-9_]*)")
 
@@ -183,6 +184,8 @@ def show_quantity(value: Fraction, kind: str, form: str, in_words: bool) -> str:
         return english.fold(value)
     if form == "part":
         return english.part(value)
+    if form == "year":
+        return spell(value)
     if form in UNIT_FORMS or form == "percent":
         return _with_unit(value, form, in_words)
     text = _plainly(value, "money" if form == "money" else kind, in_words and form != "digits")

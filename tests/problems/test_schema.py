@@ -150,6 +150,15 @@ trace:
     assert "var: result" in (draw(schema, 1, 0, Options("eval", number_word_rate=0)).trace or "")
 
 
+def test_a_declared_constant_may_stand_in_fixed_text(tmp_path: Path) -> None:
+    def change(schema: dict[str, Any]) -> None:
+        schema["templates"]["train"] = ["{person} fills {start @item} into bags of a dozen, less {given}. How many?"]
+
+    with pytest.raises(UserError, match="'a dozen' is a fixed number"):
+        load_schemas(folder(tmp_path / "unknown", changed(change)))
+    assert load_schemas(folder(tmp_path / "known", changed(change) | {"constants": [12]}))
+
+
 def test_what_a_wording_does_not_say_of_a_quantity_is_as_the_family_has_it(tmp_path: Path) -> None:
     def change(schema: dict[str, Any]) -> None:
         schema["quantities"]["start"] = {"range": [10, 20], "as": "money"}

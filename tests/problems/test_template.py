@@ -22,6 +22,8 @@ from mlx_trace.problems.template import show_quantity
         ("20", "percent", "percent", False, "20 percent"),
         ("20", "percent", "percent", True, "twenty percent"),
         ("2.5", "measure", "", True, "2.5"),
+        ("1984", "count", "", False, "1,984"),
+        ("1984", "count", "year", True, "1984"),
     ],
 )
 def test_a_quantity_is_written_in_its_form(value: str, kind: str, form: str, in_words: bool, text: str) -> None:
