@@ -18,7 +18,7 @@ from mlx_trace.files import read_json
 from mlx_trace.language.experts import COMPOSITION
 from mlx_trace.language.grade import EXPECTABLE
 from mlx_trace.language.numbers import find_numbers, spell
-from mlx_trace.language.steps import Malformed
+from mlx_trace.language.steps import NAME, Malformed
 from mlx_trace.language.syntax import NoTrace, parse_document
 from mlx_trace.problems.expression import Evaluate, compile_expression
 from mlx_trace.problems.schema_file import Quantity, SchemaFile, WordingFile
@@ -38,6 +38,7 @@ from mlx_trace.resources import schemas_dir
 
 VOCABULARY: Final = "vocab"
 Split = Literal["train", "eval"]
+_VARIABLE: Final = re.compile(r"\b(?:var|entity|from|to): ([^,}]+)")
 _REFERENCE: Final = re.compile(r"<([a-z_][a-z0-9_]*(?::s)?)>")
 
 
@@ -119,10 +120,10 @@ def select_schemas(names: list[str], schemas: dict[str, Schema]) -> list[Schema]
     return list((chosen or schemas).values())
 
 
-def _rename(step: str, names: dict[str, str]) -> str:
-    """Return a step of a schema with other names for its variables; references and keys stay as they are."""
+def _rename(trace: str, names: dict[str, str]) -> str:
+    """Return a schema's trace with other names for its variables; references and keys stay as they are."""
     for_any = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
-    return re.sub(rf"(?<![\w.<>:])(?:{for_any})(?![\w.<>:])", lambda match: names[match[0]], step) if names else step
+    return re.sub(rf"(?<![\w.<>:])(?:{for_any})(?![\w.<>:])", lambda match: names[match[0]], trace) if names else trace
 
 
 # --- one file --------------------------------------------------------------------------------------------------
@@ -174,14 +175,15 @@ class _Check:
             for name, quantity in file.quantities.items()
             if quantity.derive is not None
         }
-        pieces = self._pieces("parts", {})
+        trace = self._trace()
+        self._try(trace)
         return Schema(
             name=file.name, expert=self.expert, also=file.also, group=file.group, description=file.description,
             quantities=file.quantities, derived=derived, slots=self.slots,
             where=tuple(self._expression(f"where.{n}", text, numbers, True) for n, text in enumerate(file.where)),
             answer=self._expression("answer", file.answer, numbers), answer_as=file.answer_as,
             constants=frozenset(file.constants),
-            wordings={"train": self._wordings("train", pieces), "eval": self._wordings("eval", pieces)},
+            wordings={"train": self._wordings("train", trace), "eval": self._wordings("eval", trace)},
         )  # fmt: skip
 
     def _slot(self, name: str, lists: str | tuple[str, ...]) -> tuple[Word, ...]:
@@ -199,30 +201,35 @@ class _Check:
             self.fault(where, str(error))
             return lambda _: Fraction(1)
 
-    def _pieces(self, where: str, names: dict[str, str]) -> tuple[str, ...]:
-        """Split the canonical trace, its variables renamed, at its references, after a trial with a value for each."""
+    def _trace(self) -> str:
+        """Return the canonical trace, with references where values and words go."""
         indent, blocks = ("  ", []) if len(self.file.parts) > 1 else ("", [])
         for part in self.file.parts:
-            steps = [_rename(step, names) for step in part.steps]
-            lines = [f"expert: {part.expert}", f"{indent}trace:", *(f"{indent}- {step}" for step in steps)]
+            lines = [f"expert: {part.expert}", f"{indent}trace:", *(f"{indent}- {step}" for step in part.steps)]
             blocks.append(("- " if indent else "") + "\n".join(lines))
-        pieces = _REFERENCE.split("\n".join(blocks))
-        for reference in pieces[1::2]:
-            name, _, form = reference.partition(":")
-            if not (name in self.slots or (name in self.file.quantities and not form)):
-                self.fault(where, f"<{reference}> is neither a quantity nor a slot")
+        return "\n".join(blocks)
+
+    def _try(self, trace: str) -> None:
+        """Read the trace with a value for each of its references."""
+        self._check_references("parts", trace)
+        pieces = _REFERENCE.split(trace)
         trial = parse_document("".join(piece if at % 2 == 0 else "1" if piece in self.file.quantities
                                        else f"x{at}" for at, piece in enumerate(pieces)))  # fmt: skip
         if isinstance(trial, NoTrace):
-            self.fault(where, trial.message)
-            return tuple(pieces)
+            self.fault("parts", trial.message)
+            return
         for n, part_read in enumerate(trial.parts):
             for m, step in enumerate(part_read.steps):
                 if isinstance(step, Malformed):
-                    self.fault(f"{where}.{n}.steps.{m}" if where == "parts" else where, step.message)
-        return tuple(pieces)
+                    self.fault(f"parts.{n}.steps.{m}", step.message)
 
-    def _wordings(self, split: Split, pieces: tuple[str, ...]) -> tuple[Wording, ...]:
+    def _check_references(self, where: str, text: str) -> None:
+        for reference in _REFERENCE.findall(text):
+            name, _, form = reference.partition(":")
+            if not (name in self.slots or (name in self.file.quantities and not form)):
+                self.fault(where, f"<{reference}> is neither a quantity nor a slot")
+
+    def _wordings(self, split: Split, trace: str) -> tuple[Wording, ...]:
         parsed = []
         for at, wording in enumerate(getattr(self.file.templates, split)):
             where = f"templates.{split}.{at}"
@@ -231,10 +238,11 @@ class _Check:
             except ValueError as error:
                 self.fault(where, str(error))
                 continue
-            told = self._pieces(f"{where}.names", wording.names) if wording.names else pieces
-            self._check_template(where, template, set(told[1::2]))
-            self._check_changes(where, wording)
-            parsed.append(Wording(template, told, self._redrawn(wording)))
+            pieces = tuple(_REFERENCE.split(_rename(trace, wording.names)))
+            self._check_template(where, template, set(pieces[1::2]))
+            self._check_names(where, trace, wording.names)
+            self._check_quantities(where, wording.quantities)
+            parsed.append(Wording(template, pieces, self._redrawn(wording)))
         return tuple(parsed)
 
     def _redrawn(self, wording: WordingFile) -> dict[str, Quantity]:
@@ -245,14 +253,19 @@ class _Check:
             changed[name] = quantity.model_copy(update={key: getattr(self.file.quantities[name], key) for key in kept})
         return self.file.quantities | changed
 
-    def _check_changes(self, where: str, wording: WordingFile) -> None:
-        steps = [step for part in self.file.parts for step in part.steps]
-        for name in wording.names:
-            if all(_rename(step, {name: ""}) == step for step in steps):
+    def _check_names(self, where: str, trace: str, names: dict[str, str]) -> None:
+        variables = dict.fromkeys(_VARIABLE.findall(trace))
+        for name, new in names.items():
+            if name not in variables:
                 self.fault(f"{where}.names.{name}", "the trace has no such variable")
-        if len(set(wording.names.values())) < len(wording.names):
+            if not NAME.fullmatch(_REFERENCE.sub("x", new)):
+                self.fault(f"{where}.names.{name}", f"{new!r} is not a name")
+            self._check_references(f"{where}.names.{name}", new)
+        if len({names.get(name, name) for name in variables}) < len(variables):
             self.fault(f"{where}.names", "two variables have one name")
-        for name, quantity in wording.quantities.items():
+
+    def _check_quantities(self, where: str, quantities: dict[str, Quantity]) -> None:
+        for name, quantity in quantities.items():
             drawn = self.file.quantities.get(name)
             if drawn is None or drawn.derive is not None or quantity.derive is not None:
                 self.fault(f"{where}.quantities.{name}", "only a quantity that is drawn can be drawn otherwise")
