@@ -1,6 +1,7 @@
 """Families load whole, or every fault of every file is told at once, with file and field."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -221,3 +222,11 @@ def test_the_bundled_families_cover_every_expert() -> None:
     assert {schema.expert for schema in singles} == {
         "entity_track", "arithmetic", "rate_equation", "comparison", "percentage"}  # fmt: skip
     assert all(len(schema.wordings["train"]) >= 3 and len(schema.wordings["eval"]) >= 1 for schema in schemas)
+
+
+def test_everyday_questions_come_in_many_wordings_that_name_what_they_compute() -> None:
+    everyday = [schema for schema in load_schemas().values() if schema.group == "everyday"]
+    wordings = [wording for schema in everyday for split in schema.wordings.values() for wording in split]
+    assert len(everyday) >= 30
+    assert len(wordings) >= 750
+    assert not [wording for wording in wordings if re.search(r"var: (?:result|step[0-9])\b", "".join(wording.pieces))]
