@@ -205,11 +205,11 @@ def test_a_run_can_start_from_another_one_s_adapter(random_model: Path, tmp_path
     weights = adapter_of(plan(config(random_model, tmp_path / "next", resume_adapter_file=tmp_path / "first")))
     saved = mx.load(str(tmp_path / "first" / "adapters.safetensors"))
     assert all(mx.array_equal(weights[name], value) for name, value in saved.items())
-    with pytest.raises(UserError, match="in the new adapter") as error:
+    with pytest.raises(UserError, match="does not fit the new one") as error:
         plan(
             config(random_model, tmp_path / "next", resume_adapter_file=tmp_path / "first", lora_parameters={"rank": 2})
         )
-    assert len(error.value.faults) == len(saved)
+    assert len(error.value.faults) == 1 + len(saved)
     for wrong in (tmp_path / "absent", tmp_path / "first" / "config.yaml"):
         with pytest.raises(UserError, match="resume_adapter_file"):
             plan(config(random_model, tmp_path / "next", resume_adapter_file=wrong))
@@ -279,11 +279,9 @@ def test_nothing_to_train_is_an_error(random_model: Path, tmp_path: Path) -> Non
         plan(config(random_model, tmp_path / "run", epochs=0, reinforce={"iters": 0}))
 
 
-def test_too_many_layers_and_unknown_keys_of_layers_are_told(random_model: Path, tmp_path: Path) -> None:
+def test_too_many_layers_are_told(random_model: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="num_layers is 9"):
         plan(config(random_model, tmp_path / "run", num_layers=9))
-    with pytest.raises(UserError, match=r"lora_parameters\.keys"):
-        plan(config(random_model, tmp_path / "run", lora_parameters={"keys": ["nothing.here"]}))
 
 
 def test_only_the_top_layers_are_trained(random_model: Path, tmp_path: Path) -> None:
