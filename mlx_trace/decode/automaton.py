@@ -221,7 +221,11 @@ class Automaton:
     def _quantity(self, others: Mapping[str, tuple[str, str]], key: str, end: str, left: int) -> Walk:
         """Let the model write a number, or one of the other things that may stand there."""
         if self._numbers is not None:
-            stated = {f" {key}: {number}{end}": (key, number) for number in self._numbers}
+            stated = {
+                f" {key}: {number}{end}": (key, number)
+                for number in self._numbers
+                if key == "value" or not number.startswith("-")  # an amount is never negative
+            }
             return (yield from self._pick({**others, **stated}, left))
         marks = {kind: mark for mark, kind in _OPENINGS.items()}
         own: list[Run] = [((*before, marks[kind]), None) for before, kind in self._vocabulary.openings(key)]
