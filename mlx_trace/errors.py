@@ -25,3 +25,8 @@ def meant(word: str, known: Iterable[str]) -> str:
     """Return `did you mean …? ` if a word is nearly one of those that are known; nothing if it is near none."""
     near = get_close_matches(word, list(known), n=1)
     return f"did you mean {near[0]}? " if near else ""
+
+
+def why(error: Exception) -> str:
+    """Return in words why something could not be read or written."""
+    return (getattr(error, "strerror", None) or str(error)).lower()

@@ -7,13 +7,13 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
-from mlx_trace.errors import UserError
+from mlx_trace.errors import UserError, why
 from mlx_trace.notice import tell
 
 _FULL: Final = 1 << 16  # bytes left on a disk that is full
@@ -73,7 +73,7 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def unreadable(path: Path, error: OSError) -> UserError:
     """Return the one line that says why a path cannot be read or written."""
-    return UserError(f"{path}: {(error.strerror or str(error)).lower()}")
+    return UserError(f"{path}: {why(error)}")
 
 
 def is_full(path: Path, error: OSError | RuntimeError) -> bool:
@@ -91,7 +91,7 @@ def why_unwritten(path: Path, error: OSError | RuntimeError) -> str:
     """Return in words why a path could not be written."""
     if isinstance(error, RuntimeError):
         return os.strerror(errno.ENOSPC).lower() if is_full(path, error) else " ".join(str(error).split())[:200]
-    return (error.strerror or str(error)).lower()
+    return why(error)
 
 
 def check_output(path: Path) -> None:
@@ -156,6 +156,19 @@ def _write_stream(path: Path, lines: Iterable[str]) -> int:
     return count
 
 
+def sync(path: Path) -> None:
+    """Have a file's content, or a directory's entries, on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        if hasattr(fcntl, "F_FULLFSYNC"):  # on a Mac, fsync leaves the drive's own cache
+            with suppress(OSError):  # not every file system has it
+                fcntl.fcntl(handle, fcntl.F_FULLFSYNC)
+                return
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 @contextmanager
 def locked(lock: Path, waiting: str) -> Iterator[None]:
     """Hold a lock file, made if there is none, that one process at a time holds; the others say why they wait."""
@@ -165,7 +178,7 @@ def locked(lock: Path, waiting: str) -> Iterator[None]:
     except OSError as error:
         raise unreadable(lock.parent, error) from None
     with handle:
-        if not _take(handle.fileno()):
+        if not try_lock(handle.fileno()):
             tell(waiting)
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
@@ -174,10 +187,11 @@ def locked(lock: Path, waiting: str) -> Iterator[None]:
 def is_unlocked(lock: Path) -> bool:
     """Tell whether no process holds a lock file."""
     with lock.open("a", encoding="utf-8") as handle:
-        return _take(handle.fileno())
+        return try_lock(handle.fileno())
 
 
-def _take(handle: int) -> bool:
+def try_lock(handle: int) -> bool:
+    """Lock an open file for this process, without waiting; tell whether no other process holds it."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -10,8 +10,8 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import Final, NoReturn, TextIO
 
-from mlx_trace.cli.output import drop_output, show, why
-from mlx_trace.errors import UserError, meant
+from mlx_trace.cli.output import drop_output, show
+from mlx_trace.errors import UserError, meant, why
 from mlx_trace.notice import one_message, tell
 
 # name: (module, what it does, an example)

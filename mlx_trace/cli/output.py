@@ -19,11 +19,6 @@ def drop_output(stream: TextIO) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def why(error: Exception) -> str:
-    """Return the reason of a failed write, in words."""
-    return (getattr(error, "strerror", None) or str(error)).lower()
-
-
 def show(text: str = "", flush: bool = False) -> None:
     """Print text to stdout as it stands."""
     print(safe(text), flush=flush)

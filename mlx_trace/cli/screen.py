@@ -8,7 +8,8 @@ from typing import IO, Any, TextIO, cast
 
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
 
-from mlx_trace.cli.output import drop_output, why
+from mlx_trace.cli.output import drop_output
+from mlx_trace.errors import why
 from mlx_trace.notice import safe, tell
 
 

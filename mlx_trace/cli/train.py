@@ -129,8 +129,9 @@ def _resolve(options: argparse.Namespace) -> Config:
     """Return the configuration of the flags and the file, or of the run that is resumed."""
     from mlx_trace.problems.fields import parse_told
 
+    told = parse_told(options.field)
     overrides = {
-        key.removeprefix("key:"): _value(key.removeprefix("key:"), value, parse_told(options.field))
+        key.removeprefix("key:"): _value(key.removeprefix("key:"), value, told)
         for key, value in vars(options).items()
         if key.startswith("key:")
     }

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 import mlx.core as mx
 import numpy as np
 
-from mlx_trace.errors import UserError
+from mlx_trace.errors import UserError, why
 from mlx_trace.model.layers import Level, PrefixTree, Split, gather, rectangle
 from mlx_trace.train.examples import Example
 
@@ -130,9 +130,8 @@ class _Disk:
                 if os.pwrite(self.file.fileno(), raw, self.end) < len(raw):  # the disk filled up on the way
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError as error:
-                why = (error.strerror or str(error)).lower()
-                raise UserError(f"activation_cache: disk: {why}; free some space and go on with --resume, or start "
-                                "with activation_cache: off") from None  # fmt: skip
+                raise UserError(f"activation_cache: disk: {why(error)}; free some space and go on with --resume, or "
+                                "start with activation_cache: off") from None  # fmt: skip
             self.places[index] = self.end, tuple(array.shape), array.dtype
             self.end += len(raw)
 

@@ -4,9 +4,7 @@ A checkpoint is a folder `state/<update>`, written under another name, synced, t
 counts. Knows nothing of models: it stores trees of arrays and a JSON object.
 """
 
-import fcntl
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +15,7 @@ import mlx.core as mx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mlx_trace.errors import UserError
-from mlx_trace.files import is_full, why_unwritten
+from mlx_trace.files import is_full, sync, why_unwritten
 from mlx_trace.notice import tell
 from mlx_trace.train.run_dir import ARRAYS, PROGRESS, STATE, is_half_saved, is_numbered, remove_checkpoint
 
@@ -170,15 +168,3 @@ def _missing(path: Path) -> str | None:
 def _numbered(folder: Path) -> list[Path]:
     paths = [path for path in folder.iterdir() if is_numbered(path)] if folder.is_dir() else []
     return sorted(paths, key=lambda path: int(path.name))
-
-
-def sync(path: Path) -> None:
-    """Have a file's content, or a directory's entries, on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        if hasattr(fcntl, "F_FULLFSYNC"):  # on a Mac, fsync leaves the drive's own cache
-            fcntl.fcntl(handle, fcntl.F_FULLFSYNC)
-        else:
-            os.fsync(handle)
-    finally:
-        os.close(handle)

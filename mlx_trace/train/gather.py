@@ -66,6 +66,7 @@ def gather(config: Config, prompter: Prompter, watch: Watch = unwatched, positio
     if wants_rl and config.reinforce.data is not None:
         prompts = mix(config.reinforce.data, config.seed, config.reinforce.examples)
     rows, lengths, answered = [], [], []
+    sizes: dict[str, int] = {}  # of prompts, in tokens
     if needs_gold:
         rows = examples(mixture.problems, prompter, config.max_seq_length, watch)
         lengths += _example_lengths(mixture.parts, rows)
@@ -78,7 +79,7 @@ def gather(config: Config, prompter: Prompter, watch: Watch = unwatched, positio
         answered = _answered(prompts.problems, sizes, config)
         if prompts is not mixture or not needs_gold:
             lengths += _prompt_lengths(prompts.parts, sizes)
-    _check_positions(config, positions, rows, answered, prompter)
+    _check_positions(config, positions, rows, [sizes[problem.question] for problem in answered])
     sets = {name: suite(name) for name in config.contamination}
     training = [*mixture.problems, *(prompts.problems if prompts is not mixture else [])]
     found = overlaps(sets, _watched(training, watch)) if sets else []
@@ -87,19 +88,17 @@ def gather(config: Config, prompter: Prompter, watch: Watch = unwatched, positio
     return Material(kept, held_out, answered, lengths, found, constraint)
 
 
-def _check_positions(
-    config: Config, positions: int | None, rows: Sequence[Example], answered: Sequence[Problem], prompter: Prompter
-) -> None:
+def _check_positions(config: Config, positions: int | None, rows: Sequence[Example], prompts: Sequence[int]) -> None:
     """Refuse sequences that go beyond the model's positions, which neither it nor anyone after it can tell apart."""
     if positions is None or config.max_seq_length <= positions:
         return  # none can
-    prompts = max((len(prompter.ids(problem.question)) for problem in answered), default=0)
-    replies = config.reinforce.max_tokens if answered else 0
+    replies = config.reinforce.max_tokens if prompts else 0
+    prompt = max(prompts, default=0)
     faults = []
     if (longest := max(map(len, rows), default=0)) > positions:
         faults.append(f"the longest example has {longest:,}")
-    if prompts + replies > positions:
-        faults.append(f"the longest prompt with reinforce.max_tokens ({replies:,}) makes {prompts + replies:,}")
+    if prompt + replies > positions:
+        faults.append(f"the longest prompt with reinforce.max_tokens ({replies:,}) makes {prompt + replies:,}")
     if faults:
         raise UserError(f"{config.model} was made for sequences of {positions:,} tokens, and {'; '.join(faults)}; "
                         f"max_seq_length: {positions} names those that are longer")  # fmt: skip

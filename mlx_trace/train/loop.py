@@ -23,6 +23,7 @@ from pydantic import BaseModel
 
 from mlx_trace.config import Config
 from mlx_trace.errors import UserError
+from mlx_trace.files import sync
 from mlx_trace.model.adapter import ADAPTER_WEIGHTS, adapter_weights
 from mlx_trace.model.base import Base
 from mlx_trace.notice import tell
@@ -175,7 +176,7 @@ class Run:
         metrics = self.path / METRICS_FILE
         with checkpoint.written_whole(metrics):
             metrics.touch()  # someone may have moved it away
-            checkpoint.sync(metrics)
+            sync(metrics)
         progress = {
             "phase": number, "index": index, "done": self.done, "state": phase.state(),
             "metrics_bytes": metrics.stat().st_size, "versions": versions(),

@@ -3,8 +3,6 @@
 Nothing is removed but what is the run's own, nothing through a link, and no folder that holds anything else.
 """
 
-import errno
-import fcntl
 import json
 import os
 import re
@@ -16,7 +14,7 @@ from typing import Any, Final
 from mlx_trace.config import Config
 from mlx_trace.config_file import dump_config, validate_config
 from mlx_trace.errors import UserError
-from mlx_trace.files import read_text, read_yaml, unreadable, write_atomically
+from mlx_trace.files import read_text, read_yaml, try_lock, unreadable, write_atomically
 from mlx_trace.model.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS, adapter_config
 from mlx_trace.model.base import Base
 from mlx_trace.model.chat_template import CHAT_TEMPLATE, stock_template_or_none
@@ -185,11 +183,11 @@ def check_unheld(run: Path) -> None:
 
 def _take(run: Path, handle: int) -> None:
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_ours = try_lock(handle)
     except OSError as error:
-        if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN):
-            raise UserError(f"{run}: another process is training in this directory") from None
         raise unreadable(run, error) from None
+    if not is_ours:
+        raise UserError(f"{run}: another process is training in this directory")
 
 
 # --- begun, and read again -------------------------------------------------------------------------------------

@@ -177,7 +177,7 @@ class Sft:
 
 
 class HeldOut:
-    """PackedExamples that nothing is learnt from, to measure the loss on."""
+    """Examples that nothing is learnt from, to measure the loss on."""
 
     def __init__(
         self, base: Base, split: Split, rows: Sequence[Example], plan: MemoryPlan, ranks: Ranks, folder: Path

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mlx_trace.errors import UserError
-from mlx_trace.files import is_unlocked, locked, unreadable
+from mlx_trace.files import is_unlocked, locked, sync, unreadable
 from mlx_trace.model.gguf import names
 from mlx_trace.model.gguf.architecture import architecture_of, config_from, sizes_of
 from mlx_trace.model.gguf.header import Header, open_file, read_header
@@ -99,7 +99,7 @@ def _failed(root: Path, error: OSError) -> UserError:
 
 def _digest(file: Path) -> str:
     """Return a fingerprint of all the file's bytes and of the converter."""
-    return remembered(file, _KIND, str, lambda read: _hash(read))
+    return remembered(file, _KIND, str, _hash)
 
 
 def _remembered(file: Path) -> str | None:
@@ -119,7 +119,7 @@ def _hash(file: Path) -> str:
 
 
 @lru_cache(maxsize=1)  # a command checks a file, then converts it
-def _prepare(file: Path, identity: tuple[int, ...]) -> _Conversion:
+def _prepare(file: Path, as_it_is: tuple[int, ...]) -> _Conversion:
     """Read what the file says of itself; UserError says what is wrong with it, or what is not supported."""
     header = read_header(file)
     architecture = architecture_of(header)
@@ -157,9 +157,9 @@ def _convert(conversion: _Conversion, folder: Path) -> None:
         if identity(file) != before:
             raise UserError(f"{file}: changed while it was converted")
         temporary.chmod(0o755)
-        _sync(temporary)
+        sync(temporary)
         temporary.rename(folder)
-        _sync(folder.parent)
+        sync(folder.parent)
     except UserError as error:
         raise UserError(*(fault if str(file) in fault else f"{file}: {fault}" for fault in error.faults)) from None
     finally:
@@ -209,14 +209,6 @@ def _write_json(path: Path, content: Any) -> None:
         file.write("\n")
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 # --- what a person sees ----------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from mlx_trace.errors import UserError
+from mlx_trace.files import unreadable
 
 MAGIC: Final = b"GGUF"
 _VERSIONS: Final = (2, 3)
@@ -112,7 +113,7 @@ def open_file(path: Path) -> tuple[BinaryIO, int]:
         file = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
         status = os.fstat(file.fileno())
     except OSError as error:
-        raise UserError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+        raise unreadable(path, error) from None
     if not stat.S_ISREG(status.st_mode):
         file.close()
         raise UserError(f"{path}: not an ordinary file, so it cannot be a GGUF file")
