@@ -3,7 +3,9 @@
 Keys given twice are errors, as unknown ones are; all faults are reported at once.
 """
 
+import copy
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,12 +48,12 @@ def load_config(path: Path | None, overrides: Mapping[str, Any]) -> Config:
             raise UserError(f"{path}: is a {type(content).__name__}, not keys with values")
     for key, value in sorted(overrides.items(), key=lambda item: item[0].count(".")):  # a section before its keys
         _put(content, key.split("."), value)
-    _rename(content, where)
     return validate_config(content, where, overrides)
 
 
-def _rename(content: dict[str, Any], where: str) -> None:
-    """Put the values of keys of earlier versions under their names of today, and say so."""
+def _renamed(content: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return the content with the keys of earlier versions under their names of today, and say so."""
+    content = copy.deepcopy(dict(content))
     for old, new in RENAMED.items():
         *sections, last = old.split(".")
         section: Any = content
@@ -60,7 +62,13 @@ def _rename(content: dict[str, Any], where: str) -> None:
         if isinstance(section, dict) and last in section:
             value = section.pop(last)
             section.setdefault(new.rpartition(".")[2], value)
-            tell(f"{where}: {old} is called {new} now; the old name will go")
+            _tell_renamed(where, old, new)
+    return content
+
+
+@cache
+def _tell_renamed(where: str, old: str, new: str) -> None:
+    tell(f"{where}: {old} is called {new} now; the old name will go")  # once, however often a file is read
 
 
 def _put(content: dict[str, Any], keys: list[str], value: Any) -> None:
@@ -72,7 +80,8 @@ def _put(content: dict[str, Any], keys: list[str], value: Any) -> None:
 
 
 def validate_config(content: Mapping[str, Any], where: str, overrides: Mapping[str, Any] = {}) -> Config:
-    """Check a configuration's content; UserError with every fault."""
+    """Check a configuration's content, keys of earlier versions among it; UserError with every fault."""
+    content = _renamed(content, where)
     try:
         return Config.model_validate(content)
     except ValidationError as error:

@@ -12,6 +12,7 @@ from mlx_trace.config_file import dump_config, load_config, validate_config
 from mlx_trace.errors import UserError
 from mlx_trace.files import read_yaml
 from mlx_trace.resources import configs_dir
+from mlx_trace.train.run_dir import read_run_config
 
 BUNDLED = sorted(configs_dir().glob("*.yaml"))
 
@@ -141,6 +142,16 @@ def test_keys_of_earlier_versions_are_read_and_said_to_have_other_names(
     assert f"mlx-trace: {file}: decoding.cap is called decoding.max_tokens_per_pass now; the old name will go" in said
     assert len(said) == len(RENAMED) == 3
     assert load_config(None, {"decoding.cap": 5}).decoding.max_tokens_per_pass == 5
+
+
+def test_a_run_of_an_earlier_version_is_resumed_and_its_keys_are_told_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.yaml").write_text("trunk_cache: disk\ndecoding: {cap: 7}\n", encoding="utf-8")
+    for _ in range(2):
+        config = read_run_config(tmp_path)
+        assert (config.activation_cache, config.decoding.max_tokens_per_pass) == ("disk", 7)
+    assert len(capsys.readouterr().err.splitlines()) == 2
 
 
 @pytest.mark.parametrize("cap", [0, -1, 2.5, True, "wide"])
