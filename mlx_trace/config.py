@@ -1,13 +1,16 @@
-"""A run's configuration as pydantic models. Defaults are written here and only here.
+"""A run's configuration as pydantic models. Defaults are written here and only here, those of data in `config_sources`.
 
-Keys that mlx-lm has too mean the same. Unknown keys are errors.
+Keys that mlx-lm has too mean the same, but for `iters`, which counts updates and not micro-batches. Unknown ones are
+errors.
 """
 
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from mlx_trace.config_sources import Section, Source, SyntheticSource
 
 SYSTEM_PROMPT: Final = (
     "You are a helpful assistant with access to the following experts: "
@@ -20,28 +23,12 @@ LINEAR: Final = (
     *(f"self_attn.{name}_proj" for name in "qkvo"),
     *(f"mlp.{name}_proj" for name in ("gate", "up", "down")),
 )
-NUMBER_WORD_RATE: Final = 0.15  # how often a question's small numbers are words
-
-
-MOST: Final = 10**9  # of anything that is counted
 _MOST_EPOCHS: Final = 100_000
 SEEDS: Final = 1 << 64  # how many seeds there are
 _FULL_RATE: Final = 1e-5  # where all weights of a layer are trained
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @field_validator("*", mode="after")
-    @classmethod
-    def _countable(cls, value: Any, info: ValidationInfo) -> Any:
-        """Refuse counts that nothing could finish, before anything tries."""
-        if type(value) is int and value > MOST and info.field_name != "seed":
-            raise ValueError(f"input should be at most {MOST:,}")
-        return value
-
-
-class Rewards(_Section, allow_inf_nan=False):
+class Rewards(Section, allow_inf_nan=False):
     """The five rewards; they may be changed but must stay in this order."""
 
     correct: float = 1.0
@@ -61,7 +48,7 @@ class Rewards(_Section, allow_inf_nan=False):
 REWARDS: Final = Rewards()
 
 
-class LoraParameters(_Section):
+class LoraParameters(Section):
     """As in mlx-lm."""
 
     rank: int = Field(8, ge=1, description="rank of the added matrices")
@@ -80,7 +67,7 @@ class LoraParameters(_Section):
         return keys
 
 
-class Prompt(_Section):
+class Prompt(Section):
     """How a question becomes a prompt."""
 
     template: Literal["chat", "raw"] = Field("chat", description="chat: the tokenizer's template; raw: plain text")
@@ -104,7 +91,7 @@ def _auto_or_size(value: object) -> object:
     raise ValueError("input should be auto or a number of gigabytes")
 
 
-class Decoding(_Section):
+class Decoding(Section):
     """What a reply may say, and how it is decoded; rollouts, evaluation and chat share it."""
 
     constraint: Literal["none", "scope"] = Field(
@@ -118,59 +105,6 @@ class Decoding(_Section):
         description="most tokens that a sequence reads in one pass; auto: by what passes usually cost, the same in "
         "every run; probe: as timed on this device, and two runs may then differ in their last bits",
     )
-
-
-class _Sized(_Section):
-    n: int | None = Field(None, ge=1)
-    share: float | None = Field(None, gt=0, le=1)
-
-    @model_validator(mode="after")
-    def _one_size(self) -> Self:
-        if self.n is not None and self.share is not None:
-            raise ValueError("n counts problems and share is a part of the whole; give one of them")
-        return self
-
-
-class SyntheticSource(_Sized):
-    """Problems drawn from the schemas, in the historical shares of experts; `weights` multiply families or experts."""
-
-    source: Literal["synthetic"]
-    schemas: list[str] = []
-    weights: dict[str, Annotated[float, Field(ge=0)]] = {}
-    templates_per_schema: int = Field(0, ge=0)
-    number_word_rate: float = Field(NUMBER_WORD_RATE, ge=0, le=1)
-
-    @model_validator(mode="after")
-    def _needs_size(self) -> Self:
-        if self.n is None and self.share is None:
-            raise ValueError("say how many: n (problems) or share (a part of the whole)")
-        return self
-
-
-FieldName = Literal["question", "answer", "solution", "trace", "expert", "id", "source"]
-
-
-class CompiledSource(_Sized):
-    """Traces compiled from worked solutions (GSM-8K's form, or what `compile` wrote), each with so many variants.
-
-    Only grounded ones; questions held out for evaluation, one in ten by hash, are left out with all their variants.
-    """
-
-    source: Literal["compiled"]
-    file: Path
-    variants: int = Field(0, ge=0)
-    fields: dict[FieldName, str] = {}  # what the file calls them, where its names do not say: {question: Body}
-
-
-class FileSource(_Sized):
-    """Problems from a file: ours, GSM-8K's, mlx-lm's chat forms, other sets'. Those without a trace serve RL only."""
-
-    source: Literal["file"]
-    path: Path
-    fields: dict[FieldName, str] = {}  # as of compiled ones
-
-
-Source = Annotated[SyntheticSource | CompiledSource | FileSource, Field(discriminator="source")]
 
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
@@ -189,7 +123,7 @@ RENAMED: Final = {  # keys of earlier versions, which are still read
 _COMPARING: Final = ("leave_one_out", "group_mean")  # baselines within a prompt's samples
 
 
-class ReinforceConfig(_Section):
+class ReinforceConfig(Section):
     """The reinforcement phase."""
 
     iters: int = Field(0, ge=0, description="rollouts that are learnt from; 0 leaves the phase out")
@@ -260,7 +194,7 @@ class ReinforceConfig(_Section):
         return self.baseline in _COMPARING
 
 
-class Config(_Section):
+class Config(Section):
     """A training run: supervised fine-tuning, then reinforcement."""
 
     model: str = Field("tiny", min_length=1, description=MODEL)

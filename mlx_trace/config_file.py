@@ -12,8 +12,10 @@ from typing import Any, Final
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from mlx_trace.config import RENAMED, CompiledSource, Config, FileSource, SyntheticSource
+from mlx_trace.config import RENAMED, Config
+from mlx_trace.config_sources import CompiledSource, FileSource, SyntheticSource
 from mlx_trace.errors import UserError, meant
+from mlx_trace.faults import in_words
 from mlx_trace.files import read_text, read_yaml
 from mlx_trace.notice import tell
 
@@ -46,6 +48,7 @@ def load_config(path: Path | None, overrides: Mapping[str, Any]) -> Config:
             raise UserError(f"{path}: is empty; a configuration has keys such as model and data")
         if not isinstance(content, dict):
             raise UserError(f"{path}: is a {type(content).__name__}, not keys with values")
+    overrides = {_name_of_today(key): value for key, value in overrides.items()}
     for key, value in sorted(overrides.items(), key=lambda item: item[0].count(".")):  # a section before its keys
         _put(content, key.split("."), value)
     return validate_config(content, where, overrides)
@@ -71,6 +74,12 @@ def _tell_renamed(where: str, old: str, new: str) -> None:
     tell(f"{where}: {old} is called {new} now; the old name will go")  # once, however often a file is read
 
 
+def _name_of_today(key: str) -> str:
+    if key in RENAMED:
+        _tell_renamed("the command line", f"--{key.replace('_', '-')}", f"--{RENAMED[key].replace('_', '-')}")
+    return RENAMED.get(key, key)
+
+
 def _put(content: dict[str, Any], keys: list[str], value: Any) -> None:
     *sections, last = keys
     for section in sections:
@@ -94,15 +103,6 @@ def validate_config(content: Mapping[str, Any], where: str, overrides: Mapping[s
         raise UserError(*faults) from None
 
 
-def faults_of(error: ValidationError, where: str) -> list[str]:
-    """Return a line for every fault of something that is not a run's configuration: the place, the key, what it is."""
-    faults = []
-    for fault in error.errors(include_url=False):
-        key = ".".join(str(part) for part in fault["loc"])
-        faults.append(f"{where}: {key}{': ' * bool(key)}{_said(fault)}")
-    return faults
-
-
 def _explain(fault: Any, keys: list[str]) -> str:
     if fault["type"] == "extra_forbidden":
         known, key = _known_keys(keys[:-1]), keys[-1].replace("-", "_")
@@ -110,15 +110,7 @@ def _explain(fault: Any, keys: list[str]) -> str:
             meant_elsewhere(key) or meant(key, known) or meant(key, all_keys()) or f"those here are {', '.join(known)}"
         )
         return f"there is no such key; {hint.strip()}"
-    return _said(fault)
-
-
-def _said(fault: Any) -> str:
-    message = str(fault["msg"]).removeprefix("Value error, ")
-    message = "input should be keys with values" if fault["type"] == "model_type" else message
-    got = fault.get("input")
-    shown = "" if isinstance(got, dict | list | BaseModel) or fault["type"] == "missing" else f", got {str(got)[:60]!r}"
-    return message[0].lower() + message[1:] + shown
+    return in_words(fault)
 
 
 def meant_elsewhere(key: str) -> str:

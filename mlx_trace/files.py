@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import yaml
 
@@ -64,11 +64,11 @@ def read_json(path: Path) -> Any:
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    content = dict(pairs)
+    if len(content) < len(pairs):
         keys = [key for key, _ in pairs]
         raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands twice")
-    return found
+    return content
 
 
 def unreadable(path: Path, error: OSError) -> UserError:
@@ -83,7 +83,7 @@ def is_full(path: Path, error: OSError | RuntimeError) -> bool:
     """
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    existing = next((one for one in path.absolute().parents if one.exists()), Path("/"))
+    existing = next((folder for folder in path.absolute().parents if folder.exists()), Path("/"))
     return shutil.disk_usage(existing).free < _FULL
 
 
@@ -121,18 +121,14 @@ def write_atomically(path: Path, lines: Iterable[str]) -> int:
         raise UserError(f"{path}: is a directory")
     if _is_stream(path):
         return _write_stream(path, lines)
-    count = 0
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     except OSError as error:
         raise unreadable(path, error) from None
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            for line in lines:
-                file.write(line)
-                count += 1
-            file.flush()
-            os.fsync(file.fileno())
+            count = _write(file, lines)
+        sync(Path(temporary))
         umask = os.umask(0)
         os.umask(umask)
         Path(temporary).chmod(0o666 & ~umask)
@@ -145,14 +141,18 @@ def write_atomically(path: Path, lines: Iterable[str]) -> int:
 
 
 def _write_stream(path: Path, lines: Iterable[str]) -> int:
-    count = 0
     try:
         with path.open("w", encoding="utf-8", newline="\n") as file:
-            for line in lines:
-                file.write(line)
-                count += 1
+            return _write(file, lines)
     except OSError as error:
         raise unreadable(path, error) from None
+
+
+def _write(file: TextIO, lines: Iterable[str]) -> int:
+    count = 0
+    for line in lines:
+        file.write(line)
+        count += 1
     return count
 
 

@@ -63,9 +63,9 @@ def _default_system(tokenizer: Any) -> str:
     """Return the system text that a template gives where the user gives none; empty if that cannot be told."""
     asked = {"role": "user", "content": _FIRST}
     given = render(tokenizer, tokenizer.chat_template, [{"role": "system", "content": _SYSTEM}, asked])
-    before, found, rest = given.partition(_SYSTEM)
+    before, mark, rest = given.partition(_SYSTEM)
     bare = render(tokenizer, tokenizer.chat_template, [asked])
-    if not found or not bare.startswith(before) or not bare.endswith(rest):
+    if not mark or not bare.startswith(before) or not bare.endswith(rest):
         return ""
     return bare[len(before) : len(bare) - len(rest)]
 
@@ -97,11 +97,11 @@ def begins_prompts(prompter: Prompter) -> bool:
     return prompter.ids("x")[:1] == [prompter.tokenizer.bos_token_id]
 
 
-def _common_end(one: str, other: str) -> str:
+def _common_end(first: str, second: str) -> str:
     size = 0
-    while size < min(len(one), len(other)) and one[-1 - size] == other[-1 - size]:
+    while size < min(len(first), len(second)) and first[-1 - size] == second[-1 - size]:
         size += 1
-    return one[len(one) - size :]
+    return first[len(first) - size :]
 
 
 def _behind_end(tokenizer: Any, text: str) -> str:

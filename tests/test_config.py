@@ -7,8 +7,9 @@ import pytest
 import yaml
 
 from mlx_trace.cli.train import config_keys, find_config
-from mlx_trace.config import RENAMED, Config, FileSource, SyntheticSource
+from mlx_trace.config import RENAMED, Config
 from mlx_trace.config_file import dump_config, load_config, validate_config
+from mlx_trace.config_sources import FileSource, SyntheticSource
 from mlx_trace.errors import UserError
 from mlx_trace.files import read_yaml
 from mlx_trace.resources import configs_dir
@@ -142,6 +143,14 @@ def test_keys_of_earlier_versions_are_read_and_said_to_have_other_names(
     assert f"mlx-trace: {file}: decoding.cap is called decoding.max_tokens_per_pass now; the old name will go" in said
     assert len(said) == len(RENAMED) == 3
     assert load_config(None, {"decoding.cap": 5}).decoding.max_tokens_per_pass == 5
+
+
+def test_a_flag_of_an_earlier_version_goes_before_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "new.yaml"
+    file.write_text("activation_cache: off\ndecoding: {max_tokens_per_pass: 7}\n", encoding="utf-8")
+    config = load_config(file, {"trunk_cache": "disk", "decoding.cap": 5})
+    assert (config.activation_cache, config.decoding.max_tokens_per_pass) == ("disk", 5)
+    assert "--trunk-cache is called --activation-cache now" in capsys.readouterr().err
 
 
 def test_a_run_of_an_earlier_version_is_resumed_and_its_keys_are_told_once(

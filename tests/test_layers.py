@@ -11,7 +11,7 @@ PACKAGE = Path(mlx_trace.__file__).parent
 
 # From the ground up. A folder's entries are in order too; cli may import anything but its own siblings' commands.
 ORDER = """
-errors notice resources files seeds blas config config_file
+errors faults notice resources files seeds blas config_sources config config_file
 language.numbers language.number_words language.mentions language.amounts language.knowledge language.steps language.experts language.syntax language.solver language.grade
 problems.rows problems.fields problems.problem problems.english problems.synthetic.expression problems.synthetic.vocabulary problems.skeleton problems.synthetic.template problems.synthetic.schema_file problems.synthetic.schema problems.synthetic.generator
 problems.gsm8k
@@ -20,10 +20,10 @@ problems.compile.nouns problems.compile.node problems.compile.grounding problems
 problems.compile.route problems.compile.emit problems.compile.compiler
 problems.audit problems.variants.sense problems.variants.slots problems.variants.retell problems.variants.tell problems.mixture problems.contamination problems.diversity
 model.config_json model.remembered model.gguf.header model.gguf.rope model.gguf.architecture model.gguf.names model.gguf.weights model.gguf.patterns model.gguf.pieces model.gguf.near model.gguf.tokenizer model.gguf.convert model.gguf.describe model.gguf.write
-model.precision memory.shape model.weights model.fingerprint model.hub model.package_index model.named model.base model.adapter model.jinja model.prompts model.chat_template model.layer model.layers memory.predict memory.plan memory.published model.inventory
+model.precision memory.shape model.weights model.fingerprint model.hub model.package_index model.named model.head model.base model.adapter model.counting model.jinja model.prompts model.chat_template model.layer model.layers memory.predict memory.plan memory.published model.inventory
 decode.grammar.vocabulary decode.grammar.shortest decode.grammar.automaton decode.grammar.follow decode.cache decode.forward decode.params decode.episode decode.sampler decode.scheduler decode.engine decode.decoder
 evaluate.stats evaluate.suites evaluate.evaluate
-train.rl.advantages train.run_dir train.checkpoint train.ranks train.loop train.examples train.learner train.activation_cache train.sft train.rl.reward train.rl.rollout train.rl.packing train.rl.loss train.rehearse train.rl.reinforce train.gather train.work train.run
+train.rl.advantages train.run_dir train.checkpoint train.ranks train.metrics train.schedule train.interrupt train.loop train.examples train.learner train.activation_cache train.sft train.rl.reward train.rl.rollout train.rl.packing train.rl.loss train.rl.reference train.rehearse train.rl.reinforce train.gather train.work train.run
 tiny.text tiny.tokenizer tiny.first_weights tiny.pretrain
 fuse modelfile llama_cpp chat
 cli.output cli.screen cli.progress cli.options cli.ledger cli.solve cli.problems cli.audit cli.compile cli.train cli.evaluate cli.fuse cli.chat cli.demo cli.tiny cli.memory cli.doctor

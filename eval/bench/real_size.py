@@ -15,7 +15,7 @@ from typing import Any
 
 from mlx_trace.config_file import validate_config
 from mlx_trace.model.base import load_base  # before MLX: it loads OpenBLAS where that is wanted
-from mlx_trace.train.loop import Metrics
+from mlx_trace.train.metrics import Metrics
 from mlx_trace.train.run import plan, train
 
 # isort: split

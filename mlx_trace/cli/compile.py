@@ -143,8 +143,10 @@ def _share(part: int, whole: int) -> str:
 
 def _print_counts(title: str, counts: Counter[str]) -> None:
     total = counts.total()
-    for at, (name, number) in enumerate(counts.most_common()):
-        show(f"{title + ':' if at == 0 else ''}\n" * (at == 0) + f"  {name:<38} {number:>7,}  {_share(number, total)}")
+    if counts:
+        show(f"{title}:")
+    for name, number in counts.most_common():
+        show(f"  {name:<38} {number:>7,}  {_share(number, total)}")
 
 
 def _watched(items: Iterable[T], noun: str) -> Iterator[T]:

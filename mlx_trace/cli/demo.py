@@ -20,6 +20,7 @@ from mlx_trace.cli.train import INTERRUPTED, find_config, show_plan
 from mlx_trace.config import Decoding
 from mlx_trace.config_file import load_config
 from mlx_trace.language.syntax import NoTrace, parse
+from mlx_trace.notice import tell
 
 if TYPE_CHECKING:
     from mlx_trace.evaluate.evaluate import Record, Summary
@@ -41,7 +42,7 @@ def run_demo(options: argparse.Namespace) -> int:
     config = load_config(find_config("tiny"), {"adapter_path": options.adapter_path})
     from mlx_trace.evaluate.suites import suite
     from mlx_trace.model.prompts import Prompter
-    from mlx_trace.train.loop import Interrupted
+    from mlx_trace.train.interrupt import Interrupted
     from mlx_trace.train.run import check_folder, plan, train
 
     check_folder(config, overwrite=True)
@@ -56,7 +57,8 @@ def run_demo(options: argparse.Namespace) -> int:
     measured.take("before")
     try:
         with progress(console) as report:
-            train(planned, report, overwrite=True, after_phase=measured.take)
+            for doubt in train(planned, report, overwrite=True, after_phase=measured.take):
+                tell(doubt)
     except Interrupted:
         console.print("stopped; run it again to start over")
         return INTERRUPTED

@@ -42,17 +42,17 @@ def add_doctor_options(parser: argparse.ArgumentParser) -> None:
 def run_doctor(options: argparse.Namespace) -> int:
     findings = list(examine())
     machine = this_machine()
-    trained = [Trained(found, *_peak(found, machine)) for found in models()]
+    trained = [Trained(model, *_peak(model, machine)) for model in models()]
     if options.json:
-        report = {found.name: {"value": found.value, "advice": found.advice or None} for found in findings}
-        show_json(report | {"models": {"value": [one.row() for one in trained], "advice": None}})
+        report = {finding.name: {"value": finding.value, "advice": finding.advice or None} for finding in findings}
+        show_json(report | {"models": {"value": [row.row() for row in trained], "advice": None}})
         return 0
     console = Screen(soft_wrap=True)
-    for found in findings:
-        console.print(f"{'!' if found.advice else '✓'} {found.name:<9} {found.value}", markup=False,
-                      style="yellow" if found.advice else "")  # fmt: skip
-        if found.advice:
-            console.print(f"  {'':<9} → {found.advice}", markup=False)
+    for finding in findings:
+        console.print(f"{'!' if finding.advice else '✓'} {finding.name:<9} {finding.value}", markup=False,
+                      style="yellow" if finding.advice else "")  # fmt: skip
+        if finding.advice:
+            console.print(f"  {'':<9} → {finding.advice}", markup=False)
     console.print()
     _show(console, trained, machine)
     return 0
@@ -80,10 +80,10 @@ class Trained:
                 "fault": self.model.fault or self.fault or None, "training_bytes": self.peak}  # fmt: skip
 
 
-def _peak(found: Found, machine: Machine) -> tuple[int | None, str]:
+def _peak(model: Found, machine: Machine) -> tuple[int | None, str]:
     """Return the peak of training a model here, or why that is not known."""
     try:
-        settled = settle_on(planned_model(found), machine)
+        settled = settle_on(planned_model(model), machine)
     except UserError as error:
         return None, error.faults[0]
     return (settled[0] if settled else None), ""
@@ -92,23 +92,23 @@ def _peak(found: Found, machine: Machine) -> tuple[int | None, str]:
 def _show(console: Screen, trained: Sequence[Trained], machine: Machine) -> None:
     """Print a row a model; those at hand, then those that may be had."""
     for title, rows in (
-        ("model at hand", [one for one in trained if one.model.path]),
-        ("to be had", [one for one in trained if not one.model.path]),
+        ("model at hand", [row for row in trained if row.model.path]),
+        ("to be had", [row for row in trained if not row.model.path]),
     ):
         if rows:
             shown = Table(Column(title, overflow="fold"), box=None, pad_edge=False, padding=(0, 2, 0, 0))
             shown.add_column("size", justify="right")
             shown.add_column("from")
             shown.add_column("training takes", justify="right")
-            for one in rows:
-                shown.add_row(one.model.name, megabytes(one.model.size), one.model.source, one.said)
+            for row in rows:
+                shown.add_row(row.model.name, megabytes(row.model.size), row.model.source, row.said)
             console.print(shown)
             console.print()
     allowed, kind = budget_of("auto", machine.usable), "float32, on the CPU" if machine.on_cpu else "its own type"
     console.print(f"Training (LoRA, by a model's bundled configuration, in {kind}) may take {gigabytes(allowed)} here.")
     if others := others_in_hub_cache():
         console.print(f"The hub's cache holds {others} more, of kinds that mlx-trace does not train.")
-    name = next((one.model.name for one in trained if not one.model.path and one.peak), trained[-1].model.name)
+    name = next((row.model.name for row in trained if not row.model.path and row.peak), trained[-1].model.name)
     console.print(f"--model takes any of these names, and fetches what is not here: mlx-trace chat --model {name}")
 
 

@@ -52,7 +52,7 @@ class Parser(argparse.ArgumentParser):
         flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
         near = [(self._elsewhere(word, flags) or meant(f"--{word.lstrip('-').replace('_', '-')}", flags)).strip()
                 for word in wrong]  # fmt: skip
-        return "".join(f"; {one}" for one in near if one)
+        return "".join(f"; {hint}" for hint in near if hint)
 
     def _elsewhere(self, word: str, flags: list[str]) -> str:
         """Return which flag was meant by a key of a section, or by another tool's name of it."""

@@ -161,11 +161,11 @@ def _read(path: Path, config: Config) -> Planned:
     return planned_of(content, config, work_of(config, material, prompter), is_dequantised(path))
 
 
-def planned_model(found: Found) -> Planned:
+def planned_model(listed: Found) -> Planned:
     """Return the run of a model as its bundled configuration has it, or one of its size."""
-    config = load_config(find_config(configuration_of(found.name)), {})
-    lengths = published(found.name) or next(model for model in PUBLISHED if model.configuration == _USUAL)
-    return planned_of(found.content, config, lengths.work(config), found.dequantised)
+    config = load_config(find_config(configuration_of(listed.name)), {})
+    lengths = published(listed.name) or next(model for model in PUBLISHED if model.configuration == _USUAL)
+    return planned_of(listed.content, config, lengths.work(config), listed.dequantised)
 
 
 def configuration_of(model: str) -> str:

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
-from mlx_trace.config import DTYPE, MAX_TOKENS, MODEL, MOST, SEEDS, Decoding, Dtype, Prompt
+from mlx_trace.config import DTYPE, MAX_TOKENS, MODEL, SEEDS, Decoding, Dtype, Prompt
+from mlx_trace.config_sources import MOST
 from mlx_trace.errors import UserError
 
 if TYPE_CHECKING:

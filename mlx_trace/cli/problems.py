@@ -5,7 +5,8 @@ from pathlib import Path
 
 from mlx_trace.cli.options import add_schema_options, at_least
 from mlx_trace.cli.output import show
-from mlx_trace.config import NUMBER_WORD_RATE, SYSTEM_PROMPT
+from mlx_trace.config import SYSTEM_PROMPT
+from mlx_trace.config_sources import NUMBER_WORD_RATE
 from mlx_trace.errors import UserError
 from mlx_trace.problems.problem import write_problems
 from mlx_trace.problems.synthetic.generator import Options, generate_balanced

@@ -18,7 +18,8 @@ from mlx_trace.cli.screen import Screen
 
 if TYPE_CHECKING:
     from mlx_trace.train.examples import Watch
-    from mlx_trace.train.loop import Metrics, Report
+    from mlx_trace.train.loop import Report
+    from mlx_trace.train.metrics import Metrics
 
 _SHOWN: Final = {
     "sft": {"loss": "loss", "val_loss": "val"},

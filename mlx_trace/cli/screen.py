@@ -27,7 +27,7 @@ class Screen(Console):
 
 class _Hook(RenderHook):
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
-        return [_Readable(one) for one in renderables]
+        return [_Readable(renderable) for renderable in renderables]
 
 
 class _Readable:

@@ -69,7 +69,7 @@ def run_train(options: argparse.Namespace) -> int:
 
     check_file(config.model)
     from mlx_trace.model.base import locate_model
-    from mlx_trace.train.loop import Interrupted
+    from mlx_trace.train.interrupt import Interrupted
     from mlx_trace.train.run import check_folder, plan, train
 
     if not options.plan:
@@ -89,11 +89,13 @@ def run_train(options: argparse.Namespace) -> int:
         return 0
     try:
         with progress(console) as report:
-            train(planned, report, options.resume, options.overwrite)
+            doubts = train(planned, report, options.resume, options.overwrite)
     except (Interrupted, KeyboardInterrupt) as stop:
         how = "stopped and saved" if isinstance(stop, Interrupted) else "stopped at once"
         console.print(f"{how}; go on with: mlx-trace train --resume --adapter-path {config.adapter_path}")
         return INTERRUPTED
+    for doubt in doubts:
+        console.print(f"done, but {doubt}")
     console.print(f"done: {config.adapter_path} (try `mlx-trace chat --adapter-path {config.adapter_path}`)")
     return 0
 
@@ -183,7 +185,7 @@ def _value(key: str, text: Any, told: "Told") -> Any:
     """Return what a flag says: YAML, or for data also files, each a source."""
     if key not in _DATA:
         return _read_flag(key, text)
-    return [source for one in text for source in _sources(one, key, told)]
+    return [source for given in text for source in _sources(given, key, told)]
 
 
 def _sources(text: str, key: str, told: "Told") -> list[Any]:
@@ -223,8 +225,8 @@ def _in_words(value: Any) -> str:
     if isinstance(value, list):
         return "; ".join(map(_in_words, value)) or "none"
     if isinstance(value, dict):
-        said = {key: one for key, one in value.items() if one not in (None, [], {}, 0)}
-        return ", ".join(f"{key} {_in_words(one)}" for key, one in said.items())
+        said = {key: inner for key, inner in value.items() if inner not in (None, [], {}, 0)}
+        return ", ".join(f"{key} {_in_words(inner)}" for key, inner in said.items())
     return str(yaml.safe_dump(value, width=1000, allow_unicode=True)).removesuffix("\n").removesuffix("\n...")
 
 
@@ -238,6 +240,6 @@ def find_config(name: str) -> Path:
     bundled = configs_dir() / f"{path.name.removesuffix(_SUFFIX)}{_SUFFIX}"
     if path.parent.name in ("", "configs") and bundled.is_file():
         return bundled
-    known = sorted(found.stem for found in configs_dir().glob(f"*{_SUFFIX}"))
+    known = sorted(file.stem for file in configs_dir().glob(f"*{_SUFFIX}"))
     near = meant(path.stem, known)
     raise UserError(f"{name}: no such file; {near}bundled configurations are {', '.join(known)}")

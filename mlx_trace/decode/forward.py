@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from mlx_trace.decode.cache import RaggedCache
 from mlx_trace.errors import UserError
-from mlx_trace.model.base import hidden_states
 from mlx_trace.model.config_json import ARCHITECTURES
+from mlx_trace.model.head import hidden_states
 from mlx_trace.model.hub import one_line
 from mlx_trace.model.layer import Layer
 

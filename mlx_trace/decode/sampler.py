@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mlx_trace.decode.episode import Draw
 from mlx_trace.decode.grammar.automaton import Choice
 from mlx_trace.decode.grammar.vocabulary import Mask, Vocabulary
-from mlx_trace.model.base import head, listed_logits
+from mlx_trace.model.head import head, listed_logits
 
 Stream = np.random.Generator
 

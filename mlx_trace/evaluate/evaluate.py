@@ -77,8 +77,8 @@ def evaluate(
         episodes[episode.prompt] = episode
         report(len(episodes))
     each = (time.perf_counter() - began) / max(1, sum(len(episode.ids) for episode in episodes.values()))
-    return [_record(problem, prompter.decode(episodes[at].ids), episodes[at], each)
-            for at, problem in enumerate(problems)]  # fmt: skip
+    return [_record(problem, prompter.decode(episodes[index].ids), episodes[index], each)
+            for index, problem in enumerate(problems)]  # fmt: skip
 
 
 def _record(problem: Problem, output: str, episode: Episode, each: float) -> Record:

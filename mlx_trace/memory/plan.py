@@ -53,8 +53,8 @@ def physical_memory() -> int:
 
 def usable_memory(device: Mapping[str, Any]) -> int:
     """Return what there is to be used: what the device recommends, where it does, or all; `device` is MLX's info."""
-    found = device.get("max_recommended_working_set_size") or device.get("memory_size")
-    return int(found or physical_memory())
+    size = device.get("max_recommended_working_set_size") or device.get("memory_size")
+    return int(size or physical_memory())
 
 
 def budget_of(memory: float | Literal["auto"], usable: int) -> int:
@@ -71,7 +71,7 @@ def settle(run: PlannedRun, free_disk: int = 0, usable: int = 0) -> MemoryPlan:
     plan = replace(run.smallest, activation_cache=_cache(run, free_disk) if run.keep == "auto" else run.keep)
     plan = next(wider for width in _widths(run.work) if run.fits(wider := replace(plan, max_sequences=width)))
     larger = (replace(plan, micro_tokens=tokens) for tokens in _micro_batches(run.work))
-    return next((one for one in larger if run.fits(one)), plan)
+    return next((candidate for candidate in larger if run.fits(candidate)), plan)
 
 
 def _widths(work: Work) -> Iterator[int]:

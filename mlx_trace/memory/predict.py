@@ -142,11 +142,11 @@ def predict(shape: Shape, work: Work, plan: MemoryPlan) -> Peaks:
 
 def _sft(shape: Shape, work: Work, examples: ExampleLengths, plan: MemoryPlan) -> int:
     is_read = shape.has_frozen_layers and plan.activation_cache == "off"
-    found = [_update(shape, work, batch, is_read, examples.batch)
+    peaks = [_update(shape, work, batch, is_read, examples.batch)
              for batch in _gold(examples, plan.micro_tokens, examples.batch)]  # fmt: skip
     if examples.held_out:
-        found += [_measure(shape, work, batch) for batch in _gold(examples, plan.micro_tokens, examples.held_out)]
-    return max(found)
+        peaks += [_measure(shape, work, batch) for batch in _gold(examples, plan.micro_tokens, examples.held_out)]
+    return max(peaks)
 
 
 def _learning(shape: Shape, work: Work, rollouts: Rollouts, tokens: int) -> int:
@@ -155,13 +155,13 @@ def _learning(shape: Shape, work: Work, rollouts: Rollouts, tokens: int) -> int:
     most, is_read = rollouts.prompts * rollouts.group, shape.has_frozen_layers
     if rollouts.imitates:
         solved = ExampleLengths(rollouts.prompt + rollouts.reply, rollouts.prefix, rollouts.reply, most)
-        found = [_update(shape, work, batch, is_read, most) for batch in _gold(solved, tokens, most)]
+        peaks = [_update(shape, work, batch, is_read, most) for batch in _gold(solved, tokens, most)]
     else:
-        found = [_update(shape, work, batch, False, most) for batch in _lessons(rollouts, tokens, most)]
+        peaks = [_update(shape, work, batch, False, most) for batch in _replies(rollouts, tokens, most)]
     if rollouts.mixes_gold and work.examples:
-        found += [_update(shape, work, batch, is_read, most + 1)
+        peaks += [_update(shape, work, batch, is_read, most + 1)
                   for batch in _gold(work.examples, tokens, rollouts.prompts)]  # fmt: skip
-    return kept + max(found)
+    return kept + max(peaks)
 
 
 def _rows(longest: int, tokens: int, most: int) -> Iterator[tuple[int, int]]:
@@ -179,7 +179,7 @@ def _gold(examples: ExampleLengths, tokens: int, most: int) -> Iterator[_Batch]:
         yield _Batch(rows, own, examples.shared, length, examples.shared**2, target, target, _GOLD)
 
 
-def _lessons(rollouts: Rollouts, tokens: int, most: int) -> Iterator[_Batch]:
+def _replies(rollouts: Rollouts, tokens: int, most: int) -> Iterator[_Batch]:
     drawn, listed = _SCOPE if rollouts.is_held else (1.0, 0.0)
     for rows, length in _rows(rollouts.prompt + rollouts.reply, tokens, most):
         prompts, own = min(rollouts.prompts, rows), rollouts.prompt - rollouts.prefix
@@ -258,8 +258,8 @@ def _head(shape: Shape, batch: _Batch) -> float:
     """Return what the head's logits take, with their gradients."""
     part = max(LOGITS, shape.vocabulary)
     parts = batch.rows * batch.logits * shape.vocabulary / part
-    one, more, most = batch.copies
-    copies = FLOAT * min(most, one + more * max(0.0, parts - 1)) + (2 * shape.item if shape.item < FLOAT else 0)
+    first, more, most = batch.copies
+    copies = FLOAT * min(most, first + more * max(0.0, parts - 1)) + (2 * shape.item if shape.item < FLOAT else 0)
     return min(1.0, parts) * part * copies
 
 

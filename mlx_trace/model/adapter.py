@@ -14,8 +14,8 @@ from mlx_lm.tuner.utils import linear_to_lora_layers
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mlx_trace.config import LINEAR, Config, Prompt
-from mlx_trace.config_file import faults_of
 from mlx_trace.errors import UserError
+from mlx_trace.faults import faults_of
 from mlx_trace.files import read_json
 from mlx_trace.model.base import Base
 from mlx_trace.model.config_json import ARCHITECTURES
@@ -116,11 +116,19 @@ def _check_lengths(base: Base) -> None:
                             f" {name.removesuffix('.m')} are all 0; use lora")  # fmt: skip
 
 
-def start_from(base: Base, file: Path) -> None:
-    """Give a new adapter the weights of another one: an adapters.safetensors, or the directory of a run."""
-    file = file / ADAPTER_WEIGHTS if file.is_dir() else file
-    if not file.is_file():
-        raise UserError(f"resume_adapter_file: {file}: no such file")
+def check_start(path: Path | None) -> None:
+    """Refuse an adapter to start from that is not there: an adapters.safetensors, or the directory of a run."""
+    if path is not None and not _weights_file(path).is_file():
+        raise UserError(f"resume_adapter_file: {path}: no such file")
+
+
+def _weights_file(path: Path) -> Path:
+    return path / ADAPTER_WEIGHTS if path.is_dir() else path
+
+
+def start_from(base: Base, path: Path) -> None:
+    """Give a new adapter the weights of another one, which `check_start` has found there."""
+    file = _weights_file(path)
     _take(base, file, f"resume_adapter_file: {file}: this adapter does not fit the new one")
 
 

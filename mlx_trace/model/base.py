@@ -1,4 +1,4 @@
-"""Load a model through mlx-lm: its network, its tokenizer, and the pieces of it that others run by themselves.
+"""Load a model through mlx-lm: its network and its tokenizer.
 
 Takes a model's name, a directory, a GGUF file or a hub name, and the type to compute in. Reads no weights but
 safetensors, and runs no code of a model unless asked to.
@@ -21,6 +21,7 @@ from mlx_trace.files import read_json
 from mlx_trace.model.config_json import is_known, read_config_json
 from mlx_trace.model.fingerprint import Fingerprint, begun
 from mlx_trace.model.gguf.convert import model_directory
+from mlx_trace.model.head import head, hidden_states
 from mlx_trace.model.hub import download, is_hub_name, one_line
 from mlx_trace.model.named import TINY, canonical, locate_named, named, nearest, other_roads
 from mlx_trace.model.precision import is_dequantised
@@ -69,16 +70,33 @@ class Base:
         return len(self.network.layers)
 
 
+@dataclass(frozen=True)
+class Outline:
+    """A model whose weights are still to be read: what data and settings are checked with before."""
+
+    path: Path
+    config: dict[str, Any]
+    tokenizer: Any
+
+
+def read_outline(name: str, trust_remote_code: bool = False) -> Outline:
+    """Find a model by name, and return its config.json and its tokenizer."""
+    path = locate_model(name)
+    config = read_config_json(path, trust_remote_code)
+    return Outline(path, config, read_tokenizer(path, config, trust_remote_code))
+
+
 def load_base(
     name: str, trust_remote_code: bool = False, dtype: Dtype = "auto", say: Callable[[str], None] = tell,
-    identify: bool = False,
+    identify: bool = False, outline: Outline | None = None,
 ) -> Base:  # fmt: skip
     """Load a model by name, to compute in a type; UserError if it is none, or cannot be used, says what to do.
 
-    With `identify` its weights are hashed meanwhile, for `Base.fingerprint`, which else does it when it is asked.
+    With `identify` its weights are hashed meanwhile, for `Base.fingerprint`, which else does it when it is asked. An
+    `outline` is what was read of it already.
     """
-    path = locate_model(name)
-    content = read_config_json(path, trust_remote_code)
+    outline = outline or read_outline(name, trust_remote_code)
+    path, content = outline.path, outline.config
     if not any(path.glob("model*.safetensors")):
         raise UserError(f"{path}: no model*.safetensors; other weight formats are not read")
     hashing = begun(path) if identify else None
@@ -90,9 +108,8 @@ def load_base(
         raise UserError(f"{path}: the model cannot be loaded: {_named(error)}") from error
     if not is_known(content):
         check_pieces(network, name)
-    tokenizer = read_tokenizer(path, config, trust_remote_code)
     suit_threads(int(config.get("hidden_size", 4096)))
-    return Base(canonical(name), path, network, tokenizer, config, written, hashing, trust_remote_code)
+    return Base(canonical(name), path, network, outline.tokenizer, config, written, hashing, trust_remote_code)
 
 
 def read_tokenizer(path: Path, config: dict[str, Any], trust_remote_code: bool = False) -> Any:
@@ -136,7 +153,7 @@ def _named(error: Exception) -> str:
 
 def check_pieces(network: Any, name: str) -> None:
     """Refuse a network whose states and head, taken one after the other, are not what it gives as a whole."""
-    ids = mx.array([[at + 3 for at in range(_PROBED)]])
+    ids = mx.array([[place + 3 for place in range(_PROBED)]])
     try:
         whole = network(ids).astype(mx.float32)
         pieces = head(network, hidden_states(network, ids)).astype(mx.float32)
@@ -146,13 +163,6 @@ def check_pieces(network: Any, name: str) -> None:
     if not apart < 0.05:
         raise UserError(f"{name}: not a Llama-shaped model: its head makes other logits of its states than the whole "
                         f"does, {apart:.0%} apart")  # fmt: skip
-
-
-def read_outline(name: str, trust_remote_code: bool = False) -> tuple[dict[str, Any], Any]:
-    """Return a model's config.json and its tokenizer: what data is checked with before the weights are read."""
-    path = locate_model(name)
-    config = read_config_json(path, trust_remote_code)
-    return config, read_tokenizer(path, config, trust_remote_code)
 
 
 def locate_model(name: str) -> Path:
@@ -175,38 +185,3 @@ def locate_model(name: str) -> Path:
         return download(name)
     except UserError as error:
         raise UserError(*error.faults, *other_roads(name)) from None
-
-
-def hidden_states(network: Any, ids: mx.array, caches: Any = None) -> mx.array:
-    """Return the last layer's normed states (B, T, D) for ids (B, T)."""
-    return network.model(ids, caches)
-
-
-def head(network: Any, hidden: mx.array) -> mx.array:
-    """Return logits (…, V) for states (…, D): the language-model head by itself, to run where it is needed."""
-    if network.args.tie_word_embeddings:
-        return network.model.embed_tokens.as_linear(hidden)
-    return network.lm_head(hidden)
-
-
-def head_module(network: Any) -> Any:
-    """Return the module whose rows are the head's outputs."""
-    return network.model.embed_tokens if network.args.tie_word_embeddings else network.lm_head
-
-
-def head_size(network: Any) -> int:
-    """Return V, the number of the head's outputs."""
-    return int(head_module(network).weight.shape[0])
-
-
-def listed_logits(network: Any, states: mx.array, ids: mx.array) -> mx.array:
-    """Return the head's logits (S, A) for states (S, D), of the tokens (S, A) alone."""
-    module = head_module(network)
-    if "scales" in module:
-        biases = module.biases[ids] if module.get("biases") is not None else None
-        rows = mx.dequantize(module.weight[ids], module.scales[ids], biases, group_size=module.group_size,
-                             bits=module.bits, mode=module.mode)  # fmt: skip
-    else:
-        rows = module.weight[ids]
-    logits = (rows.astype(states.dtype) @ states[:, :, None])[:, :, 0]
-    return logits + module.bias[ids] if "bias" in module else logits

@@ -10,11 +10,12 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from mlx_trace.config_file import faults_of
 from mlx_trace.errors import UserError
+from mlx_trace.faults import faults_of
 from mlx_trace.files import read_json
 
 CONFIG_JSON: Final = "config.json"
+_GENERATION: Final = "generation_config.json"
 ARCHITECTURES: Final = ("llama", "mistral", "qwen2", "qwen3", "smollm3")  # those whose layers are Llama's shape
 _FIGURES: Final = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "vocab_size")
 
@@ -82,7 +83,15 @@ def read_config_json(path: Path, trust_remote_code: bool = False) -> dict[str, A
     if "model_file" in content and not trust_remote_code:
         raise UserError(f"{path}: {content['model_file']!r}, which comes with the model, is code that would be run to "
                         "build it; --trust-remote-code allows that")  # fmt: skip
-    return dict(content)
+    return content | _ends(path)
+
+
+def _ends(path: Path) -> dict[str, Any]:
+    """Return the ends of sequence that generation_config.json names, if it does: they count more, as in mlx-lm."""
+    file = path / _GENERATION
+    content = read_json(file) if file.is_file() else {}
+    ends = content.get("eos_token_id") if isinstance(content, dict) else None
+    return {"eos_token_id": ends} if ends else {}
 
 
 def check_figures(content: Mapping[str, Any], where: str) -> None:
@@ -101,8 +110,8 @@ def _with_rope(content: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(rope, dict) or not isinstance(rope.get("rope_theta"), int | float):
         return content
     is_plain = rope.get("rope_type", "default") == "default"
-    found = {"rope_theta": rope["rope_theta"]} | ({} if is_plain else {"rope_scaling": rope})
-    return found | content
+    keys = {"rope_theta": rope["rope_theta"]} | ({} if is_plain else {"rope_scaling": rope})
+    return keys | content
 
 
 def is_known(content: Mapping[str, Any]) -> bool:

@@ -55,12 +55,12 @@ def fingerprint(path: Path) -> Fingerprint:
 
 def begun(path: Path) -> Callable[[], Fingerprint]:
     """Begin to read a directory's fingerprint beside whatever else goes on; return what waits for it."""
-    found: list[Fingerprint] = []
+    computed: list[Fingerprint] = []
     failed: list[Exception] = []
 
     def run() -> None:
         try:
-            found.append(fingerprint(path))
+            computed.append(fingerprint(path))
         except Exception as error:  # whoever waits gets it
             failed.append(error)
 
@@ -71,7 +71,7 @@ def begun(path: Path) -> Callable[[], Fingerprint]:
         thread.join()
         if failed:
             raise failed[0]
-        return found[0]
+        return computed[0]
 
     return wait
 
@@ -112,9 +112,9 @@ def _work(handle: int, start: int, waiting: Iterator[tuple[str, Any]], lines: di
         try:
             first, end = tensor["data_offsets"]
             summary = hashlib.blake2b(str(tensor["dtype"]).encode(), digest_size=12)
-            for at in range(first, end, _PIECE):
-                piece = os.pread(handle, min(_PIECE, end - at), start + at)
-                if len(piece) < min(_PIECE, end - at):
+            for position in range(first, end, _PIECE):
+                piece = os.pread(handle, min(_PIECE, end - position), start + position)
+                if len(piece) < min(_PIECE, end - position):
                     return
                 summary.update(piece)
             lines[name] = f"{'x'.join(map(str, tensor['shape'])) or 'scalar'} {summary.hexdigest()}"

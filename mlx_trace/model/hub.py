@@ -38,10 +38,10 @@ def cached_folder(name: str) -> Path | None:
     from huggingface_hub.errors import HFValidationError
 
     try:
-        found = try_to_load_from_cache(name, "config.json")
+        file = try_to_load_from_cache(name, "config.json")
     except (HFValidationError, OSError):
         return None
-    return Path(found).parent if isinstance(found, str) else None
+    return Path(file).parent if isinstance(file, str) else None
 
 
 def is_whole(folder: Path) -> bool:
@@ -63,11 +63,11 @@ def obstacle(name: str) -> str | None:
 
     if constants.HF_HUB_OFFLINE:
         return "is switched off (HF_HUB_OFFLINE)"
-    found: list[str | None] = []
-    asked = Thread(target=lambda: found.append(_refused(name)), daemon=True)  # name servers hang beyond any timeout
+    answers: list[str | None] = []
+    asked = Thread(target=lambda: answers.append(_refused(name)), daemon=True)  # name servers hang beyond any timeout
     asked.start()
     asked.join(_PATIENCE)
-    return found[0] if found else "does not answer"
+    return answers[0] if answers else "does not answer"
 
 
 def _refused(name: str) -> str | None:

@@ -35,9 +35,9 @@ def models() -> Iterator[Found]:
     """Yield the models that can be trained, those at hand first; then the named ones that are not here."""
     yield _found(TINY, tiny_dir(), "bundled")
     converted = list(_converted())
-    yield from (found for entry in NAMED if (found := _named_here(entry, converted)))
+    yield from (model for entry in NAMED if (model := _named_here(entry, converted)))
     files = {entry.packaged.file_name for entry in NAMED if entry.packaged}
-    yield from (found for source, found in converted if source not in files)
+    yield from (model for source, model in converted if source not in files)
     yield from _in_hub_cache()
     yield from (_to_be_had(entry) for entry in NAMED if at_hand(entry) is None)
 
@@ -56,10 +56,10 @@ def _named_here(entry: Named, converted: list[tuple[str, Found]]) -> Found | Non
     path, source = place
     if path.is_dir():
         return _found(entry.name, path, "hub")
-    for name, found in converted:
+    for name, model in converted:
         if path.name == name:
-            return Found(entry.name, found.size + path.stat().st_size, source, found.path, found.content,
-                         found.dequantised, found.fault)  # fmt: skip
+            return Found(entry.name, model.size + path.stat().st_size, source, model.path, model.content,
+                         model.dequantised, model.fault)  # fmt: skip
     return Found(entry.name, path.stat().st_size, f"{source}, not converted yet", path, _published(entry.hub))
 
 

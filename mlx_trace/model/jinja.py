@@ -17,13 +17,13 @@ from jinja2.parser import Parser
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
-from jinja2.visitor import NodeTransformer
+
+from mlx_trace.model.counting import Counting
 
 DAY: Final = date(2024, 7, 26)  # templates such as Llama 3's insert today's date: no two days would share a prompt
 _SOURCE: Final = 1 << 18  # characters of a template; the longest there are have a tenth
 _LEAST: Final = 200_000  # steps and characters that any template may take,
 _EACH: Final = 200  # and so many more for each character that it is given
-_MACRO: Final = 50  # steps that calling one takes
 _NUMBER: Final = 100_000  # largest whole number that is handed to anything, such as a width
 _BITS: Final = 10_000  # of a number that is computed
 _UNSAFE_FORMAT: Final = re.compile(r"\d{5}|%[^a-zA-Z%]*\*|\{[^{}]*\{")  # wide fields, and widths that are given apart
@@ -105,7 +105,7 @@ class _Environment(ImmutableSandboxedEnvironment):
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         parsed = super()._parse(source, name, filename)
-        return cast(nodes.Template, _Counting().visit(parsed)) if self.counts else parsed
+        return cast(nodes.Template, Counting().visit(parsed)) if self.counts else parsed
 
     # --- counting ------------------------------------------------------------------------------------------------
 
@@ -229,74 +229,8 @@ class _Environment(ImmutableSandboxedEnvironment):
     def _check_format(self, form: str, values: Sequence[Any]) -> None:
         if _UNSAFE_FORMAT.search(form):
             raise TemplateError("it formats text with a width that is too large, or not written there")
-        flat = [value for one in values for value in (one if isinstance(one, list | tuple) else [one])]
+        flat = [value for entry in values for value in (entry if isinstance(entry, list | tuple) else [entry])]
         self.spend(len(form) * (1 + max((len(self.text(value)) for value in flat), default=0)))
-
-
-class _Counting(NodeTransformer):
-    """Puts a count wherever a template goes on, writes, joins, compares or makes something."""
-
-    def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802 as Jinja has it
-        return self._begun(node)
-
-    def visit_Macro(self, node: nodes.Macro) -> nodes.Node:  # noqa: N802
-        return self._begun(node)
-
-    def visit_CallBlock(self, node: nodes.CallBlock) -> nodes.Node:  # noqa: N802
-        return self._begun(node)
-
-    def _begun(self, node: Any) -> nodes.Node:
-        """Return a node whose body begins with a count of itself and the text that stands in it."""
-        size = (1 if isinstance(node, nodes.For) else _MACRO) + sum(
-            len(text.data) for text in node.find_all(nodes.TemplateData)
-        )
-        self.generic_visit(node)
-        line = node.lineno
-        node.body.insert(0, nodes.Output([_called("spend", line, nodes.Const(size, lineno=line))], lineno=line))
-        return cast(nodes.Node, node)
-
-    def visit_Output(self, node: nodes.Output) -> nodes.Node:  # noqa: N802
-        self.generic_visit(node)
-        node.nodes = [one if isinstance(one, nodes.TemplateData) else _called("text", node.lineno, one)
-                      for one in node.nodes]  # fmt: skip
-        return node
-
-    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
-        self.generic_visit(node)
-        return _called("concat_texts", node.lineno, *node.nodes)
-
-    def visit_Compare(self, node: nodes.Compare) -> nodes.Node:  # noqa: N802
-        self.generic_visit(node)
-        node.expr = _called("weigh", node.lineno, node.expr)
-        for operand in node.ops:
-            operand.expr = _called("weigh", node.lineno, operand.expr)
-        return node
-
-    def visit_Test(self, node: nodes.Test) -> nodes.Node:  # noqa: N802
-        self.generic_visit(node)
-        if node.name not in ("defined", "undefined"):  # which look at the name itself
-            node.node = _called("weigh", node.lineno, node.node)
-        return node
-
-    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:  # noqa: N802
-        self.generic_visit(node)
-        is_slice = isinstance(node.arg, nodes.Slice) and node.ctx == "load"
-        return _called("measure", node.lineno, node) if is_slice else node
-
-    def visit_List(self, node: nodes.List) -> nodes.Node:  # noqa: N802
-        self.generic_visit(node)
-        return _called("measure", node.lineno, node)
-
-    def visit_Dict(self, node: nodes.Dict) -> nodes.Node:  # noqa: N802
-        return self.visit_List(cast(nodes.List, node))
-
-    def visit_Tuple(self, node: nodes.Tuple) -> nodes.Node:  # noqa: N802
-        self.generic_visit(node)
-        return _called("measure", node.lineno, node) if node.ctx == "load" else node
-
-
-def _called(name: str, line: int, *args: nodes.Expr) -> nodes.Call:
-    return nodes.Call(nodes.EnvironmentAttribute(name, lineno=line), list(args), [], None, None, lineno=line)
 
 
 def _length(value: Any) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_trace.errors import UserError
-from mlx_trace.model.base import hidden_states
+from mlx_trace.model.head import hidden_states
 from mlx_trace.model.layer import Layer
 
 _PARTS: Final = {
@@ -52,42 +52,42 @@ class PrefixTree:
         self.levels = list(levels)
         starts: list[Indexes] = []
         self.ancestors: list[list[Indexes]] = []  # of each level's rows, one array (R,) a level above
-        for at, level in enumerate(self.levels):
-            above = self.ancestors[-1] if at else []
-            own = [rows[level.parents] for rows in above] + ([level.parents] if at else [])
+        for index, level in enumerate(self.levels):
+            above = self.ancestors[-1] if index else []
+            own = [rows[level.parents] for rows in above] + ([level.parents] if index else [])
             self.ancestors.append(own)
-            before = starts[-1][level.parents] + self.levels[at - 1].lengths[level.parents] if at else None
+            before = starts[-1][level.parents] + self.levels[index - 1].lengths[level.parents] if index else None
             starts.append(np.zeros(len(level.lengths), dtype=np.int64) if before is None else before)
         self.starts = [mx.array(start.astype(np.int32)) for start in starts]  # each row's first position
         self._masks: dict[tuple[int, int | None], mx.array] = {}
 
-    def mask(self, at: int, window: int | None) -> mx.array:
+    def mask(self, index: int, window: int | None) -> mx.array:
         """Return which keys the tokens of a level see, its ancestors' before its own: (R, 1, T, keys) booleans."""
-        if (at, window) not in self._masks:
-            queries = (self.starts[at][:, None] + mx.arange(self.levels[at].width))[:, None, :, None]
+        if (index, window) not in self._masks:
+            queries = (self.starts[index][:, None] + mx.arange(self.levels[index].width))[:, None, :, None]
             seen = []
-            for above, rows in enumerate(self.ancestors[at]):
+            for above, rows in enumerate(self.ancestors[index]):
                 level, chosen = self.levels[above], mx.array(rows)
                 places = mx.arange(level.width)
                 keys = (self.starts[above][chosen][:, None] + places)[:, None, None, :]
                 is_there = places < mx.array(level.lengths)[chosen][:, None]
                 seen.append(self._see(keys, queries, window) & is_there[:, None, None, :])
             seen.append(self._see(queries.transpose(0, 1, 3, 2), queries, window))
-            self._masks[at, window] = mx.concatenate(seen, axis=-1)
-        return self._masks[at, window]
+            self._masks[index, window] = mx.concatenate(seen, axis=-1)
+        return self._masks[index, window]
 
     @staticmethod
     def _see(keys: mx.array, queries: mx.array, window: int | None) -> mx.array:
         return keys <= queries if window is None else (keys <= queries) & (keys > queries - window)
 
-    def with_ancestors(self, at: int, values: Sequence[mx.array]) -> mx.array:
+    def with_ancestors(self, index: int, values: Sequence[mx.array]) -> mx.array:
         """Return a level's keys or values (R, H, T, d) behind those of its rows' ancestors."""
-        found = []
-        for above, rows in enumerate(self.ancestors[at]):
-            one = values[above]
-            shape = (len(rows), *one.shape[1:])
-            found.append(mx.broadcast_to(one, shape) if one.shape[0] == 1 else one[mx.array(rows)])
-        return mx.concatenate([*found, values[at]], axis=2) if found else values[at]
+        parts = []
+        for above, rows in enumerate(self.ancestors[index]):
+            value = values[above]
+            shape = (len(rows), *value.shape[1:])
+            parts.append(mx.broadcast_to(value, shape) if value.shape[0] == 1 else value[mx.array(rows)])
+        return mx.concatenate([*parts, values[index]], axis=2) if parts else values[index]
 
 
 class LossPositions:
@@ -189,17 +189,17 @@ def gather(states: mx.array, index: Indexes) -> mx.array:
 
 def rectangle(rows: Sequence[Sequence[int]]) -> Indexes:
     """Return rows of whole numbers side by side (R, T), short ones filled up with 0."""
-    found = np.zeros((len(rows), max(map(len, rows), default=0)), dtype=np.int64)
-    for at, row in enumerate(rows):
-        found[at, : len(row)] = row
-    return found
+    grid = np.zeros((len(rows), max(map(len, rows), default=0)), dtype=np.int64)
+    for index, row in enumerate(rows):
+        grid[index, : len(row)] = row
+    return grid
 
 
 def shared_length(rows: Sequence[Sequence[int]]) -> int:
     """Return how many tokens all rows begin with, leaving each at least one of its own."""
     first, last = min(map(list, rows)), max(map(list, rows))
     most = min(map(len, rows)) - 1
-    return next((at for at in range(most) if first[at] != last[at]), max(0, most))
+    return next((place for place in range(most) if first[place] != last[place]), max(0, most))
 
 
 def check_split(network: Any, name: str) -> None:
@@ -209,23 +209,23 @@ def check_split(network: Any, name: str) -> None:
         raise UserError(
             f"{name}: its layers are not Llama-shaped, so it cannot be trained here: no {', '.join(lacking)}"
         )
-    ids = mx.array([[at % 7 + 3 for at in range(_PROBED)]])
+    ids = mx.array([[place % 7 + 3 for place in range(_PROBED)]])
     whole = hidden_states(network, ids).astype(mx.float32)[0]
     split = Split(network, 1)
     tree = PrefixTree([Level(np.array([4]), np.array([0])), Level(np.array([_PROBED - 4]), np.array([0]))])
     states = split.frozen([ids[:, :4], ids[:, 4:]], tree)
-    found = split.trained(states, tree, LossPositions(np.arange(_PROBED - 4), 1, _PROBED - 4)).astype(mx.float32)
-    apart = (mx.abs(found - whole[4:]).max() / mx.maximum(mx.abs(whole).max(), 1e-6)).item()
+    ours = split.trained(states, tree, LossPositions(np.arange(_PROBED - 4), 1, _PROBED - 4)).astype(mx.float32)
+    apart = (mx.abs(ours - whole[4:]).max() / mx.maximum(mx.abs(whole).max(), 1e-6)).item()
     if not apart <= _CLOSE.get(states[0].dtype, 0.05):
         raise UserError(f"{name}: its layers compute something that is not known here (states differ by {apart:.1%}), "
                         "so it cannot be trained here")  # fmt: skip
 
 
 def _lacking(layer: Any) -> list[tuple[str, str]]:
-    found = []
+    lacking = []
     for part, leaves in _PARTS.items():
         if not hasattr(layer, part):
-            found.append((part, ""))
+            lacking.append((part, ""))
         else:
-            found += [(part, leaf) for leaf in leaves if not hasattr(getattr(layer, part), leaf)]
-    return found
+            lacking += [(part, leaf) for leaf in leaves if not hasattr(getattr(layer, part), leaf)]
+    return lacking

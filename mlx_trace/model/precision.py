@@ -18,8 +18,8 @@ _PROVENANCE: Final = "gguf.json"  # beside what was converted from a GGUF file
 
 def stored_type(content: Mapping[str, Any]) -> str:
     """Return the type that a model's config.json says its weights have."""
-    found = str(content.get("dtype") or content.get("torch_dtype")).removeprefix("torch.")
-    return found if found in BYTES else _HALF
+    name = str(content.get("dtype") or content.get("torch_dtype")).removeprefix("torch.")
+    return name if name in BYTES else _HALF
 
 
 def provenance(folder: Path) -> dict[str, Any]:

@@ -132,7 +132,7 @@ class Prompter:
         rust = getattr(self.tokenizer, "backend_tokenizer", None)
         if rust is not None and texts:
             encoded = rust.encode_batch_fast(texts, add_special_tokens=self.prompt.template == "raw")
-            many = [list(one.ids) for one in encoded]
+            many = [list(encoding.ids) for encoding in encoded]
             if many[0] == self._encode(texts[0]):  # or something of its own stands before the Rust tokenizer
                 return many
         return [self._encode(text) for text in texts]
@@ -142,10 +142,10 @@ class Prompter:
 
         That it does so is tried on the first, the last, the shortest and the longest.
         """
-        before, found, after = self.text(_TRIED[0]).partition(_TRIED[0])
+        before, inside, after = self.text(_TRIED[0]).partition(_TRIED[0])
         plain = [question for question in questions if _PLAIN.fullmatch(question)]
         tried = {plain[0], plain[-1], min(plain, key=len), max(plain, key=len)} if plain else set()
-        if not found or any(self.text(question) != before + question + after for question in tried):
+        if not inside or any(self.text(question) != before + question + after for question in tried):
             return [self.text(question) for question in questions]
         return [before + question + after if _PLAIN.fullmatch(question) else self.text(question)
                 for question in questions]  # fmt: skip

@@ -30,23 +30,23 @@ def recall(file: Path, kind: str, form: type[Found]) -> Found | None:
     """Return what is remembered of a file as it is now; None if nothing is."""
     try:
         note = json.loads(_note(file, kind).read_text(encoding="utf-8"))
-        found = note["found"] if note["identity"] == [*identity(file)] else None
+        value = note["found"] if note["identity"] == [*identity(file)] else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return found if isinstance(found, form) else None
+    return value if isinstance(value, form) else None
 
 
 def remembered(file: Path, kind: str, form: type[Found], compute: Callable[[Path], Found]) -> Found:
     """Return what is computed from a file, which JSON can hold; UserError if the file changes meanwhile."""
     before = identity(file)
     known = recall(file, kind, form)
-    found = compute(file) if known is None else known
+    value = compute(file) if known is None else known
     if identity(file) != before:
         raise UserError(f"{file}: changed while it was read")
     if known is None and time.time_ns() - max(before[2:]) > YOUNG:
         with suppress(OSError, UserError):  # a cache that cannot be written costs time, and nothing else
-            _write(_note(file, kind), {"identity": before, "found": found, "file": str(file.resolve())})
-    return found
+            _write(_note(file, kind), {"identity": before, "found": value, "file": str(file.resolve())})
+    return value
 
 
 def _write(note: Path, content: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, get_args
 
-from mlx_trace.config import FieldName
+from mlx_trace.config_sources import FieldName
 from mlx_trace.errors import UserError
 from mlx_trace.notice import tell
 

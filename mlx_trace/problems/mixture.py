@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from mlx_trace.config import CompiledSource, FileSource, Source, SyntheticSource
+from mlx_trace.config_sources import CompiledSource, FileSource, Source, SyntheticSource
 from mlx_trace.errors import UserError
 from mlx_trace.language.grade import is_right
 from mlx_trace.language.numbers import spell

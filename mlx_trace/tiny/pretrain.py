@@ -23,13 +23,13 @@ from mlx_trace.blas import suit_threads
 from mlx_trace.config import SYSTEM_PROMPT
 from mlx_trace.language.mentions import find_numbers
 from mlx_trace.language.numbers import spell
-from mlx_trace.model.base import head, hidden_states
+from mlx_trace.model.head import head, hidden_states
 from mlx_trace.problems.synthetic.schema import load_schemas
 from mlx_trace.seeds import derive_seed
 from mlx_trace.tiny.first_weights import initial_weights
 from mlx_trace.tiny.text import Document, TinyText
 from mlx_trace.tiny.tokenizer import ASSISTANT, END, PAD, SPECIAL, SYSTEM, USER, build_tokenizer, write_tokenizer
-from mlx_trace.train.loop import learning_rate
+from mlx_trace.train.schedule import learning_rate
 
 _PAD_TO: Final = 16  # sequence lengths and target counts are padded to multiples of these, so that few shapes occur
 _TARGETS_TO: Final = 256
@@ -122,7 +122,7 @@ class Reader:
         values = rng.integers(low, high, count).tolist()
         told = [token for pair in zip(keys, values, strict=True) for token in pair]
         asked = rng.permutation(count)[: max(3, count // 2)].tolist()
-        recalled = [token for at in asked for token in (keys[at], values[at])]
+        recalled = [token for index in asked for token in (keys[index], values[index])]
         return _Row([USER, *told, END, ASSISTANT, *recalled], [0.0] * (len(told) + 3) + [0.0, 1.0] * len(asked))
 
 
@@ -134,16 +134,16 @@ def _batches(rows: list[_Row], batch_tokens: int, rng: np.random.Generator) -> l
         if not groups or (len(groups[-1]) + 1) * round_up(len(row.ids), _PAD_TO) > batch_tokens:
             groups.append([])
         groups[-1].append(row)
-    return [_lay_out(groups[at]) for at in rng.permutation(len(groups))]
+    return [_lay_out(groups[index]) for index in rng.permutation(len(groups))]
 
 
 def _lay_out(rows: list[_Row]) -> Batch:
     length = round_up(max(len(row.ids) for row in rows), _PAD_TO)
     ids = np.zeros((len(rows), length + 1), dtype=np.int32)
     weights = np.zeros((len(rows), length + 1), dtype=np.float32)
-    for at, row in enumerate(rows):
-        ids[at, : len(row.ids)] = row.ids
-        weights[at, : len(row.ids)] = row.weights
+    for index, row in enumerate(rows):
+        ids[index, : len(row.ids)] = row.ids
+        weights[index, : len(row.ids)] = row.weights
     chosen = np.flatnonzero(weights[:, 1:])
     count = round_up(len(chosen), _TARGETS_TO)
     positions = np.zeros(count, dtype=np.int32)

@@ -15,6 +15,7 @@ import mlx.core as mx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mlx_trace.errors import UserError
+from mlx_trace.faults import faults_of
 from mlx_trace.files import is_full, sync, why_unwritten
 from mlx_trace.notice import tell
 from mlx_trace.train.run_dir import ARRAYS, PROGRESS, STATE, is_half_saved, is_numbered, remove_checkpoint
@@ -113,9 +114,7 @@ def checked(model: type[Checked], content: Any, where: Path) -> Checked:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        key = ".".join(map(str, fault["loc"]))
-        raise UserError(f"{where}: not what a run writes: {key}{': ' if key else ''}{fault['msg'].lower()}") from None
+        raise UserError(faults_of(error, f"{where}: not what a run writes")[0]) from None
 
 
 def check_arrays(arrays: Arrays, expected: Arrays, what: str) -> None:

@@ -1,20 +1,17 @@
-"""What the trainers share: the learning-rate schedule, metrics, checkpoints, stopping, progress.
+"""What the trainers share: metrics, checkpoints, stopping, progress.
 
 A trainer supplies phases; a phase does one update at a time and says what it measured. Knows nothing of losses.
 """
 
 import json
-import math
 import platform
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from types import FrameType
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import mlx.core as mx
 import mlx.optimizers as optim
@@ -23,24 +20,18 @@ from pydantic import BaseModel
 
 from mlx_trace.config import Config
 from mlx_trace.errors import UserError
-from mlx_trace.files import sync
+from mlx_trace.files import lenient_lines, sync
 from mlx_trace.model.adapter import ADAPTER_WEIGHTS, adapter_weights
 from mlx_trace.model.base import Base
-from mlx_trace.notice import tell
 from mlx_trace.seeds import derive_seed
 from mlx_trace.train import checkpoint
 from mlx_trace.train.checkpoint import Arrays, Checkpoint, check_arrays
+from mlx_trace.train.interrupt import Interrupted, stopping
+from mlx_trace.train.metrics import Metrics, verdict
 from mlx_trace.train.ranks import Ranks
 from mlx_trace.train.run_dir import BEST, METRICS_FILE, STATE, Hold, describe_adapter
 
-_FEW: Final = 3  # updates whose mean loss says nothing
-_STOPS: Final = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
-
-Metrics = dict[str, float | int | str]
-
-
-class Interrupted(Exception):
-    """Training was stopped by the user after a finished, saved update."""
+Report = Callable[[str, int, int, Metrics], None]  # (phase, updates done, updates in all, what was measured)
 
 
 class Phase(Protocol):
@@ -75,9 +66,6 @@ class Phase(Protocol):
         """Take up what was returned before."""
 
 
-Report = Callable[[str, int, int, Metrics], None]  # (phase, updates done, updates in all, what was measured)
-
-
 @dataclass
 class Run:
     """A run directory, open for training: adapter, configuration, metrics and state."""
@@ -89,6 +77,7 @@ class Run:
     hold: Hold | None = None  # of the process that writes
     after_phase: Callable[[str], None] = lambda _: None  # called with a phase's name once it is done and saved
     done: int = 0  # updates of all phases so far
+    doubts: list[str] = field(default_factory=list)  # what went wrong in phases that are done, on the first rank
 
     @property
     def path(self) -> Path:
@@ -97,19 +86,17 @@ class Run:
 
     def train(self, phases: list[Phase], resumed: Checkpoint | None) -> None:
         """Run the phases in order, from where `resumed` stopped; the adapter in the directory is always whole."""
-        at = self._take_up(phases, resumed)
+        progress = self._take_up(phases, resumed)
         with stopping() as stop:
             for index, phase in enumerate(phases):
-                if at is not None and index < at["phase"]:
+                if progress is not None and index < progress["phase"]:
                     continue
-                start = at["index"] if at is not None and index == at["phase"] else 0
+                start = progress["index"] if progress is not None and index == progress["phase"] else 0
                 self._run_phase(phase, index, start, stop)
                 if self.ranks.any(stop()) and phase is not phases[-1]:
                     raise Interrupted
 
     def _run_phase(self, phase: Phase, number: int, start: int, stop: Callable[[], bool]) -> None:
-        losses: list[float] = []
-        norms: list[float] = []
         for index in range(start, phase.updates):
             if phase.is_done:
                 break
@@ -117,8 +104,6 @@ class Run:
             began = time.perf_counter()
             metrics = phase.update(index)
             self.done += 1
-            losses.append(float(metrics.get("loss", 0.0)))
-            norms.append(float(metrics.get("grad_norm", 1.0)))
             measured: Metrics = {
                 "phase": phase.name, "update": index + 1, **metrics,
                 "seconds": round(time.perf_counter() - began, 4), "peak_memory": mx.get_peak_memory(),
@@ -134,8 +119,8 @@ class Run:
                 self._save(phase, number, index + 1)
             if stopped and not last:
                 raise Interrupted
-        if self.ranks.is_first and (line := verdict(phase.name, losses, norms)):
-            tell(line)
+        if self.ranks.is_first and (doubt := verdict(phase.name, self._measured(phase.name))):
+            self.doubts.append(doubt)
         self.after_phase(phase.name)
 
     # --- state -----------------------------------------------------------------------------------------------
@@ -144,21 +129,22 @@ class Run:
         """Restore adapter, optimizer, phase state and the metrics file as they were at a checkpoint."""
         if resumed is None:
             return None
-        at = resumed.progress
-        if at["phase"] >= len(phases) or at["index"] > phases[at["phase"]].updates:
-            raise UserError(f"{self.path}: its newest checkpoint stands at update {at['index']} of phase "
-                            f"{at['phase'] + 1}, which this run does not have")  # fmt: skip
-        phase = phases[at["phase"]]
+        progress = resumed.progress
+        if progress["phase"] >= len(phases) or progress["index"] > phases[progress["phase"]].updates:
+            raise UserError(f"{self.path}: its newest checkpoint stands at update {progress['index']} of phase "
+                            f"{progress['phase'] + 1}, which this run does not have")  # fmt: skip
+        phase = phases[progress["phase"]]
         self._check_fit(phase, resumed)
         self.base.network.load_weights(list(resumed.adapter.items()), strict=False)
         phase.optimizer.state = tree_unflatten(list(resumed.optimizer.items()))
-        phase.restore(checkpoint.checked(phase.state_model, at["state"], self.path / STATE).model_dump(), resumed.extra)
-        self.done = at["done"]
+        state = checkpoint.checked(phase.state_model, progress["state"], self.path / STATE)
+        phase.restore(state.model_dump(), resumed.extra)
+        self.done = progress["done"]
         if self.ranks.is_first:
             checkpoint.write_arrays(self.path / ADAPTER_WEIGHTS, dict(adapter_weights(self.base.network)))
             with (self.path / METRICS_FILE).open("ab") as file:
-                file.truncate(min(at["metrics_bytes"], file.tell()))  # never longer: that would add zeros
-        return at
+                file.truncate(min(progress["metrics_bytes"], file.tell()))  # never longer: that would add zeros
+        return progress
 
     def _check_fit(self, phase: Phase, resumed: Checkpoint) -> None:
         """Raise UserError unless a checkpoint's arrays are those of this network and optimizer."""
@@ -201,23 +187,18 @@ class Run:
         with checkpoint.written_whole(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(metrics) + "\n")
 
+    def _measured(self, phase: str) -> list[Metrics]:
+        """Return all rows of a phase, those before it was stopped too; a file that someone else changed has fewer."""
+        path, rows = self.path / METRICS_FILE, []
+        for _, line in lenient_lines(path) if path.is_file() else ():
+            with suppress(ValueError):
+                row = json.loads(line or "")
+                rows += [row] if isinstance(row, dict) and row.get("phase") == phase else []
+        return rows
+
     def _check_hold(self) -> None:
         if self.hold is not None:
             self.hold.check()
-
-
-def verdict(phase: str, losses: Sequence[float], norms: Sequence[float]) -> str | None:
-    """Return a line for who trained and learnt nothing; None where that cannot be said, or is not so."""
-    tenth = len(losses) // 10
-    if norms and not any(norms):
-        return f"{phase}: nothing was learnt: every gradient was 0 (in reinforcement, all rewards of each group alike)"
-    if phase != "sft" or tenth < _FEW:
-        return None
-    first, last = sum(losses[:tenth]) / tenth, sum(losses[-tenth:]) / tenth
-    if last < first:
-        return None
-    return (f"sft: the loss did not fall, from {first:.4g} to {last:.4g}: nothing was learnt; "
-            "another learning_rate may do")  # fmt: skip
 
 
 def versions() -> dict[str, str]:
@@ -228,46 +209,3 @@ def versions() -> dict[str, str]:
         "platform": platform.platform(),
         "device": str(mx.default_device()),
     } | {name: version(name) for name in packages}
-
-
-# --- schedule and stopping -------------------------------------------------------------------------------------
-
-
-def learning_rate(index: int, updates: int, peak: float, warmup: int, decay: str) -> float:
-    """Return the rate of an update: a linear warm-up, then constant, or down to a tenth by cosine or linearly."""
-    if index < warmup:
-        return peak * (index + 1) / warmup
-    done = (index - warmup) / max(1, updates - warmup)
-    match decay:
-        case "cosine":
-            return peak * (0.1 + 0.45 * (1 + math.cos(math.pi * done)))
-        case "linear":
-            return peak * (1 - 0.9 * done)
-    return peak
-
-
-@contextmanager
-def stopping() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C (or SIGTERM, or a terminal that closes) into a wish to stop after this update.
-
-    A second Ctrl-C or SIGTERM stops at once, as a KeyboardInterrupt, so that the terminal is put in order; a third ends
-    the process wherever it is. A closing terminal may say so twice, and says nothing to who started this with nohup.
-    """
-    wished = False
-
-    def wish(number: int, _: FrameType | None) -> None:
-        nonlocal wished
-        if wished and number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
-            raise KeyboardInterrupt
-        if not wished:
-            wished = True
-            tell("finishing this update; once more stops at once")
-
-    ignored = [number for number in _STOPS[2:] if signal.getsignal(number) == signal.SIG_IGN]
-    before = {number: signal.signal(number, wish) for number in _STOPS if number not in ignored}
-    try:
-        yield lambda: wished
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -40,15 +40,15 @@ class Ranks:
         if self.group is None:
             return gradients
         with _together():
-            found = tree_map(lambda one: one * self.size, average_gradients(gradients, self.group))
-            mx.eval(found)
-        return found
+            summed = tree_map(lambda gradient: gradient * self.size, average_gradients(gradients, self.group))
+            mx.eval(summed)
+        return summed
 
     def total(self, *numbers: float) -> list[float]:
         """Return the sum over all ranks of each number, in fp32."""
         if self.group is None:
             return list(numbers)
-        return [float(one) for one in self._all_sum(mx.array(numbers, dtype=mx.float32)).tolist()]
+        return [float(number) for number in self._all_sum(mx.array(numbers, dtype=mx.float32)).tolist()]
 
     def any(self, flag: bool) -> bool:
         """Tell whether any rank says so."""
@@ -70,19 +70,19 @@ class Ranks:
         """Return the first rank's arrays; the others' are ignored."""
         if self.group is None:
             return arrays
-        shapes = self.from_first([[name, list(one.shape), str(one.dtype).removeprefix("mlx.core.")]
-                                  for name, one in arrays.items()])  # fmt: skip
-        found = {}
+        shapes = self.from_first([[name, list(array.shape), str(array.dtype).removeprefix("mlx.core.")]
+                                  for name, array in arrays.items()])  # fmt: skip
+        received = {}
         for name, shape, dtype in shapes:
             mine = arrays[name] if self.is_first else mx.zeros(shape, dtype=getattr(mx, dtype))
-            found[name] = self._all_sum(mine)
-        return found
+            received[name] = self._all_sum(mine)
+        return received
 
     def _all_sum(self, mine: mx.array) -> mx.array:
         with _together():
-            found = mx.distributed.all_sum(mine, group=self.group)
-            mx.eval(found)
-        return found
+            summed = mx.distributed.all_sum(mine, group=self.group)
+            mx.eval(summed)
+        return summed
 
     def _from(self, value: Any, rank: int) -> Any:
         if self.group is None:

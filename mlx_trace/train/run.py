@@ -19,8 +19,15 @@ from mlx_trace.files import read_json, write_atomically
 from mlx_trace.memory import plan as budget
 from mlx_trace.memory.predict import MemoryPlan
 from mlx_trace.memory.shape import Shape, shape_of
-from mlx_trace.model.adapter import ADAPTER_WEIGHTS, attach_adapter, check_same_base, check_trainable, start_from
-from mlx_trace.model.base import Base, load_base, locate_model, read_outline
+from mlx_trace.model.adapter import (
+    ADAPTER_WEIGHTS,
+    attach_adapter,
+    check_same_base,
+    check_start,
+    check_trainable,
+    start_from,
+)
+from mlx_trace.model.base import Base, Outline, load_base, read_outline
 from mlx_trace.model.config_json import positions_of
 from mlx_trace.model.layers import Split, check_split
 from mlx_trace.model.precision import is_dequantised
@@ -95,25 +102,23 @@ def _check_resumable(path: Path, saved: Checkpoint | None) -> None:
 def plan(asked: Config, resume: bool = False, watch: Watch = unwatched) -> Plan:
     """Load and check all that a run needs, and the weights last; UserError if it cannot start."""
     ranks = Ranks.found()
-    outline, tokenizer = read_outline(asked.model, asked.trust_remote_code)
-    config = fitted(asked, outline, ranks)
-    check_trainable(config, outline)
-    start = config.resume_adapter_file
-    if start is not None and not (start / ADAPTER_WEIGHTS if start.is_dir() else start).is_file():
-        raise UserError(f"resume_adapter_file: {start}: no such file")
-    prompter = Prompter(tokenizer, config.prompt)
+    outline = read_outline(asked.model, asked.trust_remote_code)
+    config = fitted(asked, outline.config, ranks)
+    check_trainable(config, outline.config)
+    check_start(config.resume_adapter_file)
+    prompter = Prompter(outline.tokenizer, config.prompt)
     scorer = make_scorer(config.reinforce)
-    material = gather(config, prompter, watch, positions_of(outline))
+    material = gather(config, prompter, watch, positions_of(outline.config))
     try_reward(material.problems, scorer)
     usable = budget.usable_memory(dict(mx.device_info()) if hasattr(mx, "device_info") else {})
     on_gpu = mx.default_device().type == mx.gpu
     work = work_of(config, material, prompter, ranks.size, on_gpu)
     allowed = budget.budget_of(config.memory, usable)
-    shape = shape_of(outline, config, not on_gpu, is_dequantised(locate_model(config.model)))
+    shape = shape_of(outline.config, config, not on_gpu, is_dequantised(outline.path))
     saved = _saved_plan(config.adapter_path) if resume else None
     if saved is None:  # refused on its shape alone, if it is
         budget.settle(budget.PlannedRun(shape, work, config.activation_cache, allowed), usable=usable)
-    base = _load(config, tokenizer, resume)
+    base = _load(config, outline, resume)
     needs = budget.PlannedRun(_shape(base, config), work, config.activation_cache, allowed)
     memory = saved or budget.settle(needs, _free_disk(config.adapter_path), usable)
     memory = MemoryPlan(**ranks.from_first(asdict(memory)))
@@ -132,9 +137,9 @@ def fitted(config: Config, outline: Mapping[str, Any], ranks: Ranks) -> Config:
     return config.model_copy(update={"num_layers": layers})
 
 
-def _load(config: Config, tokenizer: Any, resume: bool) -> Base:
+def _load(config: Config, outline: Outline, resume: bool) -> Base:
     """Return the model with its adapter attached."""
-    base = replace(load_base(config.model, config.trust_remote_code, config.dtype, identify=True), tokenizer=tokenizer)
+    base = load_base(config.model, config.trust_remote_code, config.dtype, identify=True, outline=outline)
     if resume:
         check_same_base(base, config.adapter_path)
     check_split(base.network, base.name)
@@ -171,7 +176,7 @@ def _shape(base: Base, config: Config) -> Shape:
 
 def _free_disk(path: Path) -> int:
     """Return how much is free where a run's directory is, or will be."""
-    return shutil.disk_usage(next(one for one in (path, *path.absolute().parents) if one.exists())).free
+    return shutil.disk_usage(next(folder for folder in (path, *path.absolute().parents) if folder.exists())).free
 
 
 def _saved_plan(path: Path) -> MemoryPlan | None:
@@ -201,12 +206,16 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     after_phase: Callable[[str], None] = lambda _: None,
-) -> None:
-    """Run what was planned in its directory. Raises `Interrupted` after Ctrl-C, once everything is saved."""
+) -> list[str]:
+    """Run what was planned in its directory, and return what is doubtful of phases that are done, each in a line.
+
+    Raises `Interrupted` after Ctrl-C, once everything is saved.
+    """
     with _opened(planned, resume, overwrite) as (hold, saved), wired_limit(planned.base.network):  # on Metal: no paging
         _settle_passes(planned)
         run = Run(planned.config, planned.base, report, planned.ranks, hold, after_phase)
         run.train(planned.phases, _shared(saved, planned.ranks))
+        return run.doubts
 
 
 def _settle_passes(planned: Plan) -> None:
@@ -264,5 +273,5 @@ def _shared(saved: Checkpoint | None, ranks: Ranks) -> Checkpoint | None:
     if progress is None:
         return None
     mine = saved or Checkpoint({}, {}, {})
-    adapter, optimizer, extra = (ranks.arrays_from_first(one) for one in (mine.adapter, mine.optimizer, mine.extra))
+    adapter, optimizer, extra = map(ranks.arrays_from_first, (mine.adapter, mine.optimizer, mine.extra))
     return Checkpoint(adapter, optimizer, progress, extra)

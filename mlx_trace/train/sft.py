@@ -18,14 +18,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from mlx_trace.config import Config
 from mlx_trace.errors import UserError
 from mlx_trace.memory.predict import MemoryPlan
-from mlx_trace.model.base import Base, head, head_size
+from mlx_trace.model.base import Base
+from mlx_trace.model.head import head, head_size
 from mlx_trace.model.layers import LossPositions, Split, shared_length
 from mlx_trace.train.activation_cache import ActivationCache
 from mlx_trace.train.checkpoint import Arrays
 from mlx_trace.train.examples import Batches, Example, by_budget
 from mlx_trace.train.learner import Learner, Loss, MicroBatch, in_chunks
-from mlx_trace.train.loop import Metrics, learning_rate
+from mlx_trace.train.metrics import Metrics
 from mlx_trace.train.ranks import Ranks
+from mlx_trace.train.schedule import learning_rate
 
 _RUNAWAY: Final = 2.0  # times the loss of blind guessing
 

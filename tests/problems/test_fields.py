@@ -110,7 +110,7 @@ def test_a_file_is_the_source_that_its_rows_are(tmp_path: Path) -> None:
 
 
 def test_a_trace_that_does_not_give_the_answer_is_no_gold(tmp_path: Path) -> None:
-    from mlx_trace.config import FileSource
+    from mlx_trace.config_sources import FileSource
     from mlx_trace.problems.mixture import mix
 
     trace = "expert: arithmetic\ntrace:\n- {op: init, var: a, value: 5}\n- {op: compute, compute_op: add, args: [a, 6], var: b}\n- {op: query, var: b}"

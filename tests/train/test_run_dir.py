@@ -270,7 +270,7 @@ def test_a_damaged_checkpoint_is_told(
 
 _WAITS = """
 import os, signal, sys
-from mlx_trace.train.loop import stopping
+from mlx_trace.train.interrupt import stopping
 with stopping() as stop:
     for name in sys.argv[1:]:
         os.kill(os.getpid(), getattr(signal, name))

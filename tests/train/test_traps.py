@@ -268,7 +268,7 @@ def test_kl_moves_dead_groups(random_base: Base, tmp_path: Path) -> None:
     adapt(random_base)
     rewards = [0.5] * 4 + [0.0, 1.0, 1.0, 1.0] + [0.7] * 4
     phase = reinforce_of(random_base, tmp_path, score=rewards.__getitem__, kl=0.1, entropy=0.1)
-    phase._hold_reference()
+    phase.reference.hold()
     rollout = scored(phase)
     assert {episode.prompt for packed in phase._pack(rollout) for episode in packed.episodes} == {1}
     assert phase._divisor(rollout) == sum(len(one.logprobs) for one in rollout.episodes)

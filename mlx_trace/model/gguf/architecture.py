@@ -148,7 +148,7 @@ def config_from(header: Header, architecture: str, sizes: Sizes, factors: list[f
 
 
 def _scaling_keys(short: Mapping[str, Any]) -> dict[str, Any]:
-    found = {key.removeprefix(_SCALING): value for key, value in short.items() if key.startswith(_SCALING)}
-    if "rope.scale_linear" in short and "factor" not in found:
-        found["factor"] = short["rope.scale_linear"]  # what files said before 2024
-    return found
+    scaling = {key.removeprefix(_SCALING): value for key, value in short.items() if key.startswith(_SCALING)}
+    if "rope.scale_linear" in short and "factor" not in scaling:
+        scaling["factor"] = short["rope.scale_linear"]  # what files said before 2024
+    return scaling

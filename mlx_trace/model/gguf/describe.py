@@ -59,125 +59,127 @@ def describe_tokenizer(directory: Path, num_rows: int, end_ids: Sequence[int]) -
     if not (directory / "tokenizer.json").is_file():
         raise UserError(f"{directory}: it has no tokenizer.json")
     loaded = PreTrainedTokenizerFast.from_pretrained(directory, clean_up_tokenization_spaces=False)
-    found = _Tokenizer(str(directory), json.loads(loaded.backend_tokenizer.to_str()), loaded)
-    _check_model(found)
-    kind = SENTENCEPIECE if found.model["byte_fallback"] else BYTE_LEVEL
-    own = _sentencepiece(found, num_rows) if kind == SENTENCEPIECE else _byte_level(found)
-    tokens, kinds = _tokens(found, num_rows, kind)
-    keys = {"model": kind, **own, "tokens": tokens, "token_type": kinds, **_roles(found, tokens, kinds, end_ids),
-            **_around(found)}  # fmt: skip
+    tokenizer = _Tokenizer(str(directory), json.loads(loaded.backend_tokenizer.to_str()), loaded)
+    _check_model(tokenizer)
+    kind = SENTENCEPIECE if tokenizer.model["byte_fallback"] else BYTE_LEVEL
+    own = _sentencepiece(tokenizer, num_rows) if kind == SENTENCEPIECE else _byte_level(tokenizer)
+    tokens, kinds = _tokens(tokenizer, num_rows, kind)
+    keys = {"model": kind, **own, "tokens": tokens, "token_type": kinds, **_roles(tokenizer, tokens, kinds, end_ids),
+            **_around(tokenizer)}  # fmt: skip
     return {f"tokenizer.ggml.{key}": value for key, value in keys.items()} | _template(loaded)
 
 
-def _check_model(found: _Tokenizer) -> None:
-    model = found.model
+def _check_model(tokenizer: _Tokenizer) -> None:
+    model = tokenizer.model
     if model["type"] != "BPE":
-        raise UserError(f"{found.where}: a tokenizer of type {model['type']}; GGUF files are written of BPE ones")
+        raise UserError(f"{tokenizer.where}: a tokenizer of type {model['type']}; GGUF files are written of BPE ones")
     if any(model.get(key, usual) not in (usual, "") for key, usual in _BPE_USUAL.items()):
-        raise found.refuse("it has dropout, or marks the inside or the end of words")
-    for token in found.content["added_tokens"]:
+        raise tokenizer.refuse("it has dropout, or marks the inside or the end of words")
+    for token in tokenizer.content["added_tokens"]:
         if token["lstrip"] or token["rstrip"] or token["single_word"]:
-            raise found.refuse(f"{token['content']!r} takes the space beside it, or is found only between spaces")
+            raise tokenizer.refuse(f"{token['content']!r} takes the space beside it, or is found only between spaces")
 
 
-def _byte_level(found: _Tokenizer) -> dict[str, Any]:
-    name = name_of_cut(found.content["pre_tokenizer"], found.content["normalizer"])
-    if name is None and is_cut_as_tiny(found.content):
+def _byte_level(tokenizer: _Tokenizer) -> dict[str, Any]:
+    name = name_of_cut(tokenizer.content["pre_tokenizer"], tokenizer.content["normalizer"])
+    if name is None and is_cut_as_tiny(tokenizer.content):
         tell("llama.cpp has no rule that cuts text as the tiny base does, and the file gets the nearest one: "
              "earlier replies, and questions with two spaces in a row, get other tokens there")  # fmt: skip
-        merges = near_merges(found.model["merges"], found.model["vocab"])
-        return {"pre": NEAREST, "merges": [_joined(found, merge) for merge in merges]}
+        merges = near_merges(tokenizer.model["merges"], tokenizer.model["vocab"])
+        return {"pre": NEAREST, "merges": [_joined(tokenizer, merge) for merge in merges]}
     if name is None:
-        raise found.refuse(
+        raise tokenizer.refuse(
             f"it has no name for how this tokenizer cuts text before it merges; {', '.join(CUTS)} it has"
         )
-    if found.model["ignore_merges"] != CUTS[name].ignore_merges and not _are_merged(found):
-        raise found.refuse("some of its tokens cannot be merged from their parts")
-    return {"pre": name, "merges": [_joined(found, merge) for merge in found.model["merges"]]}
+    if tokenizer.model["ignore_merges"] != CUTS[name].ignore_merges and not _are_merged(tokenizer):
+        raise tokenizer.refuse("some of its tokens cannot be merged from their parts")
+    return {"pre": name, "merges": [_joined(tokenizer, merge) for merge in tokenizer.model["merges"]]}
 
 
-def _are_merged(found: _Tokenizer) -> bool:
+def _are_merged(tokenizer: _Tokenizer) -> bool:
     """Tell whether every token comes out of its own merges, so that looking it up first changes nothing."""
     from tokenizers import models
 
-    merges = [tuple(merge) for merge in found.model["merges"]]
-    model = models.BPE(vocab=dict(found.model["vocab"]), merges=merges)
-    added = {token["content"] for token in found.content["added_tokens"]}
-    return all(len(model.tokenize(token)) == 1 for token in found.model["vocab"] if token not in added)
+    merges = [tuple(merge) for merge in tokenizer.model["merges"]]
+    model = models.BPE(vocab=dict(tokenizer.model["vocab"]), merges=merges)
+    added = {token["content"] for token in tokenizer.content["added_tokens"]}
+    return all(len(model.tokenize(token)) == 1 for token in tokenizer.model["vocab"] if token not in added)
 
 
-def _joined(found: _Tokenizer, merge: Sequence[str]) -> str:
+def _joined(tokenizer: _Tokenizer, merge: Sequence[str]) -> str:
     left, right = merge
     if " " in left or " " in right:
-        raise found.refuse(f"the merge of {left!r} and {right!r} has a space in it")
+        raise tokenizer.refuse(f"the merge of {left!r} and {right!r} has a space in it")
     return f"{left} {right}"
 
 
-def _sentencepiece(found: _Tokenizer, num_rows: int) -> dict[str, Any]:
-    merges = [(left, right) for left, right in found.model["merges"]]
-    pieces: dict[str, int] = dict(found.model["vocab"])
+def _sentencepiece(tokenizer: _Tokenizer, num_rows: int) -> dict[str, Any]:
+    merges = [(left, right) for left, right in tokenizer.model["merges"]]
+    pieces: dict[str, int] = dict(tokenizer.model["vocab"])
     if not is_complete(merges, pieces):
-        raise found.refuse("its merges are not those of SentencePiece's scores")
+        raise tokenizer.refuse("its merges are not those of SentencePiece's scores")
     scores = scores_from_merges(merges)
     by_id = {id_: scores.get(piece, 0.0) for piece, id_ in pieces.items()}
     return {"pre": "default", "scores": [by_id.get(id_, 0.0) for id_ in range(num_rows)],
-            "add_space_prefix": _has_prefix(found)}  # fmt: skip
+            "add_space_prefix": _has_prefix(tokenizer)}  # fmt: skip
 
 
-def _has_prefix(found: _Tokenizer) -> bool:
+def _has_prefix(tokenizer: _Tokenizer) -> bool:
     """Tell whether a space is put before every stretch of text; the ways to say so are few."""
-    normalizer, cut = found.content["normalizer"], found.content["pre_tokenizer"]
+    normalizer, cut = tokenizer.content["normalizer"], tokenizer.content["pre_tokenizer"]
     steps = (normalizer or {}).get("normalizers", [normalizer] if normalizer else [])
     if cut is None and steps in ([_PREPENDED, _REPLACED], [_REPLACED]):
         return len(steps) == 2
     if not steps and cut and cut["type"] == "Metaspace" and cut["replacement"] == SPACE and not cut.get("split", True):
         if cut["prepend_scheme"] in ("always", "never"):
             return bool(cut["prepend_scheme"] == "always")
-        raise found.refuse("this tokenizer puts a space before the first word only, llama.cpp after special tokens too")
-    raise found.refuse("this tokenizer treats spaces in a way of its own")
+        raise tokenizer.refuse("this tokenizer puts a space before the first word only, llama.cpp after special tokens "
+                               "too")  # fmt: skip
+    raise tokenizer.refuse("this tokenizer treats spaces in a way of its own")
 
 
-def _tokens(found: _Tokenizer, num_rows: int, kind: str) -> tuple[list[str], list[int]]:
+def _tokens(tokenizer: _Tokenizer, num_rows: int, kind: str) -> tuple[list[str], list[int]]:
     tokens, kinds = [_FILLER.format(id_) for id_ in range(num_rows)], [UNUSED] * num_rows
-    added = {token["content"]: token["special"] for token in found.content["added_tokens"]}
-    ids = dict(found.model["vocab"]) | {token["content"]: token["id"] for token in found.content["added_tokens"]}
+    added = {token["content"]: token["special"] for token in tokenizer.content["added_tokens"]}
+    numbers = {token["content"]: token["id"] for token in tokenizer.content["added_tokens"]}
+    ids = dict(tokenizer.model["vocab"]) | numbers
     if too_many := [token for token, id_ in ids.items() if id_ >= num_rows]:
-        raise UserError(f"{found.where}: the token {too_many[0]!r} has no embedding; there are {num_rows:,}")
+        raise UserError(f"{tokenizer.where}: the token {too_many[0]!r} has no embedding; there are {num_rows:,}")
     for token, id_ in ids.items():
         tokens[id_] = token
         kinds[id_] = (CONTROL if added[token] else USER_DEFINED) if token in added else NORMAL
     if kind == SENTENCEPIECE:
         for byte in range(256):
             kinds[ids[f"<0x{byte:02X}>"]] = BYTE
-        if (unknown := found.model["unk_token"]) is not None:
+        if (unknown := tokenizer.model["unk_token"]) is not None:
             kinds[ids[unknown]] = UNKNOWN
     if twice := len(tokens) - len(set(tokens)):
-        raise UserError(f"{found.where}: {twice} tokens stand twice")
+        raise UserError(f"{tokenizer.where}: {twice} tokens stand twice")
     return tokens, kinds
 
 
-def _roles(found: _Tokenizer, tokens: Sequence[str], kinds: Sequence[int], ends: Sequence[int]) -> dict[str, int]:
+def _roles(tokenizer: _Tokenizer, tokens: Sequence[str], kinds: Sequence[int], ends: Sequence[int]) -> dict[str, int]:
     """Return the ids of tokens with a role; ends that llama.cpp does not know by their text need a key of their own."""
-    ids = {key: getattr(found.loaded, f"{role}_token_id") for role, key in ROLES.items()}
+    ids = {key: getattr(tokenizer.loaded, f"{role}_token_id") for role, key in ROLES.items()}
     ends = list(dict.fromkeys([*([ids["eos_token_id"]] if ids["eos_token_id"] is not None else []), *ends]))
     if not ends:
-        raise UserError(f"{found.where}: it has no end-of-sequence token")
+        raise UserError(f"{tokenizer.where}: it has no end-of-sequence token")
     unknown = [end for end in ends[1:] if tokens[end] not in ENDS or kinds[end] not in (CONTROL, USER_DEFINED)]
     keys = [key for key in END_KEYS if key != "eos_token_id"]
     if len(unknown) > len(keys):
-        raise UserError(f"{found.where}: {len(ends)} tokens end a reply; GGUF has room for {len(keys) + 1}")
+        raise UserError(f"{tokenizer.where}: {len(ends)} tokens end a reply; GGUF has room for {len(keys) + 1}")
     known = {key: int(id_) for key, id_ in ids.items() if id_ is not None}
     return known | {"eos_token_id": ends[0]} | dict(zip(keys, unknown, strict=False))
 
 
-def _around(found: _Tokenizer) -> dict[str, bool]:
+def _around(tokenizer: _Tokenizer) -> dict[str, bool]:
     """Return whether a text gets a begin- and an end-of-sequence token, as an encoded text shows."""
-    bare, whole = (found.loaded.encode("a", add_special_tokens=special) for special in (False, True))
+    bare, whole = (tokenizer.loaded.encode("a", add_special_tokens=special) for special in (False, True))
     start = whole.index(bare[0]) if bare else 0
     before, after = whole[:start], whole[start + len(bare) :]
-    bos, eos = [found.loaded.bos_token_id], [found.loaded.eos_token_id]
+    bos, eos = [tokenizer.loaded.bos_token_id], [tokenizer.loaded.eos_token_id]
     if before not in ([], bos) or after not in ([], eos):
-        raise found.refuse("it puts other tokens around a text than those that begin and end a sequence")
+        raise tokenizer.refuse("it puts other tokens around a text than those that begin and end a sequence")
     return {"add_bos_token": before == bos, "add_eos_token": after == eos}
 
 

@@ -72,19 +72,19 @@ class _Bytes:
         self._read = file.read
         self._path = path
         self._size = size
-        self.at = 0
+        self.position = 0
         self.items = 0  # of arrays, so far
 
     @property
     def left(self) -> int:
-        return min(self._size, _LONGEST_HEADER) - self.at
+        return min(self._size, _LONGEST_HEADER) - self.position
 
     def take(self, count: int, what: str) -> bytes:
-        if count > self._size - self.at:
+        if count > self._size - self.position:
             raise self.fault(f"cut short, or damaged: {what} goes beyond the end of the file")
         if count > self.left:
             raise self.fault(f"damaged: its metadata is longer than {_LONGEST_HEADER:,} bytes")
-        self.at += count
+        self.position += count
         content = self._read(count)
         if len(content) < count:
             raise self.fault(f"cut short while it was read: {what} is missing")
@@ -212,7 +212,7 @@ def _alignment(path: Path, metadata: Mapping[str, Any]) -> int:
 
 def _tensors(content: _Bytes, path: Path, size: int, count: int, alignment: int) -> dict[str, Tensor]:
     entries = [_entry(content, index) for index in range(count)]
-    begin = -(-content.at // alignment) * alignment
+    begin = -(-content.position // alignment) * alignment
     tensors: dict[str, Tensor] = {}
     for name, shape, type_id, offset in entries:
         if name in tensors:

@@ -43,12 +43,12 @@ def shapes(sizes: Sizes, architecture: str, biased: Iterable[str]) -> dict[str, 
         "attn_output": (sizes.hidden, queries), "ffn_gate": (sizes.intermediate, sizes.hidden),
         "ffn_up": (sizes.intermediate, sizes.hidden), "ffn_down": (sizes.hidden, sizes.intermediate),
     }  # fmt: skip
-    one: dict[str, tuple[int, ...]] = {f"{part}.weight": shape for part, shape in widths.items()}
-    one |= {f"{part}.bias": widths[part][:1] for part in biased}
-    one |= {f"{part}.weight": (sizes.hidden,) for part in NORMS}
+    parts: dict[str, tuple[int, ...]] = {f"{part}.weight": shape for part, shape in widths.items()}
+    parts |= {f"{part}.bias": widths[part][:1] for part in biased}
+    parts |= {f"{part}.weight": (sizes.hidden,) for part in NORMS}
     if architecture == "qwen3":
-        one |= {f"{part}.weight": (sizes.head_dim,) for part in HEAD_NORMS}
-    return {layer_name(layer, part): shape for layer in range(sizes.layers) for part, shape in one.items()}
+        parts |= {f"{part}.weight": (sizes.head_dim,) for part in HEAD_NORMS}
+    return {layer_name(layer, part): shape for layer in range(sizes.layers) for part, shape in parts.items()}
 
 
 def permuted_heads(name: str, architecture: str, sizes: Sizes) -> int:

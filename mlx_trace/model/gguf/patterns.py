@@ -79,6 +79,6 @@ def _plain(step: Mapping[str, Any] | None) -> str:
         return ""
     if step["type"] == "Sequence":
         inner = step.get("pretokenizers") or step.get("normalizers") or []
-        steps = [_plain(one) for one in inner]
+        steps = [_plain(part) for part in inner]
         return steps[0] if len(steps) == 1 else " then ".join(steps)
     return json.dumps({key: value for key, value in step.items() if key != "trim_offsets"}, sort_keys=True)

@@ -8,9 +8,9 @@ Merge = tuple[str, str]
 
 def merges_from_scores(pieces: Mapping[str, int], scores: Sequence[float]) -> list[Merge]:
     """Return the merges, first to last, that make every piece out of two: the best score first, then the lowest id."""
-    found = [(-scores[id_], id_, pieces[left], pieces[right], (left, right))
+    merges = [(-scores[id_], id_, pieces[left], pieces[right], (left, right))
              for piece, id_ in pieces.items() for left, right in _halves(piece, pieces)]  # fmt: skip
-    return [merge for *_, merge in sorted(found, key=lambda entry: entry[:4])]
+    return [merge for *_, merge in sorted(merges, key=lambda entry: entry[:4])]
 
 
 def _halves(piece: str, pieces: Mapping[str, int]) -> Iterator[Merge]:

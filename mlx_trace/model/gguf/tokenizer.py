@@ -56,18 +56,18 @@ def read_vocabulary(header: Header, num_rows: int) -> TokenTable:
     for id_ in (*roles.values(), *ends):
         kinds[id_] = kinds[id_] if kinds[id_] in (UNKNOWN, USER_DEFINED) else CONTROL
     ends += [id_ for id_, token in enumerate(tokens) if token in ENDS and kinds[id_] in (CONTROL, USER_DEFINED)]
-    found = TokenTable(tokens, kinds, roles, list(dict.fromkeys(ends)))
-    if len(found.ids) < sum(kind != UNUSED for kind in kinds):
-        twice = next(token for id_, token in enumerate(tokens) if found.ids.get(token, id_) != id_)
+    table = TokenTable(tokens, kinds, roles, list(dict.fromkeys(ends)))
+    if len(table.ids) < sum(kind != UNUSED for kind in kinds):
+        twice = next(token for id_, token in enumerate(tokens) if table.ids.get(token, id_) != id_)
         raise UserError(f"{header.path}: the token {twice!r} stands twice")
-    return found
+    return table
 
 
 def _list(header: Header, key: str, kind: type) -> list[Any]:
-    found = header.metadata.get(PREFIX + key, [])
-    if not isinstance(found, list) or (found and not isinstance(found[0], kind)):
+    values = header.metadata.get(PREFIX + key, [])
+    if not isinstance(values, list) or (values and not isinstance(values[0], kind)):
         raise UserError(f"{header.path}: damaged: {PREFIX}{key} is not a list of {kind.__name__}")
-    return found
+    return values
 
 
 def _id(header: Header, key: str, count: int) -> int | None:

@@ -85,11 +85,11 @@ def plan(header: Header, architecture: str, sizes: Sizes) -> Layout:
 def with_one_head(header: Header, layout: Layout) -> Layout:
     """Return a layout whose head is its embeddings, if the file holds the same matrix twice: the finer copy of it."""
     head, embedding = (names.network_name(name) for name in (names.HEAD, names.EMBEDDING))
-    one, other = layout.sources.get(head), layout.sources[embedding]
-    if one is None or other is None or not _are_same(header, one, other):
+    first, second = layout.sources.get(head), layout.sources[embedding]
+    if first is None or second is None or not _are_same(header, first, second):
         return layout
     sources = {name: tensor for name, tensor in layout.sources.items() if name != head}
-    sources[embedding] = min(one, other, key=_rounding)
+    sources[embedding] = min(first, second, key=_rounding)
     shapes = {name: shape for name, shape in layout.shapes.items() if name != head}
     kind = _common_kind(header, [tensor for tensor in sources.values() if tensor])
     return replace(layout, sources=sources, shapes=shapes, kind=kind,
@@ -98,13 +98,13 @@ def with_one_head(header: Header, layout: Layout) -> Layout:
 
 def _biased(header: Header, architecture: str) -> list[str]:
     """Return which parts have biases; mlx-lm has them for all of attention, for all of the MLP, or not at all."""
-    found = {name.split(".")[2] for name in header.tensors if name.startswith("blk.") and name.endswith(".bias")}
+    biased = {name.split(".")[2] for name in header.tensors if name.startswith("blk.") and name.endswith(".bias")}
     if architecture == "qwen2":
         return list(_MAY_BE_BIASED[architecture])
     if architecture in _MAY_BE_BIASED:
         return []
     groups = (names.ATTENTION, names.FEED_FORWARD)
-    return [part for group in groups if found & set(group) for part in group]
+    return [part for group in groups if biased & set(group) for part in group]
 
 
 def _bias_keys(architecture: str, biased: Sequence[str]) -> dict[str, bool]:
@@ -220,10 +220,10 @@ def _rounding(tensor: Tensor) -> float:
     return _ALIKE * 2.0 ** -mantissa.get(tensor.kind, int(8 * tensor.row_bytes / tensor.shape[-1]))
 
 
-def _alike(one: NDArray[np.float32], other: NDArray[np.float32], allowed: float) -> bool:
+def _alike(left: NDArray[np.float32], right: NDArray[np.float32], allowed: float) -> bool:
     """Tell whether every row differs by no more than rounding does; a row far below the usual size is not judged."""
-    sizes = np.sqrt(np.mean(np.square(other), axis=1))
-    errors = np.sqrt(np.mean(np.square(one - other), axis=1))
+    sizes = np.sqrt(np.mean(np.square(right), axis=1))
+    errors = np.sqrt(np.mean(np.square(left - right), axis=1))
     usual = float(np.sqrt(np.mean(np.square(sizes))))
     return bool(np.all(errors <= 2 * allowed * np.maximum(sizes, 0.1 * usual)))
 
@@ -260,12 +260,12 @@ def _shards(layout: Layout) -> list[list[str]]:
 
 def _write_shard(source: BufferedReader, layout: Layout, shard: Sequence[str], path: Path, progress: Progress) -> None:
     """Write one safetensors file piece by piece; the library's own writers want it whole in memory."""
-    width, at = _DTYPES[layout.kind][1], 0
+    width, offset = _DTYPES[layout.kind][1], 0
     entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     for name in shard:
-        end = at + _size(layout.shapes[name]) * width
-        entries[name] = {"dtype": layout.kind, "shape": list(layout.shapes[name]), "data_offsets": [at, end]}
-        at = end
+        end = offset + _size(layout.shapes[name]) * width
+        entries[name] = {"dtype": layout.kind, "shape": list(layout.shapes[name]), "data_offsets": [offset, end]}
+        offset = end
     content = json.dumps(entries).encode()
     content += b" " * (-len(content) % 8)
     with path.open("wb") as file:

@@ -16,7 +16,7 @@ from mlx_lm.utils import load_model
 from numpy.typing import NDArray
 
 from mlx_trace.errors import UserError
-from mlx_trace.files import read_json, unreadable
+from mlx_trace.files import read_json, sync, unreadable
 from mlx_trace.model.gguf import names
 from mlx_trace.model.gguf.architecture import ARCHITECTURES, Sizes
 from mlx_trace.model.gguf.describe import describe_tokenizer
@@ -173,16 +173,16 @@ def _vectors(network: Any, sizes: Sizes, architecture: str) -> dict[str, tuple[t
     top = {names.EMBEDDING: (rows, sizes.hidden), names.NORM: (sizes.hidden,)}
     if not network.args.tie_word_embeddings:
         top[names.HEAD] = (rows, sizes.hidden)
-    found: dict[str, tuple[tuple[int, ...], Values]] = {}
+    vectors: dict[str, tuple[tuple[int, ...], Values]] = {}
     if (scaling := _scaling(network.args))["rope_type"] == "llama3":
         usual = {**LLAMA3, "original_max_position_embeddings": 8192} | scaling
         factors = llama3_factors(usual, float(network.args.rope_theta), sizes.head_dim)
-        found[names.FREQUENCIES] = factors.shape, lambda: factors
+        vectors[names.FREQUENCIES] = factors.shape, lambda: factors
     for name, shape in (top | wanted).items():
         own = names.network_name(name)
         heads = names.permuted_heads(name, architecture, sizes)
-        found[name] = shape, _reader(own, modules, parameters, heads)
-    return found
+        vectors[name] = shape, _reader(own, modules, parameters, heads)
+    return vectors
 
 
 def _reader(name: str, modules: Mapping[str, Any], parameters: Mapping[str, Any], heads: int) -> Values:
@@ -194,8 +194,8 @@ def _reader(name: str, modules: Mapping[str, Any], parameters: Mapping[str, Any]
             values = mx.dequantize(module.weight, scales, biases, module.group_size, module.bits, module.mode)
         else:
             values = parameters[name]
-        found = np.array(values.astype(mx.float32))
-        return names.to_pairs(found, heads) if heads else found
+        array = np.array(values.astype(mx.float32))
+        return names.to_pairs(array, heads) if heads else array
 
     return read
 
@@ -253,10 +253,9 @@ def _write_to(path: Path, architecture: str, metadata: Mapping[str, Any], vector
         for content in _contents(vectors, stored):
             writer.write_tensor_data(content)
         writer.flush()
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
     finally:
         writer.close()
+    sync(path)
 
 
 def _contents(vectors: Mapping[str, Any], stored: Mapping[str, str]) -> Iterator[NDArray[Any]]:

@@ -9,7 +9,7 @@ from fractions import Fraction
 from random import Random
 from typing import Final
 
-from mlx_trace.config import NUMBER_WORD_RATE
+from mlx_trace.config_sources import NUMBER_WORD_RATE
 from mlx_trace.errors import UserError
 from mlx_trace.language.numbers import spell
 from mlx_trace.language.solver import Failed, solve

@@ -11,7 +11,7 @@ import mlx.core as mx
 import numpy as np
 
 from mlx_trace.decode.sampler import Masks, by_kind, padded, taken
-from mlx_trace.model.base import head, head_size, listed_logits
+from mlx_trace.model.head import head, head_size, listed_logits
 from mlx_trace.model.layers import LossPositions, PrefixTree
 from mlx_trace.train.learner import Chunk, Loss, Measured, MicroBatch, in_chunks
 from mlx_trace.train.rl.packing import Packed, SampledTokens

@@ -12,7 +12,6 @@ from typing import Any, Final
 import mlx.core as mx
 import mlx.optimizers as optim
 import numpy as np
-from mlx.utils import tree_unflatten
 from pydantic import BaseModel, ConfigDict, Field
 
 from mlx_trace.config import Config
@@ -20,7 +19,6 @@ from mlx_trace.decode.decoder import Decoder
 from mlx_trace.decode.episode import Episode
 from mlx_trace.decode.params import SamplingParams
 from mlx_trace.memory.predict import MemoryPlan
-from mlx_trace.model.adapter import adapter_weights
 from mlx_trace.model.base import Base
 from mlx_trace.model.layers import Split
 from mlx_trace.model.prompts import Prompter
@@ -30,7 +28,7 @@ from mlx_trace.train.activation_cache import ActivationCache
 from mlx_trace.train.checkpoint import Arrays
 from mlx_trace.train.examples import Example, by_budget
 from mlx_trace.train.learner import Learner, MicroBatch, joined
-from mlx_trace.train.loop import Metrics
+from mlx_trace.train.metrics import Metrics
 from mlx_trace.train.ranks import Ranks
 from mlx_trace.train.rl.advantages import (
     Advantages,
@@ -43,12 +41,12 @@ from mlx_trace.train.rl.advantages import (
 )
 from mlx_trace.train.rl.loss import Objective, micro_batch
 from mlx_trace.train.rl.packing import Packed, num_read, prefix_tree, sampled_tokens
+from mlx_trace.train.rl.reference import Reference
 from mlx_trace.train.rl.reward import Scorer
-from mlx_trace.train.rl.rollout import Rollout, grade_of, rollout_metrics
+from mlx_trace.train.rl.rollout import Rollout, rollout_metrics
 from mlx_trace.train.sft import PackedExamples
 
 _GAP: Final = 0.02  # largest gap between the rollout's log-probabilities and training's that fp32 explains
-
 
 Tokens = dict[str, np.ndarray]  # what an update measures of each sampled token, (K,) each
 
@@ -80,7 +78,7 @@ class Reinforce:
         self.learner = Learner(base.network, split, self.optimizer, config.grad_clip, ranks)
         self.ema = Ema(self.rl.ema_start, self.rl.ema_decay)
         self.position = 0  # problems that were taken so far, by all ranks
-        self.reference: Arrays = {}  # the adapter as this phase found it
+        self.reference = Reference(base.network)
         self.decoder = Decoder(base, prompter, config.decoding, plan.max_sequences, split.first)
         self.decoder.check(self.rl.max_tokens)
         self.gold = gold
@@ -88,7 +86,8 @@ class Reinforce:
 
     def update(self, index: int) -> Metrics:
         """Sample replies to some prompts, and learn from how their rewards compare."""
-        self._hold_reference()
+        if self.rl.kl:
+            self.reference.hold()
         began = time.perf_counter()
         rollout = self._sample(index)
         self._score(rollout, index)
@@ -222,23 +221,15 @@ class Reinforce:
             return float(self.rl.batch_size * self.rl.group_size * self.rl.max_tokens)
         return max(1.0, self.ranks.total(sum(len(episode.logprobs) for episode in rollout.episodes))[0])
 
-    def _hold_reference(self) -> None:
-        """Keep the adapter as this phase finds it, where the loss refers to it."""
-        if self.rl.kl and not self.reference:
-            self.reference = {name: mx.array(value) for name, value in adapter_weights(self.base.network)}
-
     def _with_reference(self, packed: list[Packed], activations: mx.array) -> list[Packed]:
         """Return micro-batches with the reference's log-probabilities: those of the weights that RL began with."""
-        network = self.base.network
-        trained = dict(adapter_weights(network))
-        network.update(tree_unflatten(list(self.reference.items())))
         referred = []
-        for part in packed:
-            batch, order = self._micro_batch(part, activations, 1.0)
-            logprobs = np.empty_like(part.tokens.old_logprobs)
-            logprobs[order] = self.learner.measure(batch)[1]["logprob"]
-            referred.append(Packed(part.episodes, part.tokens.against(logprobs)))
-        network.update(tree_unflatten(list(trained.items())))
+        with self.reference.in_place():
+            for part in packed:
+                batch, order = self._micro_batch(part, activations, 1.0)
+                logprobs = np.empty_like(part.tokens.old_logprobs)
+                logprobs[order] = self.learner.measure(batch)[1]["logprob"]
+                referred.append(Packed(part.episodes, part.tokens.against(logprobs)))
         return referred
 
     def _add_gold(self, index: int, number: int) -> float:
@@ -263,9 +254,7 @@ class Reinforce:
 
     def _solved(self, rollout: Rollout) -> list[Example]:
         """Return the distinct solved samples of all ranks."""
-        solved = {(tuple(episode.prompt_ids), tuple(episode.ids)): None for episode in rollout.episodes
-                  if grade_of(episode).kind == "correct"}  # fmt: skip
-        return [Example(list(prompt), list(ids)) for prompt, ids in self.ranks.gathered(list(solved))]
+        return [Example(prompt, ids) for prompt, ids in self.ranks.gathered(rollout.solved)]
 
     # --- metrics -----------------------------------------------------------------------------------------------
 
@@ -302,9 +291,10 @@ class Reinforce:
 
     def arrays(self) -> Arrays:
         """Return the adapter as this phase found it."""
-        return self.reference
+        return self.reference.weights
 
     def restore(self, state: Mapping[str, Any], arrays: Arrays) -> None:
         """Take up what was left behind."""
         self.ema = Ema(state["ema"], self.rl.ema_decay)
-        self.position, self.reference = state["position"], dict(arrays)
+        self.position = state["position"]
+        self.reference.take_up(arrays)
