@@ -4,7 +4,9 @@ import errno
 import fcntl
 import json
 import os
+import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -17,6 +19,8 @@ from mlx_trace.errors import UserError, why
 from mlx_trace.notice import tell
 
 _FULL: Final = 1 << 16  # bytes left on a disk that is full
+_OPEN: Final = re.compile(r"/dev/(stdout|stderr)|/(?:dev|proc/self)/fd/(\d+)")
+_NUMBERS: Final = {"stdout": 1, "stderr": 2}
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -108,8 +112,17 @@ def check_output(path: Path) -> None:
 
 
 def _is_stream(path: Path) -> bool:
-    """Tell whether a path is a pipe or a device, such as /dev/stdout, which nothing can replace."""
-    return path.exists() and not path.is_file()
+    """Tell whether a path is a pipe or a device, or a file that is open, by a name such as /dev/stdout.
+
+    Nothing may replace any of them: who may write to /dev would have a file there in place of everyone's stdout.
+    """
+    return _handle(path) is not None or (path.exists() and not path.is_file())
+
+
+def _handle(path: Path) -> int | None:
+    """Return the number of the open file that a path names; None if it is the path of something else."""
+    match = _OPEN.fullmatch(os.path.normpath(path))
+    return None if match is None else int(match[2] or _NUMBERS[match[1]])
 
 
 def write_atomically(path: Path, lines: Iterable[str]) -> int:
@@ -141,8 +154,14 @@ def write_atomically(path: Path, lines: Iterable[str]) -> int:
 
 
 def _write_stream(path: Path, lines: Iterable[str]) -> int:
+    handle = _handle(path)
+    sys.stdout.flush()
     try:
-        with path.open("w", encoding="utf-8", newline="\n") as file:
+        if handle is None:
+            file = path.open("w", encoding="utf-8", newline="\n")
+        else:  # go on where others have written
+            file = os.fdopen(os.dup(handle), "w", encoding="utf-8", newline="\n")
+        with file:
             return _write(file, lines)
     except OSError as error:
         raise unreadable(path, error) from None

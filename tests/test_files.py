@@ -1,6 +1,9 @@
 """Settings in YAML are bounded before they are built: by size, nesting, and what aliases and merge keys repeat."""
 
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -37,3 +40,14 @@ def test_aliases_and_merge_keys_are_read() -> None:
         "c": {"x": 1},
     }
     assert read_yaml("", "empty.yaml") is None
+
+
+def test_an_open_file_is_written_to_where_it_stands_and_not_replaced(tmp_path: Path) -> None:
+    code = """from pathlib import Path
+from mlx_trace.files import check_output, write_atomically
+print("before")
+check_output(Path("/dev/fd/1"))
+print(write_atomically(Path("/dev/fd/1"), ["one\\n", "two\\n"]))"""
+    with (tmp_path / "out").open("w") as file:
+        subprocess.run([sys.executable, "-c", code], stdout=file, check=True)
+    assert (tmp_path / "out").read_text(encoding="utf-8") == "before\none\ntwo\n2\n"

@@ -4,6 +4,7 @@ import argparse
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,48 +39,55 @@ def add_compile_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_compile(options: argparse.Namespace) -> int:
-    told = parse_told(options.field)
-    counts: Counter[str] = Counter()
-    reasons: Counter[str] = Counter()
-    experts: Counter[str] = Counter()
-
-    def problems() -> Iterator[Problem]:
-        for outcome in _watched(compile_file(options.rows, told), "rows"):
-            counts["rows"] += 1
-            if not isinstance(outcome, Compiled):
-                reasons[outcome.reason] += 1
-                continue
-            counts["compiled"] += 1
-            counts["grounded"] += outcome.grounded
-            experts[outcome.expert] += 1
-            wanted = options.part in ("all", "held-out" if gsm8k.is_held_out(outcome.problem) else "train")
-            if wanted and (outcome.grounded or not options.grounded):
-                counts["written"] += 1
-                yield outcome.problem
-        if not counts["rows"]:
-            raise UserError(f"{options.rows}: holds no rows")
-        if not counts["compiled"]:
-            raise UserError(*_why_none(options.rows, counts["rows"], reasons, told))
-        if not counts["written"]:
-            which = " and ".join(["grounded"] * options.grounded + [options.part] * (options.part != "all"))
-            raise UserError(f"{options.rows}: none of the {counts['compiled']:,} compiled problems is {which}")
-
+    told, tally = parse_told(options.field), _Outcomes()
     started = time.perf_counter()
-    written = write_problems(options.output, problems())
+    written = write_problems(options.output, _chosen(options, told, tally))
     seconds = time.perf_counter() - started
     if options.json:
-        figures = {name: counts[name] for name in ("rows", "compiled", "grounded")}
-        show_json(figures | {"seconds": round(seconds, 3), "reasons": dict(reasons.most_common()),
-                             "experts": dict(experts.most_common())})  # fmt: skip
+        figures = {name: tally.counts[name] for name in ("rows", "compiled", "grounded")}
+        show_json(figures | {"seconds": round(seconds, 3), "reasons": dict(tally.reasons.most_common()),
+                             "experts": dict(tally.experts.most_common())})  # fmt: skip
         return 0
-    rows = counts["rows"]
+    rows = tally.counts["rows"]
     show(f"{rows:,} rows in {seconds:.1f} s ({rows / max(seconds, 1e-9):,.0f} a second)")
     for name in ("compiled", "grounded"):
-        show(f"  {name:<10} {counts[name]:>7,}  {_share(counts[name], rows)}")
-    _print_counts("by expert", experts)
-    _print_counts("not compiled", reasons)
+        show(f"  {name:<10} {tally.counts[name]:>7,}  {_share(tally.counts[name], rows)}")
+    _print_counts("by expert", tally.experts)
+    _print_counts("not compiled", tally.reasons)
     show(f"{written:,} problems written to {options.output}")
     return 0
+
+
+@dataclass
+class _Outcomes:
+    """What came of a file's rows: how many there were of each kind, why others did not compile, by expert."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    experts: Counter[str] = field(default_factory=Counter)
+
+
+def _chosen(options: argparse.Namespace, told: Told, tally: _Outcomes) -> Iterator[Problem]:
+    """Yield the problems that are asked for, and count all; UserError if there are none."""
+    for outcome in _watched(compile_file(options.rows, told), "rows"):
+        tally.counts["rows"] += 1
+        if not isinstance(outcome, Compiled):
+            tally.reasons[outcome.reason] += 1
+            continue
+        tally.counts["compiled"] += 1
+        tally.counts["grounded"] += outcome.grounded
+        tally.experts[outcome.expert] += 1
+        wanted = options.part in ("all", "held-out" if gsm8k.is_held_out(outcome.problem) else "train")
+        if wanted and (outcome.grounded or not options.grounded):
+            tally.counts["written"] += 1
+            yield outcome.problem
+    if not tally.counts["rows"]:
+        raise UserError(f"{options.rows}: holds no rows")
+    if not tally.counts["compiled"]:
+        raise UserError(*_why_none(options.rows, tally.counts["rows"], tally.reasons, told))
+    if not tally.counts["written"]:
+        which = " and ".join(["grounded"] * options.grounded + [options.part] * (options.part != "all"))
+        raise UserError(f"{options.rows}: none of the {tally.counts['compiled']:,} compiled problems is {which}")
 
 
 def _why_none(path: Path, rows: int, reasons: Counter[str], told: Told) -> list[str]:
@@ -88,9 +96,9 @@ def _why_none(path: Path, rows: int, reasons: Counter[str], told: Told) -> list[
     lines = [f"{path}: none of its {rows:,} rows compiles: {why}"]
     if reasons["no question"] or reasons["no answer"]:
         row = next((row for _, row, _ in read_rows(path) if row), {})
-        field = "question" if reasons["no question"] else "answer"
-        if field not in Fields(told).read(row):
-            lines.append(f"  {missing(field, row)}")
+        name = "question" if reasons["no question"] else "answer"
+        if name not in Fields(told).read(row):
+            lines.append(f"  {missing(name, row)}")
     if reasons[NO_SOLUTION]:
         lines.append(
             f"  a solution ends in {GOLD_MARK} and its answer, or has a field of its own (--field solution=NAME); "

@@ -59,6 +59,8 @@ def _fall(first: Rows, last: Rows) -> float:
     What counts as one sample is a prompt with all its replies, which are alike.
     """
     before, after = (sum(_column(rows, "groups")) for rows in (first, last))
+    if not before or not after:
+        return 0.0
     rows = [*first, *last]
     rewards, deviations, groups = (_column(rows, name) for name in ("reward", "reward_std", "groups"))
     total = before + after
