@@ -56,17 +56,17 @@ def load_config(path: Path | None, overrides: Mapping[str, Any]) -> Config:
 
 def _renamed(content: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Return the content with the keys of earlier versions under their names of today, and say so."""
-    content = copy.deepcopy(dict(content))
+    renamed = copy.deepcopy(dict(content))
     for old, new in RENAMED.items():
         *sections, last = old.split(".")
-        section: Any = content
+        section: Any = renamed
         for name in sections:
             section = section.get(name) if isinstance(section, dict) else None
         if isinstance(section, dict) and last in section:
             value = section.pop(last)
             section.setdefault(new.rpartition(".")[2], value)
             _tell_renamed(where, old, new)
-    return content
+    return renamed
 
 
 @cache

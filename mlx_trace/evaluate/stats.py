@@ -47,7 +47,7 @@ def wilson(count: int, n: int, z: float = Z95) -> tuple[float, float]:
 def mcnemar(first: list[bool], second: list[bool]) -> tuple[int, int, float]:
     """Compare two models on the same problems: (only the first right, only the second, exact two-sided p).
 
-    The exact binomial form of McNemar's test, on the discordant pairs alone.
+    The exact binomial form of McNemar's test (1947), on the discordant pairs alone.
     """
     only_first = sum(a and not b for a, b in zip(first, second, strict=True))
     only_second = sum(b and not a for a, b in zip(first, second, strict=True))

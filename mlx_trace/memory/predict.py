@@ -123,7 +123,7 @@ def cache_size(shape: Shape, work: Work) -> int:
 
 
 def predict(shape: Shape, work: Work, plan: MemoryPlan) -> Peaks:
-    """Return what a run takes at most, with micro-batches, rollouts and activation cache as planned."""
+    """Return how many bytes a run takes at most, with micro-batches, rollouts and activation cache as planned."""
     cache = cache_size(shape, work) if plan.activation_cache == "memory" else 0
     standing = shape.weights + shape.added + cache
     sft = rollout = learning = 0

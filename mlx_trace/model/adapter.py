@@ -83,7 +83,11 @@ def check_trainable(config: Config, content: Mapping[str, Any]) -> None:
 
 
 def attach_adapter(base: Base, config: Config) -> None:
-    """Freeze the network and make its top layers trainable, as `fine_tune_type` says; new LoRA leaves it unchanged."""
+    """Freeze the network and make its top layers trainable, as `fine_tune_type` says; a new adapter changes nothing.
+
+    LoRA adds scale · x A B to W x (Hu et al. 2021, 2106.09685: A random, B zero); DoRA learns the length of W's rows
+    besides (Liu et al. 2024, 2402.09353). UserError for what cannot be adapted.
+    """
     check_trainable(config, base.config)
     if config.num_layers > base.num_layers:
         raise UserError(f"num_layers is {config.num_layers}, and {base.name} has {base.num_layers} layers")

@@ -83,7 +83,7 @@ def read_config_json(path: Path, trust_remote_code: bool = False) -> dict[str, A
     if "model_file" in content and not trust_remote_code:
         raise UserError(f"{path}: {content['model_file']!r}, which comes with the model, is code that would be run to "
                         "build it; --trust-remote-code allows that")  # fmt: skip
-    return content | _ends(path)
+    return {**content, **_ends(path)}
 
 
 def _ends(path: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ _NORMS = {"q_proj": "q_norm", "k_proj": "k_norm"}  # qwen3's
 
 
 class Layer:
-    """A layer of a network: SwiGLU, rotary positions, RMS norms before each half (Touvron et al. 2023).
+    """A layer as Llama has it (Touvron et al. 2023): RMSNorm (Zhang & Sennrich 2019), RoPE, SwiGLU (Shazeer 2020).
 
     `merged` merges adapters into fp32 weights, for passes that need no gradient; `window` is how many positions back it
     sees, None for all.
@@ -48,7 +48,10 @@ class Layer:
         return self._heads("v_proj", normed, self.num_kv_heads)
 
     def rotated(self, heads: mx.array, offset: mx.array) -> mx.array:
-        """Return queries or keys (B, H, T, d) rotated by their positions, which begin at each row's offset (B,)."""
+        """Return queries or keys (B, H, T, d) rotated by their positions, which begin at each row's offset (B,).
+
+        RoPE (Su et al. 2021, 2104.09864), scaled as the model's config.json says.
+        """
         return self.attention.rope(heads, offset=offset)
 
     def attend(self, queries: mx.array, keys: mx.array, values: mx.array, mask: mx.array) -> mx.array:

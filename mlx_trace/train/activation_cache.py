@@ -25,7 +25,10 @@ _RAW: Final = {2: mx.uint16, 4: mx.uint32}  # arrays of a dtype's size that nump
 
 
 class ActivationCache:
-    """The activations of all examples below the trained layers. `shared` are the ids that every example begins with."""
+    """The states (T, D) of all examples below the trained layers, which training does not change: each is read once.
+
+    `shared` are the ids that every example begins with.
+    """
 
     def __init__(
         self, split: Split, rows: Sequence[Example], shared: Sequence[int], keep: Keep, folder: Path,
@@ -50,7 +53,7 @@ class ActivationCache:
         return PrefixTree([Level(np.array([len(self.shared)]), np.zeros(1, dtype=np.int64)), own])
 
     def __call__(self, chosen: Sequence[int]) -> tuple[list[mx.array], PrefixTree]:
-        """Return each level's states (R, T, D) of some examples, and their tree."""
+        """Return each level's states (R, T, D) of some examples, and their tree; UserError if the disk is full."""
         tree = self.tree(chosen)
         if self.keep == "off":
             return self._read(chosen, tree), tree

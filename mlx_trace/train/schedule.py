@@ -4,7 +4,10 @@ import math
 
 
 def learning_rate(index: int, updates: int, peak: float, warmup: int, decay: str) -> float:
-    """Return the rate of an update: a linear warm-up, then constant, or down to a tenth by cosine or linearly."""
+    """Return the rate of an update: a linear warm-up, then constant, or down to a tenth by cosine or linearly.
+
+    The cosine is that of Loshchilov & Hutter (2017, 1608.03983), without restarts.
+    """
     if index < warmup:
         return peak * (index + 1) / warmup
     done = (index - warmup) / max(1, updates - warmup)

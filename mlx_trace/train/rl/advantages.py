@@ -1,4 +1,7 @@
-"""Baselines as pure functions: rewards → advantages. Rewards of one prompt's samples form a group."""
+"""Baselines as pure functions: rewards → advantages, both P × G: the G samples of each of P prompts form a group.
+
+A baseline that does not depend on the sample leaves the policy gradient's expectation as it is (Williams 1992).
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +32,10 @@ class Ema:
 
 
 def leave_one_out(rewards: Rewards) -> Advantages:
-    """Centre each reward on the mean of its group's others (RLOO; Kool et al. 2019). A group has two or more."""
+    """Centre each reward on the mean of its group's others: RLOO (Kool et al. 2019; Ahmadian et al. 2024, 2402.14740).
+
+    A group has two samples or more.
+    """
     centred = []
     for group in rewards:
         total, others, is_flat = sum(group), len(group) - 1, has_zero_variance(group)
@@ -38,13 +44,16 @@ def leave_one_out(rewards: Rewards) -> Advantages:
 
 
 def group_mean(rewards: Rewards) -> Advantages:
-    """Centre each reward on its group's mean (GRPO; Shao et al. 2024): leave-one-out times (G − 1) / G."""
+    """Centre each reward on its group's mean: GRPO (Shao et al. 2024, 2402.03300); leave-one-out times (G − 1) / G."""
     return [[0.0] * len(group) if has_zero_variance(group) else [reward - sum(group) / len(group) for reward in group]
             for group in rewards]  # fmt: skip
 
 
 def scaled_by_group(advantages: Advantages, rewards: Rewards) -> Advantages:
-    """Divide each group's advantages by the standard deviation of its rewards (with Bessel's correction)."""
+    """Divide each group's advantages by the standard deviation of its rewards (with Bessel's correction), as GRPO does.
+
+    Dr. GRPO (Liu et al. 2025, 2503.20783) leaves it out: it weighs prompts by how little their samples differ.
+    """
     return [[value / (float(np.std(group, ddof=1)) + _LEAST) for value in values]
             for values, group in zip(advantages, rewards, strict=True)]  # fmt: skip
 

@@ -120,7 +120,8 @@ def token_losses(
 
     Without a clip the loss is REINFORCE's, −advantage · log p (Williams 1992); with one, PPO's clipped surrogate
     (Schulman et al. 2017, eq. 7) against the policy that sampled. The divergence from the reference is the k3 estimator
-    e^r − r − 1 of KL(policy ‖ reference), r the log-ratio of reference to policy (Schulman 2020).
+    e^r − r − 1 of KL(policy ‖ reference), r the log-ratio of reference to policy (Schulman 2020,
+    "Approximating KL Divergence"): never negative, and exact at r = 0.
     """
     log_ratio = ref_logprobs - logprobs
     divergence = mx.exp(log_ratio) - log_ratio - 1

@@ -61,7 +61,7 @@ def sampled_tokens(episodes: Sequence[Episode], counts: Sequence[int] | None = N
 def prefix_tree(
     episodes: Sequence[Episode], prefix: Sequence[int], activations: mx.array
 ) -> tuple[list[mx.array], PrefixTree]:
-    """Return each level's states (R, T, D), and the tree: the prefix, the prompts, the episodes.
+    """Return each level's states (R, T, D), and the tree: the prefix, the prompts, the episodes, each computed once.
 
     `activations` (N, D) are those the rollout left, `prefix` the indexes of what all prompts begin with.
     """

@@ -216,7 +216,7 @@ class Reinforce:
         return micro_batch(self.base.network, states, tree, packed, self.objective, divisor, self.decoder.masks)
 
     def _divisor(self, rollout: Rollout) -> float:
-        """Return what all tokens' losses are divided by: the same for every micro-batch and rank."""
+        """Return what all tokens' losses are divided by: one number, as in Dr. GRPO, not each reply's length."""
         if self.rl.loss_divisor == "max_tokens":
             return float(self.rl.batch_size * self.rl.group_size * self.rl.max_tokens)
         return max(1.0, self.ranks.total(sum(len(episode.logprobs) for episode in rollout.episodes))[0])
