@@ -21,16 +21,16 @@ def safe(text: str) -> str:
     return _UNSAFE.sub(_picture, text)
 
 
-def _picture(found: re.Match[str]) -> str:
-    code = ord(found[0])
+def _picture(match: re.Match[str]) -> str:
+    code = ord(match[0])
     if code < 0x20:
         return chr(_PICTURES + code)
-    return "␡" if found[0] == _DELETE else "\ufffd"
+    return "␡" if match[0] == _DELETE else "\ufffd"
 
 
 def safe_json(text: str) -> str:
     """Return JSON that says the same, and that a terminal can only show."""
-    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def one_message(text: str) -> str:

@@ -92,7 +92,7 @@ def _cached_models() -> Iterator[tuple[str, int]]:
         repositories = scan_cache_dir(constants.HF_HUB_CACHE).repos
     except (CacheNotFound, OSError, ValueError):
         return
-    yield from sorted((one.repo_id, one.size_on_disk) for one in repositories if one.repo_type == "model")
+    yield from sorted((model.repo_id, model.size_on_disk) for model in repositories if model.repo_type == "model")
 
 
 def _to_be_had(entry: Named) -> Found:

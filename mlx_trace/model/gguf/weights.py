@@ -203,12 +203,12 @@ def _survives(values: NDArray[np.float32], kind: str) -> bool:
 # --- one matrix or two -----------------------------------------------------------------------------------------
 
 
-def _are_same(header: Header, one: Tensor, other: Tensor) -> bool:
+def _are_same(header: Header, head: Tensor, embedding: Tensor) -> bool:
     """Tell whether two matrices are one, rounded differently: row by row, they differ no more than rounding does."""
-    allowed = _rounding(one) + _rounding(other)
+    allowed = _rounding(head) + _rounding(embedding)
     with header.path.open("rb") as file:
-        for first, count in _chunks(one, heads=0):
-            left, right = (values_of(rows_of(file, tensor, first, count), tensor.kind) for tensor in (one, other))
+        for first, count in _chunks(head, heads=0):
+            left, right = (values_of(rows_of(file, tensor, first, count), tensor.kind) for tensor in (head, embedding))
             if not _alike(left, right, allowed):
                 return False
     return True
