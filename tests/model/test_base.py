@@ -13,7 +13,7 @@ import pytest
 from mlx_trace.config import Config
 from mlx_trace.errors import UserError
 from mlx_trace.model.adapter import adapter_weights, attach_adapter, load_adapter, read_adapter_config
-from mlx_trace.model.base import load_base, locate_model
+from mlx_trace.model.base import load_base, locate_model, read_outline
 from mlx_trace.train.run_dir import open_run
 from tests.conftest import byte_level_tokenizer, write_model
 
@@ -261,3 +261,13 @@ def test_dora_is_refused_where_it_would_divide_by_zero(tmp_path: Path) -> None:
         UserError, match=r"dora divides by the length of each row, and 44 rows of tiny's model\.layers\.2"
     ):
         attach_adapter(load_base("tiny"), Config(adapter_path=tmp_path, fine_tune_type="dora", num_layers=2))
+
+
+def test_what_ends_a_reply_is_the_same_before_weights_are_read_and_after(tmp_path: Path) -> None:
+    model = write_model(tmp_path / "m", byte_level_tokenizer())
+    for said, ends in ((None, {1}), ([1, 2], {1, 2}), (2, {2})):
+        (model / "generation_config.json").write_text(json.dumps({"eos_token_id": said}), encoding="utf-8")
+        outline = read_outline(str(model))
+        base = load_base(str(model), outline=outline)
+        assert outline.tokenizer.eos_token_ids == load_base(str(model)).tokenizer.eos_token_ids == ends
+        assert base.tokenizer is outline.tokenizer

@@ -207,8 +207,7 @@ def _write_json(path: Path, content: Any) -> None:
     with path.open("w", encoding="utf-8") as file:
         json.dump(content, file, ensure_ascii=False, indent=None if path.name == "tokenizer.json" else 2)
         file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
+    sync(path)
 
 
 # --- what a person sees ----------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ of them are of it, float32 else.
 """
 
 import json
-import os
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_trace.errors import UserError
+from mlx_trace.files import sync
 from mlx_trace.model.gguf import names
 from mlx_trace.model.gguf.architecture import Sizes
 from mlx_trace.model.gguf.header import Header, Tensor
@@ -274,8 +274,7 @@ def _write_shard(source: BufferedReader, layout: Layout, shard: Sequence[str], p
             for piece in _pieces(source, layout, name):
                 file.write(_encoded(piece, layout.kind).data)
                 progress(piece.size)
-        file.flush()
-        os.fsync(file.fileno())
+    sync(path)
 
 
 def _pieces(source: BufferedReader, layout: Layout, name: str) -> Iterator[NDArray[np.float32]]:
