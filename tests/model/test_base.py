@@ -265,7 +265,7 @@ def test_dora_is_refused_where_it_would_divide_by_zero(tmp_path: Path) -> None:
 
 def test_what_ends_a_reply_is_the_same_before_weights_are_read_and_after(tmp_path: Path) -> None:
     model = write_model(tmp_path / "m", byte_level_tokenizer())
-    for said, ends in ((None, {1}), ([1, 2], {1, 2}), (2, {2})):
+    for said, ends in ((None, {1}), ([1, 2], {1, 2}), (2, {1, 2})):  # the tokenizer's own always counts
         (model / "generation_config.json").write_text(json.dumps({"eos_token_id": said}), encoding="utf-8")
         outline = read_outline(str(model))
         base = load_base(str(model), outline=outline)
