@@ -18,6 +18,7 @@ from mlx_trace.language.number_words import (
     LETTERS,
     MEASURES,
     MULTIPLIERS,
+    NUMBER_WORDS,
     PARTS,
     PLAIN_PARTS,
     RELATIONS,
@@ -49,7 +50,7 @@ _HYPHEN: Final = "–‐‑-"
 _GLYPH: Final = "[" + "".join(GLYPHS) + "]"
 _SLASH: Final = "[/⁄∕]"
 _TOKEN: Final = re.compile(
-    rf"(?P<digits>{DIGITS})"
+    rf"(?P<digits>(?=[0-9.])(?:{DIGITS}))"
     rf"(?:(?P<over>{_SLASH}(?P<denominator>[0-9]+)(?![0-9]))|[ {THIN}{_HYPHEN}]?"
     rf"(?P<part>[0-9]+{_SLASH}[0-9]+)(?![0-9])"
     rf"|\s?(?P<glyphpart>{_GLYPH}))?(?P<ordinal>st|nd|rd|th)?(?![0-9])"
@@ -91,7 +92,8 @@ def _mentions(text: str) -> Iterator[Mention]:
     tokens = list(_TOKEN.finditer(text))
     at = 0
     while at < len(tokens):
-        mention, used = _mention_at(text, tokens, at)
+        word = tokens[at]["word"]
+        mention, used = _mention_at(text, tokens, at) if not word or word.lower() in NUMBER_WORDS else (None, 1)
         if mention is not None:
             yield mention
         at += used
