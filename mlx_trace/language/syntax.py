@@ -67,10 +67,10 @@ def parse(text: str | bytes) -> Trace | NoTrace:
     text = text.removeprefix("\ufeff")  # a byte-order mark
     first: NoTrace | None = None
     for candidate in _candidates(text):
-        found = parse_document(candidate)
-        if isinstance(found, Trace):
-            return found
-        first = first or found
+        parsed = parse_document(candidate)
+        if isinstance(parsed, Trace):
+            return parsed
+        first = first or parsed
     return first or NoTrace("the text is empty")
 
 
@@ -102,10 +102,10 @@ def _candidates(text: str) -> Iterator[str]:
     if head.strip():
         yield head
     inside = False
-    for at, fence in enumerate(fences):
+    for index, fence in enumerate(fences):
         inside = bool(fence[1].strip()) or not inside
         if inside:
-            end = fences[at + 1].start() if at + 1 < len(fences) else len(text)
+            end = fences[index + 1].start() if index + 1 < len(fences) else len(text)
             yield text[fence.end() : end]
 
 
@@ -142,12 +142,12 @@ def _single(mapping: "_Mapping") -> Trace | NoTrace:
     if sorted(keys) != ["expert", "trace"]:
         shown = ", ".join(key[:20] for key in keys[:6]) or "nothing"
         return NoTrace(f"a trace has exactly expert and trace; this has {shown}")
-    found = dict(mapping.pairs)
-    if not isinstance(found["expert"], str):
+    values = dict(mapping.pairs)
+    if not isinstance(values["expert"], str):
         return NoTrace("expert is not text")
-    if not isinstance(found["trace"], list):
+    if not isinstance(values["trace"], list):
         return NoTrace("trace is not a list of steps")
-    return Trace((Part(found["expert"], tuple(_step(item) for item in found["trace"])),))
+    return Trace((Part(values["expert"], tuple(_step(item) for item in values["trace"])),))
 
 
 def _step(item: object) -> Step:
@@ -270,7 +270,7 @@ def _parse_canonical(document: str) -> Trace | None:
 
 
 def _canonical_composition(lines: list[str]) -> Trace | None:
-    starts = [at for at, line in enumerate(lines) if line.startswith("- ")]
+    starts = [index for index, line in enumerate(lines) if line.startswith("- ")]
     parts = []
     for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
         if not all(line.startswith("  ") for line in lines[start + 1 : end]):

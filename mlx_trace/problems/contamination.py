@@ -49,13 +49,12 @@ def overlaps(evaluations: Mapping[str, Sequence[Problem]], training: Iterable[Pr
         same_questions.update({_normal(problem.question)} & questions)
         same_grams.update(gram for gram in grams_of(problem.question) if gram in grams)
         templates.look_for(problem.question)
-    found = same_questions, templates.found, same_grams
     return [
         Overlap(
             name, len(problems),
-            sum(_normal(problem.question) in found[0] for problem in problems),
-            sum(skeleton(problem.question) in found[1] for problem in problems),
-            sum(any(gram in found[2] for gram in grams_of(problem.question)) for problem in problems),
+            sum(_normal(problem.question) in same_questions for problem in problems),
+            sum(skeleton(problem.question) in templates.matched for problem in problems),
+            sum(any(gram in same_grams for gram in grams_of(problem.question)) for problem in problems),
         )
         for name, problems in evaluations.items()
     ]  # fmt: skip
@@ -68,7 +67,7 @@ class _Wordings:
     """
 
     def __init__(self, questions: Iterable[str]) -> None:
-        self.found: set[bytes] = set()
+        self.matched: set[bytes] = set()
         self._all: dict[bytes, frozenset[str]] = {}
         for question in questions:
             self._all.setdefault(skeleton(question), frozenset(_long_words(" ".join(words_of(question)))))
@@ -81,8 +80,8 @@ class _Wordings:
         """Note whether a question has one of the wordings."""
         words = _long_words(question)
         candidates = [name for word in (*words, "") for name in self._open.get(word, ()) if self._all[name] <= words]
-        if candidates and (name := skeleton(question)) in self._all and name not in self.found:
-            self.found.add(name)
+        if candidates and (name := skeleton(question)) in self._all and name not in self.matched:
+            self.matched.add(name)
             for names in self._open.values():
                 names.discard(name)
 

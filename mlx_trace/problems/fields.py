@@ -45,20 +45,20 @@ class Fields:
         if not self.told and any(key in row for key in _CHATS):
             return dict(row)
         keys = {key.strip().lower(): key for key in reversed(list(row)) if isinstance(key, str)}
-        found: dict[str, Any] = {}
+        ours: dict[str, Any] = {}
         used: set[str] = set()
         for field in FIELDS:
             names = self._told(field, row) if field in self.told else _known(field, keys)
             if names:
-                found[field] = row[names[0]] if len(names) == 1 else " ".join(str(row[key]).strip() for key in names)
+                ours[field] = row[names[0]] if len(names) == 1 else " ".join(str(row[key]).strip() for key in names)
                 used.update(names)
-        if "question" in found and "numbers" in keys:
-            found["question"] = _unmasked(found["question"], row[keys["numbers"]])
-        _join_solution(found)
+        if "question" in ours and "numbers" in keys:
+            ours["question"] = _unmasked(ours["question"], row[keys["numbers"]])
+        _join_solution(ours)
         for key in row:
             if key not in used and str(key).strip().lower() not in _PASSED_OVER:
                 self.unread[str(key)] = self.unread.get(str(key), 0) + 1
-        return found
+        return ours
 
     def _told(self, field: str, row: Mapping[str, Any]) -> list[str]:
         told = self.told[field]
@@ -74,17 +74,17 @@ class Fields:
             tell(f"{path}: not read: {names} (--field question=NAME says what a field is)")
 
 
-def _join_solution(found: dict[str, Any]) -> None:
+def _join_solution(ours: dict[str, Any]) -> None:
     """Put a solution of its own in front of the answer, as GSM-8K has them; a row with a trace needs none."""
-    solution = found.pop("solution", None)
-    if not isinstance(solution, str) or found.get("trace") or GOLD_MARK in str(found.get("answer", "")):
+    solution = ours.pop("solution", None)
+    if not isinstance(solution, str) or ours.get("trace") or GOLD_MARK in str(ours.get("answer", "")):
         return
-    if GOLD_MARK in solution and "answer" not in found:
-        found["answer"] = solution
-    elif found.get("answer") is not None:
-        answer = found["answer"]
+    if GOLD_MARK in solution and "answer" not in ours:
+        ours["answer"] = solution
+    elif ours.get("answer") is not None:
+        answer = ours["answer"]
         answer = answer[0] if isinstance(answer, list) and len(answer) == 1 else answer
-        found["answer"] = f"{solution.partition(GOLD_MARK)[0].rstrip()}\n{GOLD_MARK} {answer}"
+        ours["answer"] = f"{solution.partition(GOLD_MARK)[0].rstrip()}\n{GOLD_MARK} {answer}"
 
 
 def _known(field: str, keys: Mapping[str, str]) -> list[str]:
@@ -95,11 +95,11 @@ def _known(field: str, keys: Mapping[str, str]) -> list[str]:
     return [*bodies, name]
 
 
-def check_fields(found: Mapping[str, Any], row: Mapping[str, Any]) -> None:
+def check_fields(ours: Mapping[str, Any], row: Mapping[str, Any]) -> None:
     """Check that a row, read with our names, has a question and an answer (or a trace); ValueError says what it has."""
-    if not any(key in found for key in _CHATS):
+    if not any(key in ours for key in _CHATS):
         for field in ("question", "answer"):
-            if field not in found and not (field == "answer" and found.get("trace")):
+            if field not in ours and not (field == "answer" and ours.get("trace")):
                 raise ValueError(missing(field, row))
 
 
@@ -120,10 +120,10 @@ def _unmasked(question: Any, numbers: Any) -> Any:
     values = numbers if isinstance(numbers, list) else re.split(r"[\s,]+", str(numbers).strip("[] "))
 
     def value(mask: re.Match[str]) -> str:
-        at = int(_PLACE.search(mask[0])[0])  # type: ignore[index]  # a mask has its place
-        if at >= len(values):
+        place = int(_PLACE.search(mask[0])[0])  # type: ignore[index]  # a mask has its place
+        if place >= len(values):
             raise ValueError(f"{mask[0]} in the question has no number beside it")
-        return str(values[at]).removesuffix(".0")
+        return str(values[place]).removesuffix(".0")
 
     return _MASK.sub(value, question)
 

@@ -59,10 +59,10 @@ def compile_row(row: dict[str, Any], name: str) -> Compiled | Refused:
         return Refused("the gold is not a number")
     gold = problem.expected
     assert gold is not None
-    found = find_target(question, str(answer).rpartition(GOLD_MARK)[0], gold)
-    if isinstance(found, Refused):
-        return found
-    target, grounding = found
+    result = find_target(question, str(answer).rpartition(GOLD_MARK)[0], gold)
+    if isinstance(result, Refused):
+        return result
+    target, grounding = result
     trace = parse_document(emit(target, question, grounding.mentions))
     outcome = trace if isinstance(trace, NoTrace) else solve(trace)
     if isinstance(trace, NoTrace) or not isinstance(outcome, Solved) or outcome.answer != gold:

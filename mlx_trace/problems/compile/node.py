@@ -63,8 +63,8 @@ def _add(left: Node, right: Node, unit: str) -> Node:
             return _sub(base, loss, unit)
         if other.op == "percent_of" and other.args[0] is base:
             return Node("percent_increase", left.value + right.value, other.args, unit=unit)
-    for one, other in ((left, right), (right, left)):
-        if is_constant(one, ONE) and (rate := rate_of(other)) is not None:  # 1 + 20% is 120%
+    for whole, other in ((left, right), (right, left)):
+        if is_constant(whole, ONE) and (rate := rate_of(other)) is not None:  # 1 + 20% is 120%
             return share_of(_add(Node("leaf", HUNDRED), rate, ""))
     rate_like = _counts_points(left, right)
     return Node("add", left.value + right.value, (left, right), rate=rate_like, unit=unit)
@@ -116,8 +116,8 @@ def _div(left: Node, right: Node, unit: str) -> Node:
     if is_constant(right, HUNDRED):
         if left.rate:
             return share_of(left)
-        if left.op == "mul" and (found := _hundredth(left, unit)) is not None:
-            return found
+        if left.op == "mul" and (share := _hundredth(left, unit)) is not None:
+            return share
     return Node("div", value, (left, right), unit=unit)
 
 
