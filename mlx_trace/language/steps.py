@@ -7,6 +7,7 @@ Takes a mapping of field names to text, returns a `Step`; what is wrong with one
 import re
 from dataclasses import fields
 from fractions import Fraction
+from functools import cache, lru_cache
 from itertools import takewhile
 from typing import Annotated, Any, ClassVar, Final, Literal, get_args
 
@@ -247,13 +248,19 @@ def field_names(op: str) -> list[str]:
 
 def render_step(step: Step) -> str:
     """Write a step in canonical flow style; a malformed one as it was read."""
-    if isinstance(step, Malformed):
-        return step.text
-    shown = [f"op: {step.op}"]
-    for field in fields(step):
-        if field.name != "op":
-            shown.append(f"{field.name.removesuffix('_')}: {_render_value(getattr(step, field.name))}")
-    return "{" + ", ".join(shown) + "}"
+    return step.text if isinstance(step, Malformed) else _rendered(step)
+
+
+@lru_cache(maxsize=1 << 14)  # traces have most of their steps in common
+def _rendered(step: Step) -> str:
+    shown = (f", {key}: {_render_value(getattr(step, name))}" for name, key in _written(type(step)))
+    return f"{{op: {step.op}{''.join(shown)}}}"
+
+
+@cache
+def _written(step: type[Step]) -> list[tuple[str, str]]:
+    """Return the fields of a kind of step but for its op, each with what it is called in a trace."""
+    return [(field.name, field.name.removesuffix("_")) for field in fields(step) if field.name != "op"]
 
 
 def _render_value(value: object) -> str:

@@ -5,24 +5,17 @@ experts' ops or execution. Canonical text has a fast path in front of the YAML l
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 import yaml
 from pydantic import ValidationError
 
+from mlx_trace.language.canonical import read_line
 from mlx_trace.language.steps import (
-    AddEntity,
-    Compute,
-    Consume,
-    Init,
-    InitFrom,
     Malformed,
-    Percent,
-    Query,
     Step,
-    Transfer,
     read_step,
     render_step,
 )
@@ -224,35 +217,7 @@ def _attach(frames: list[_Frame], value: Any) -> Any:
 
 # --- the fast path ---------------------------------------------------------------------------------------------
 
-_TOKEN: Final = "([A-Za-z0-9_./+-]+)"  # any text that YAML, too, reads as one plain scalar in these places
-_TOKENS: Final = "([A-Za-z0-9_./+-]+(?:, [A-Za-z0-9_./+-]+)*)"
 _EXPERT: Final = re.compile("expert: ([A-Za-z_][A-Za-z0-9_]*)", re.ASCII)
-
-
-def _line(op: str, *fields: str) -> re.Pattern[str]:
-    shown = ", ".join(f"{field}: {_TOKEN}" if field != "args" else rf"args: \[{_TOKENS}\]" for field in fields)
-    return re.compile(rf"- \{{op: {op}, {shown}\}}", re.ASCII)
-
-
-def _percent(op: Any) -> tuple[re.Pattern[str], Callable[..., Step]]:
-    return _line(op, "base", "rate", "var"), lambda base, rate, var: Percent(base, rate, var, op)
-
-
-_LINES: Final[dict[str, tuple[re.Pattern[str], Callable[..., Step]]]] = {
-    "init": (_line("init", "var", "value"), Init),
-    "compute": (
-        _line("compute", "compute_op", "args", "var"),
-        lambda op, args, var: Compute(op, tuple(args.split(", ")), var),
-    ),
-    "percent_of": _percent("percent_of"),
-    "percent_off": _percent("percent_off"),
-    "percent_increase": _percent("percent_increase"),
-    "consume": (_line("consume", "entity", "amount"), Consume),
-    "add_entity": (_line("add_entity", "entity", "amount"), AddEntity),
-    "transfer": (_line("transfer", "from", "to", "amount"), Transfer),
-    "query": (_line("query", "var"), Query),
-}
-_SOURCED: Final = _line("init", "var", "source")
 
 
 def _parse_canonical(document: str) -> Trace | None:
@@ -288,12 +253,8 @@ def _canonical_part(lines: list[str]) -> Part | None:
         return None
     steps = []
     for line in lines[2:]:
-        pattern, build = _LINES.get(line[7 : line.find(",")], (_SOURCED, InitFrom))
-        match = pattern.fullmatch(line)
-        if match is None:
-            pattern, build = _SOURCED, InitFrom
-            match = pattern.fullmatch(line)
-        if match is None:
+        step = read_line(line)
+        if step is None:
             return None
-        steps.append(build(*match.groups()))
+        steps.append(step)
     return Part(expert[1], tuple(steps))

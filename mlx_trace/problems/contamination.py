@@ -46,8 +46,9 @@ def overlaps(evaluations: Mapping[str, Sequence[Problem]], training: Iterable[Pr
     same_grams: set[int] = set()
     templates = _Wordings(asked)
     for problem in training:
-        same_questions.update({_normal(problem.question)} & questions)
-        same_grams.update(gram for gram in grams_of(problem.question) if gram in grams)
+        words = _WORD.findall(problem.question.lower())
+        same_questions |= {" ".join(words)} & questions
+        same_grams |= grams.intersection(_grams(words))
         templates.look_for(problem.question)
     return [
         Overlap(
@@ -79,8 +80,9 @@ class _Wordings:
     def look_for(self, question: str) -> None:
         """Note whether a question has one of the wordings."""
         words = _long_words(question)
-        candidates = [name for word in (*words, "") for name in self._open.get(word, ()) if self._all[name] <= words]
-        if candidates and (name := skeleton(question)) in self._all and name not in self.matched:
+        rare = (*(self._open.keys() & words), "")
+        candidates = (name for word in rare for name in self._open.get(word, ()) if self._all[name] <= words)
+        if any(candidates) and (name := skeleton(question)) in self._all and name not in self.matched:
             self.matched.add(name)
             for names in self._open.values():
                 names.discard(name)
@@ -92,10 +94,13 @@ def _long_words(text: str) -> set[str]:
 
 
 def grams_of(question: str) -> Iterator[int]:
-    """Yield a hash (of this process) of every run of 13 words; of a shorter question, of all of it."""
-    words = _WORD.findall(question.lower())
-    for start in range(max(1, len(words) - GRAM + 1)):
-        yield hash(tuple(words[start : start + GRAM]))
+    """Return a hash (of this process) of every run of 13 words; of a shorter question, of all of it."""
+    return _grams(_WORD.findall(question.lower()))
+
+
+def _grams(words: list[str]) -> Iterator[int]:
+    size = min(GRAM, max(1, len(words)))
+    return map(hash, zip(*(words[start:] for start in range(size)), strict=False)) if words else iter([hash(())])
 
 
 def _normal(question: str) -> str:

@@ -102,9 +102,9 @@ def _checked(problems: list[Problem], path: Path) -> list[Problem]:
     for problem in problems:
         trace = problem.trace if problem.trace is None else parse(problem.trace)
         if isinstance(trace, Trace):
-            outcome = solve(trace)
-            if isinstance(outcome, Solved) and problem.expected is not None and is_right(outcome, problem.expected):
-                checked.append(problem.model_copy(update={"trace": render(trace)}))
+            outcome, expected, text = solve(trace), problem.expected, render(trace)
+            if isinstance(outcome, Solved) and expected is not None and is_right(outcome, expected):
+                checked.append(problem if text == problem.trace else problem.model_copy(update={"trace": text}))
             else:
                 why = outcome.message if isinstance(outcome, Failed) else f"it gives {spell(outcome.answer)}"
                 faults.append(f"{path}: {problem.id}: its trace does not solve to its answer, {problem.answer}: {why}")
