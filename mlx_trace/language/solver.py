@@ -49,7 +49,10 @@ class Entry:
 
 
 def solve(trace: Trace, ledger: list[Entry] | None = None) -> Outcome:
-    """Run a trace. A `ledger` list, if given, receives one entry for each step that was done."""
+    """Run a trace, in exact rationals. A `ledger` list, if given, receives one entry for each step that was done.
+
+    Total: at most 16 parts of 64 steps, numbers up to 10^30; what goes beyond is `Failed`, as any broken rule is.
+    """
     if len(trace.parts) > MAX_PARTS:
         return Failed("too_large", MAX_PARTS, 0, f"a trace has at most {MAX_PARTS} parts, not {len(trace.parts)}")
     answers: tuple[Fraction, ...] = ()

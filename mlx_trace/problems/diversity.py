@@ -79,7 +79,7 @@ def _traces(problems: Sequence[Problem]) -> list[Trace]:
 
 
 def entropy(counts: Mapping[Any, int]) -> float:
-    """Return the entropy of a distribution given by counts, in bits."""
+    """Return the entropy of a distribution given by counts, in bits (Shannon 1948, of the counts as they are)."""
     total = sum(counts.values())
     return -sum(count / total * math.log2(count / total) for count in counts.values()) if total else 0.0
 

@@ -41,7 +41,11 @@ class Refused:
 
 
 def compile_row(row: dict[str, Any], name: str) -> Compiled | Refused:
-    """Compile a row of GSM-8K's form; `name` says where it stands. Never raises on a row's content."""
+    """Compile a row of GSM-8K's form; `name` says where it stands. Never raises on a row's content.
+
+    An interpreter computes the answer, as in PAL (Gao et al. 2022), and a program that does not give the gold is left
+    out, as in STaR (Zelikman et al. 2022); here no model writes it: it is the official solution's (Cobbe et al. 2021).
+    """
     question, answer = row.get("question"), row.get("answer")
     if not isinstance(question, str) or not question.strip():
         return Refused("no question")

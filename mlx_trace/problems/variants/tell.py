@@ -41,7 +41,8 @@ class Source:
 def variants(problem: Problem, count: int, seed: int = 0) -> list[Problem]:
     """Return up to `count` variants of a problem, no two with the same numbers; none if its numbers are not sure.
 
-    Depends on the problem and the seed alone.
+    What GSM-Symbolic (Mirzadeh et al. 2024) does with templates made by hand, from the trace. Depends on the problem
+    and the seed alone.
     """
     source = take_apart(problem)
     if source is None or not source.slots:
