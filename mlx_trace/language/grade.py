@@ -63,7 +63,7 @@ def grade_outcome(outcome: Outcome, expected: Fraction | None, rewards: Rewards 
 
 def is_right(outcome: Solved, expected: Fraction) -> bool:
     """Tell whether the answers are equal: less than 0.01 apart in the answer's own unit, on exact rationals."""
-    return abs(outcome.answer - expected) < TOLERANCE
+    return outcome.answer == expected or abs(outcome.answer - expected) < TOLERANCE
 
 
 def expert_of(trace: Trace) -> str:

@@ -7,7 +7,7 @@ Takes a mapping of field names to text, returns a `Step`; what is wrong with one
 import re
 from dataclasses import fields
 from fractions import Fraction
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import takewhile
 from typing import Annotated, Any, ClassVar, Final, Literal, get_args
 
@@ -251,19 +251,19 @@ def render_step(step: Step) -> str:
     return step.text if isinstance(step, Malformed) else _rendered(step)
 
 
-@lru_cache(maxsize=1 << 14)  # traces have most of their steps in common
+@lru_cache(maxsize=1 << 15)  # traces have most of their steps in common
 def _rendered(step: Step) -> str:
-    shown = (f", {key}: {_render_value(getattr(step, name))}" for name, key in _written(type(step)))
+    shown = (f", {key}: {_render_value(getattr(step, name))}" for name, key in _WRITTEN[type(step)])
     return f"{{op: {step.op}{''.join(shown)}}}"
-
-
-@cache
-def _written(step: type[Step]) -> list[tuple[str, str]]:
-    """Return the fields of a kind of step but for its op, each with what it is called in a trace."""
-    return [(field.name, field.name.removesuffix("_")) for field in fields(step) if field.name != "op"]
 
 
 def _render_value(value: object) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(_render_value(item) for item in value) + "]"
     return spell(value) if isinstance(value, Fraction) else str(value)
+
+
+_WRITTEN: Final = {  # the fields of each kind of step but for its op, each with what it is called in a trace
+    step: [(field.name, field.name.removesuffix("_")) for field in fields(step) if field.name != "op"]
+    for step in get_args(Step)
+}

@@ -6,6 +6,7 @@ names are those of GSM-8K, SVAMP, MAWPS, ASDiv, MultiArith, AddSub and SingleEq.
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -31,6 +32,16 @@ _PASSED_OVER: Final = frozenset(
 )
 _MASK: Final = re.compile(r"\b(?:number|N_)[0-9]{1,2}\b")
 _PLACE: Final = re.compile(r"[0-9]+")
+_MOST_LAYOUTS: Final = 1000  # of a file
+
+
+@dataclass(frozen=True, slots=True)
+class FieldLayout:
+    """Where rows of some fields hold ours, each with theirs; which holds the numbers that masks stand for."""
+
+    ours: tuple[tuple[str, list[str]], ...]
+    numbers: str | None
+    unread: tuple[str, ...]
 
 
 class Fields:
@@ -39,26 +50,40 @@ class Fields:
     def __init__(self, told: Told | None = None) -> None:
         self.told = dict(told or {})
         self.unread: dict[str, int] = {}
+        self._layouts: dict[tuple[Any, ...], FieldLayout] = {}  # by the fields of a row, of which a file has few kinds
 
     def read(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Return a row with our names; ValueError if a field that was told is missing."""
         if not self.told and any(key in row for key in _CHATS):
             return dict(row)
-        keys = {key.strip().lower(): key for key in reversed(list(row)) if isinstance(key, str)}
-        ours: dict[str, Any] = {}
-        used: set[str] = set()
-        for field in FIELDS:
-            names = self._told(field, row) if field in self.told else _known(field, keys)
-            if names:
-                ours[field] = row[names[0]] if len(names) == 1 else " ".join(str(row[key]).strip() for key in names)
-                used.update(names)
-        if "question" in ours and "numbers" in keys:
-            ours["question"] = _unmasked(ours["question"], row[keys["numbers"]])
+        layout = self._layout(row)
+        ours: dict[str, Any] = {
+            field: row[names[0]] if len(names) == 1 else " ".join(str(row[key]).strip() for key in names)
+            for field, names in layout.ours
+        }
+        if "question" in ours and layout.numbers is not None:
+            ours["question"] = _unmasked(ours["question"], row[layout.numbers])
         _join_solution(ours)
-        for key in row:
-            if key not in used and str(key).strip().lower() not in _PASSED_OVER:
-                self.unread[str(key)] = self.unread.get(str(key), 0) + 1
+        for key in layout.unread:
+            self.unread[key] = self.unread.get(key, 0) + 1
         return ours
+
+    def _layout(self, row: Mapping[str, Any]) -> FieldLayout:
+        fields = tuple(row)
+        layout = self._layouts.get(fields)
+        if layout is None:
+            if len(self._layouts) >= _MOST_LAYOUTS:
+                self._layouts.clear()
+            layout = self._layouts[fields] = self._lay_out(row)
+        return layout
+
+    def _lay_out(self, row: Mapping[str, Any]) -> FieldLayout:
+        keys = {key.strip().lower(): key for key in reversed(list(row)) if isinstance(key, str)}
+        named = ((field, self._told(field, row) if field in self.told else _known(field, keys)) for field in FIELDS)
+        ours = tuple((field, names) for field, names in named if names)
+        used = {name for _, names in ours for name in names}
+        unread = (key for key in row if key not in used and str(key).strip().lower() not in _PASSED_OVER)
+        return FieldLayout(ours, keys.get("numbers"), tuple(map(str, unread)))
 
     def _told(self, field: str, row: Mapping[str, Any]) -> list[str]:
         told = self.told[field]
