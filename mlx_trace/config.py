@@ -1,7 +1,7 @@
 """A run's configuration as pydantic models. Defaults are written here and only here, those of data in `config_sources`.
 
-Keys that mlx-lm has too mean the same, but for `iters`, which counts updates and not micro-batches. Unknown ones are
-errors.
+Keys that mlx-lm has too mean the same, but for `iters`: ours counts optimizer updates, mlx-lm's micro-batches. Unknown
+keys are errors.
 """
 
 from itertools import pairwise
@@ -223,7 +223,9 @@ class Config(Section):
         ["synthetic", "phrasing"], description="evaluation sets that the data is checked against before training"
     )
     max_seq_length: int = Field(1024, ge=16, description="longest example; longer ones are an error, never cut")
-    iters: int | None = Field(None, ge=0, description="SFT updates; null: as the epochs say")
+    iters: int | None = Field(
+        None, ge=0, description="SFT updates (mlx-lm's iters counts micro-batches); null: as the epochs say"
+    )
     epochs: int = Field(
         1, ge=0, le=_MOST_EPOCHS, description="times that SFT sees every example; 0 leaves the phase out"
     )
@@ -233,7 +235,10 @@ class Config(Section):
     )
     grad_accumulation_steps: int = Field(1, ge=1, description="SFT batches of one update; iters counts updates")
     learning_rate: float = Field(
-        1e-4, gt=0, le=1, description="AdamW's peak rate in SFT; where fine_tune_type is full, 1e-5 unless it is given"
+        1e-4,
+        gt=0,
+        le=1,
+        description=f"AdamW's peak rate in SFT; where fine_tune_type is full, {_FULL_RATE:g} unless it is given",
     )
     warmup: int = Field(0, ge=0, description="updates in which the rate rises to its peak")
     lr_decay: Literal["none", "cosine", "linear"] = Field("none", description="how it then falls, to a tenth")

@@ -35,6 +35,11 @@ def tiny_dir() -> Path:
     return _find("tiny/model")
 
 
+def split_dir() -> Path:
+    """Return the folder of the hashes by which GSM-8K's questions are known."""
+    return _find("problems/gsm8k_split")
+
+
 def adapters_dir() -> Path:
     """Return the folder of the adapters that come with the package."""
     return _find("adapters")

@@ -2,10 +2,12 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from mlx_trace import cli
 from mlx_trace.cli.train import config_keys, find_config
 from mlx_trace.config import RENAMED, Config
 from mlx_trace.config_file import dump_config, load_config, validate_config
@@ -233,3 +235,17 @@ def test_keys_that_are_no_linear_part_of_a_layer_are_refused_by_name(key: str, o
 def test_training_nothing_is_refused(key: str, value: object, said: str) -> None:
     with pytest.raises(UserError, match=said):
         load_config(None, {key: value})
+
+
+def test_help_states_every_default_as_the_configuration_has_it() -> None:
+    for key, meaning in config_keys(Config):
+        if match := re.fullmatch(r".* \(default (.*)\)", meaning):
+            content: Any = yaml.safe_load(match[1])
+            for name in reversed(key.split(".")):
+                content = {name: content}
+            assert validate_config(content, "help") == Config(), key
+
+
+def test_no_help_repeats_a_default_that_stands_elsewhere() -> None:
+    for path in Path(cli.__file__).parent.glob("*.py"):
+        assert re.findall(r"\(default (?!false\))[\w/.]+", path.read_text(encoding="utf-8")) == [], path

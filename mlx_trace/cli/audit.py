@@ -20,14 +20,14 @@ from mlx_trace.seeds import stream
 
 def add_audit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--per-schema", type=at_least(1), default=200, metavar="N",
-                        help="draws of each family to check (default 200)")  # fmt: skip
+                        help="draws of each family to check (default %(default)s)")  # fmt: skip
     add_schema_options(parser)
     parser.add_argument("--diversity", action="store_true",
                         help="measure how varied the problems are, instead of checking them")  # fmt: skip
     parser.add_argument("--against", action="append", type=Path, default=[], metavar="FILE.jsonl",
                         help="with --diversity: beside a file's; worked solutions are compiled too")  # fmt: skip
     parser.add_argument("-n", type=at_least(1), default=2000, metavar="N",
-                        help="with --diversity: problems of each source (default 2000)")  # fmt: skip
+                        help="with --diversity: problems of each source (default %(default)s)")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 

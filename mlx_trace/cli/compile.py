@@ -110,7 +110,9 @@ def _why_none(path: Path, rows: int, reasons: Counter[str], told: Told) -> list[
 def add_variants_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("problems", type=Path, metavar="IN.jsonl", help="problems with traces, as compile writes them")
     add_field_option(parser)
-    parser.add_argument("-k", type=at_least(1), default=20, metavar="N", help="variants of each problem (default 20)")
+    parser.add_argument(
+        "-k", type=at_least(1), default=20, metavar="N", help="variants of each problem (default %(default)s)"
+    )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.jsonl", help="where to write them")
     add_seed_option(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")

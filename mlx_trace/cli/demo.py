@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 def add_demo_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--adapter-path", type=Path, default=Path("adapters/demo"), metavar="RUN",
-                        help="where to leave the adapter (default adapters/demo; replaced)")  # fmt: skip
+                        help="where to leave the adapter (default %(default)s; replaced)")  # fmt: skip
     parser.add_argument("-n", type=at_least(3), default=500, metavar="N",
-                        help="how many problems to measure on (default 500)")  # fmt: skip
+                        help="how many problems to measure on (default %(default)s)")  # fmt: skip
 
 
 def run_demo(options: argparse.Namespace) -> int:

@@ -19,6 +19,7 @@ from mlx_trace.cli.output import show_json
 from mlx_trace.cli.screen import Screen
 from mlx_trace.config import Decoding
 from mlx_trace.errors import UserError
+from mlx_trace.evaluate.suites import DEFAULT_SIZE
 from mlx_trace.files import check_output, write_atomically
 
 if TYPE_CHECKING:
@@ -31,10 +32,11 @@ def add_eval_options(parser: argparse.ArgumentParser) -> None:
                         help="new numbers (default), new wording, or problems of your own "
                              "(JSONL, a JSON array, CSV, TSV, Parquet)")  # fmt: skip
     add_field_option(parser)
-    parser.add_argument("-n", type=at_least(1), metavar="N", help="how many (default 500 of a suite, all of a file)")
+    parser.add_argument("-n", type=at_least(1), metavar="N",
+                        help=f"how many (default {DEFAULT_SIZE} of a suite, all of a file)")  # fmt: skip
     add_decoding_options(parser)
     parser.add_argument("--batch-size", type=at_least(1), default=64, metavar="N",
-                        help="prompts decoded at once (default 64; fewer take less memory)")  # fmt: skip
+                        help="prompts decoded at once (default %(default)s; fewer take less memory)")  # fmt: skip
     parser.add_argument("-o", "--output", type=Path, metavar="FILE.jsonl", help="write a record of every problem")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 

@@ -14,6 +14,7 @@ from mlx_trace.files import unreadable
 
 _LOST: Final = 0.05  # a change of probabilities that shows
 _KINDS: Final = ("f32", "f16", "bf16", "q8_0")
+_KIND: Final = "f16"
 
 
 def add_fuse_options(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +23,8 @@ def add_fuse_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dequantize", action="store_true", help="write full-precision weights of a quantised base")
     line = "write the model as a GGUF file for llama.cpp, with a Modelfile for Ollama beside it"
     parser.add_argument("--gguf", type=Path, metavar="FILE", help=line)
-    parser.add_argument("--gguf-type", choices=_KINDS, help="how its weights are stored (default f16)")
+    parser.add_argument("--gguf-type", choices=_KINDS,
+                        help=f"how its weights are stored (default {_KIND})")  # fmt: skip
 
 
 def run_fuse(options: argparse.Namespace) -> int:
@@ -44,7 +46,7 @@ def run_fuse(options: argparse.Namespace) -> int:
         if distance > _LOST:
             show("that is enough to show: a quantised base rounds small changes away; --dequantize keeps them")
         if options.gguf is not None:
-            kind = options.gguf_type or "f16"
+            kind = options.gguf_type or _KIND
             modelfile = write_for_llama_cpp(folder, options.gguf, kind, prompter)
             show(f"{source} is now {options.gguf}, in {kind}: llama-server --jinja -m {options.gguf}, "
                   f"or ollama create {options.gguf.stem} -f {modelfile}")  # fmt: skip

@@ -38,7 +38,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--adapter-path", type=Path, metavar="RUN",
                         help="a run's directory, any mlx-lm adapter, or none; by default adapters/NAME of a --model "
                              "NAME, and adapters/tiny without one")  # fmt: skip
-    parser.add_argument("--dtype", choices=get_args(Dtype), default="auto", help=f"{DTYPE} (default auto)")
+    parser.add_argument("--dtype", choices=get_args(Dtype), default="auto", help=f"{DTYPE} (default %(default)s)")
     parser.add_argument("--any-base", action="store_true", help="load the adapter even if its base was another one")
     parser.add_argument("--trust-remote-code", action="store_true", help="allow code that comes with the model")
 
@@ -60,7 +60,7 @@ def add_schema_options(parser: argparse.ArgumentParser) -> None:
 
 def add_seed_option(parser: argparse.ArgumentParser) -> None:
     """Add --seed."""
-    parser.add_argument("--seed", type=at_least(0, SEEDS - 1), default=0, metavar="N", help="default 0")
+    parser.add_argument("--seed", type=at_least(0, SEEDS - 1), default=0, metavar="N", help="default %(default)s")
 
 
 def add_decoding_options(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +68,7 @@ def add_decoding_options(parser: argparse.ArgumentParser) -> None:
     default = Decoding()
     meaning = {name: f"{field.description} (default {field.default})" for name, field in Decoding.model_fields.items()}
     parser.add_argument("--max-tokens", type=at_least(1), default=MAX_TOKENS, metavar="N",
-                        help=f"longest reply (default {MAX_TOKENS})")  # fmt: skip
+                        help="longest reply (default %(default)s)")  # fmt: skip
     parser.add_argument("--constraint", choices=("none", "scope"), default=default.constraint,
                         help=meaning["constraint"])  # fmt: skip
     parser.add_argument("--grounding", choices=("off", "hard"), default=default.grounding, help=meaning["grounding"])

@@ -14,15 +14,17 @@ from mlx_trace.problems.synthetic.schema import load_schemas, select_schemas
 
 
 def add_generate_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-n", type=at_least(1), default=1000, metavar="N", help="how many problems (default 1000)")
+    parser.add_argument(
+        "-n", type=at_least(1), default=1000, metavar="N", help="how many problems (default %(default)s)"
+    )
     parser.add_argument("-o", "--output", type=Path, metavar="FILE.jsonl", help="where to write them")
     add_schema_options(parser)
     parser.add_argument("--split", choices=("train", "eval"), default="train",
                         help="training templates (default), or those kept for evaluation")  # fmt: skip
     parser.add_argument("--templates-per-schema", type=at_least(0), default=0, metavar="N",
-                        help="use the first N templates of each family (default 0: all)")  # fmt: skip
+                        help="use the first N templates of each family (default %(default)s: all)")  # fmt: skip
     parser.add_argument("--number-word-rate", type=_share, default=NUMBER_WORD_RATE, metavar="X",
-                        help=f"how often small numbers are words (default {NUMBER_WORD_RATE})")  # fmt: skip
+                        help="how often small numbers are words (default %(default)s)")  # fmt: skip
     parser.add_argument("--form", choices=("problems", "messages"), default="problems",
                         help="our own JSONL, or mlx-lm's messages for stock trainers")  # fmt: skip
     parser.add_argument("--list", action="store_true", help="name the families and stop")

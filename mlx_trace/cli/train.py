@@ -57,10 +57,17 @@ def config_keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str,
             yield prefix + name, f"{meaning}, together: {{key: value, …}}"
             yield from config_keys(type(default), f"{prefix}{name}.")
         else:
-            shown = (
-                json.dumps(default, default=str) if not isinstance(default, list) else "[{source: synthetic, n: 1000}]"
-            )
-            yield prefix + name, f"{meaning} (default {shown.strip(chr(34))})"
+            yield prefix + name, f"{meaning} (default {_shown(default)})"
+
+
+def _shown(default: Any) -> str:
+    """Return a default as one would write it behind a flag."""
+    if isinstance(default, list):
+        items = [item.model_dump(exclude_unset=True) if isinstance(item, BaseModel) else item for item in default]
+        return yaml.safe_dump(items, default_flow_style=True, sort_keys=False, width=1000).strip()
+    if isinstance(default, str) and yaml.safe_load(default) != default:
+        return json.dumps(default)
+    return json.dumps(default, default=str).strip('"')
 
 
 def run_train(options: argparse.Namespace) -> int:

@@ -70,11 +70,11 @@ def read_amount(text: str) -> Fraction | None:
 def counts_in(answer: str, question: str) -> str:
     """Return the multiplier in which both an answer and what is asked for are counted: how many dozen? 12 dozen."""
     words = _WORD.findall(answer.lower()) if len(answer) <= MOST_CHARACTERS else []
-    words = [_LETTERS.get(word, word).removesuffix("s") for word in words]
+    units = [unit for word in words if (unit := _LETTERS.get(word, word).removesuffix("s")) in MULTIPLIERS]
+    if not units:
+        return ""
     asked = {word.removesuffix("s") for how in _HOW_MANY.findall(question.lower()) for word in _WORD.findall(how)}
-    return next(
-        (word.removesuffix("s") for word in words if word in MULTIPLIERS and word.removesuffix("s") in asked), ""
-    )
+    return next((unit for unit in units if unit in asked), "")
 
 
 def _is_sure(written: str, mention: Mention, is_money: bool, unit: str) -> bool:

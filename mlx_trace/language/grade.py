@@ -37,7 +37,10 @@ class Grade:
 def grade(
     text: str | bytes, expected: Fraction | None = None, expert: str | None = None, rewards: Rewards = REWARDS
 ) -> Grade:
-    """Grade a model's text against the expected answer and, if one is expected, the expert (or `composition`)."""
+    """Grade a model's text against the expected answer and, if one is expected, the expert (or `composition`).
+
+    The first of these that fails decides: it parses, names the expert, runs, and gives the answer.
+    """
     trace = parse(text)
     if isinstance(trace, NoTrace):
         return Grade(rewards.parse_failure, "parse_failure", None, trace.message)
@@ -59,8 +62,8 @@ def grade_outcome(outcome: Outcome, expected: Fraction | None, rewards: Rewards 
 
 
 def is_right(outcome: Solved, expected: Fraction) -> bool:
-    """Tell whether the answers are equal: less than 0.01 apart, on exact rationals."""
-    return abs(outcome.answer - expected) < TOLERANCE
+    """Tell whether the answers are equal: less than 0.01 apart in the answer's own unit, on exact rationals."""
+    return outcome.answer == expected or abs(outcome.answer - expected) < TOLERANCE
 
 
 def expert_of(trace: Trace) -> str:

@@ -18,6 +18,7 @@ from mlx_trace.language.number_words import (
     LETTERS,
     MEASURES,
     MULTIPLIERS,
+    NUMBER_WORDS,
     PARTS,
     PLAIN_PARTS,
     RELATIONS,
@@ -27,6 +28,7 @@ from mlx_trace.language.number_words import (
     UNITS,
 )
 from mlx_trace.language.numbers import read_numeral
+from mlx_trace.language.signs import is_negative
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ _HYPHEN: Final = "–‐‑-"
 _GLYPH: Final = "[" + "".join(GLYPHS) + "]"
 _SLASH: Final = "[/⁄∕]"
 _TOKEN: Final = re.compile(
-    rf"(?P<digits>{DIGITS})"
+    rf"(?P<digits>(?=[0-9.])(?:{DIGITS}))"
     rf"(?:(?P<over>{_SLASH}(?P<denominator>[0-9]+)(?![0-9]))|[ {THIN}{_HYPHEN}]?"
     rf"(?P<part>[0-9]+{_SLASH}[0-9]+)(?![0-9])"
     rf"|\s?(?P<glyphpart>{_GLYPH}))?(?P<ordinal>st|nd|rd|th)?(?![0-9])"
@@ -61,21 +63,9 @@ _PERCENT: Final = re.compile(r"\s?(?:%|％|-?percent\b|per\s?cent\b|pct\b)", re.
 _GAP: Final = re.compile(rf"\s+|[{_HYPHEN}]\s?|\s[{_HYPHEN}]")
 _FRACTION: Final = re.compile(rf"([0-9]+){_SLASH}([0-9]+)")
 _GROUP: Final = re.compile(r" ([0-9]{3})(?![0-9,./:])")
-_MINUS: Final = re.compile(
-    rf"(?:^|[\s(])(?:[-−–][{CURRENCY}]?|[{CURRENCY}][-−–]|negative )$"
-    r"|(?:^|\b(?:is|was|of|to|at|from|be|by|and|or|reached|hit) )minus $"
-)
-_BINARY: Final = re.compile(
-    r"(?i)(?:[0-9%)]|teen|ty|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|hundred|thousand|dozen))"
-    rf" ?(?:[-−–]|minus )[{CURRENCY}]?$"
-)
-_BELOW: Final = re.compile(
-    r"(?i)[ °º]*(?:degrees?|[a-z]+)? ?(?:celsius|fahrenheit|[cf])? ?below (?:zero|0|(?:the )?sea level)\b"
-)
 _Reading = tuple[Fraction, int, tuple[Fraction, ...], str]  # value, tokens used, other readings, kind
 _MOST_MULTIPLIERS: Final = 3  # five hundred thousand million
 _TOLD: Final = 10**6  # from here on a multiplier is no common knowledge
-_BACK: Final = 20  # characters before a number in which its sign stands
 
 
 def find_numbers(text: str) -> list[Mention]:
@@ -89,39 +79,30 @@ def find_numbers(text: str) -> list[Mention]:
 
 def _mentions(text: str) -> Iterator[Mention]:
     tokens = list(_TOKEN.finditer(text))
-    at = 0
-    while at < len(tokens):
-        mention, used = _mention_at(text, tokens, at)
+    index = 0
+    while index < len(tokens):
+        word = tokens[index]["word"]
+        mention, used = _mention_at(text, tokens, index) if not word or word.lower() in NUMBER_WORDS else (None, 1)
         if mention is not None:
             yield mention
-        at += used
+        index += used
 
 
-def _mention_at(text: str, tokens: list[re.Match[str]], at: int) -> tuple[Mention | None, int]:
-    """Return the mention that begins at token `at`, if any, and the number of tokens it takes."""
-    first = tokens[at]
-    read = _read_words(text, tokens, at) if first["word"] else _read_digits(text, first)
+def _mention_at(text: str, tokens: list[re.Match[str]], index: int) -> tuple[Mention | None, int]:
+    """Return the mention that begins at token `index`, if any, and the number of tokens it takes."""
+    first = tokens[index]
+    read = _read_words(text, tokens, index) if first["word"] else _read_digits(text, first)
     if read is None:
         return None, 1
-    value, used, also, kind = _read_tail(text, tokens, at, read)
-    end = tokens[at + used - 1].end()
+    value, used, also, kind = _read_tail(text, tokens, index, read)
+    end = tokens[index + used - 1].end()
     if kind in ("digits", "words", "fraction") and (percent := _PERCENT.match(text, end)):
         end, kind, also = percent.end(), "percent", (value / 100, *also)
-        while at + used < len(tokens) and tokens[at + used].start() < end:
+        while index + used < len(tokens) and tokens[index + used].start() < end:
             used += 1
-    if kind in ("digits", "words", "fraction", "percent") and _is_negative(text, first.start(), end):
+    if kind in ("digits", "words", "fraction", "percent") and is_negative(text, first.start(), end):
         value, also = -value, (value, *also)
     return Mention(value, first.start(), end, kind, tuple(dict.fromkeys(n for n in also if n != value))), used
-
-
-def _is_negative(text: str, start: int, end: int) -> bool:
-    """Tell whether a number has a sign of its own, and is no part of a range or a difference."""
-    before = text[max(0, start - _BACK) : start]
-    if start > _BACK:
-        before = "x" + before  # what is cut off is no beginning
-    if _MINUS.search(before) and not _BINARY.search(before):
-        return True
-    return _BELOW.match(text, end, end + 60) is not None
 
 
 def _read_digits(text: str, token: re.Match[str]) -> _Reading | None:
@@ -158,9 +139,9 @@ def _fraction(text: str) -> Fraction | None:
     return above / below if above is not None and below else None
 
 
-def _read_words(text: str, tokens: list[re.Match[str]], at: int) -> _Reading | None:
+def _read_words(text: str, tokens: list[re.Match[str]], index: int) -> _Reading | None:
     """Read a number written in words; `a` and `an` count only before a part, a scale or a dozen."""
-    word = tokens[at]["word"].lower()
+    word = tokens[index]["word"].lower()
     if word in RELATIONS:
         return Fraction(RELATIONS[word]), 1, (), "relation"
     if word in PARTS:
@@ -169,25 +150,25 @@ def _read_words(text: str, tokens: list[re.Match[str]], at: int) -> _Reading | N
             return share, 1, (whole,), "fraction"
         return whole, 1, (share,), "ordinal"
     if word in ("a", "an"):
-        follower = _next_word(text, tokens, at + 1)
+        follower = _next_word(text, tokens, index + 1)
         if follower in PARTS:
             return Fraction(1, PARTS[follower]), 2, (Fraction(PARTS[follower]),), "fraction"
         if follower not in SCALES and follower not in ("hundred", "dozen"):
             return None
-        value, used = _read_cardinal(text, tokens, at + 1, start=1)
+        value, used = _read_cardinal(text, tokens, index + 1, start=1)
         return None if value is None else (value, used + 1, (), "words")
-    value, used = _read_cardinal(text, tokens, at)
+    value, used = _read_cardinal(text, tokens, index)
     return None if value is None else (value, used, (), "words")
 
 
 def _read_cardinal(
-    text: str, tokens: list[re.Match[str]], at: int, start: int | None = None
+    text: str, tokens: list[re.Match[str]], index: int, start: int | None = None
 ) -> tuple[Fraction | None, int]:
     """Read `two hundred and five`, `twenty-five`, `a thousand`; `start` is the value of a leading `a`."""
     total, current, last = 0, start, "scale" if start is None else "unit"
     used = taken = 0
-    while at + used < len(tokens) and (word := (tokens[at + used]["word"] or "").lower()):
-        if used and not _joined(text, tokens, at + used):
+    while index + used < len(tokens) and (word := (tokens[index + used]["word"] or "").lower()):
+        if used and not _joined(text, tokens, index + used):
             break
         if word in UNITS and (last in ("scale", "hundred") or (last == "tens" and 0 < UNITS[word] < 10)):
             current, last = (current or 0) + UNITS[word], "unit"
@@ -201,8 +182,8 @@ def _read_cardinal(
             break
         used += 1
         taken = used
-        if at + used < len(tokens) and (tokens[at + used]["word"] or "").lower() == "and":
-            follower = _next_word(text, tokens, at + used + 1)
+        if index + used < len(tokens) and (tokens[index + used]["word"] or "").lower() == "and":
+            follower = _next_word(text, tokens, index + used + 1)
             if last in ("hundred", "scale") and (follower in UNITS or follower in TENS):
                 used += 1
     if taken == 0:
@@ -210,30 +191,30 @@ def _read_cardinal(
     return Fraction(total + (current or 0)), taken
 
 
-def _read_tail(text: str, tokens: list[re.Match[str]], at: int, read: _Reading) -> _Reading:
+def _read_tail(text: str, tokens: list[re.Match[str]], index: int, read: _Reading) -> _Reading:
     """Extend a number by what follows it: a part (`two thirds`, `and a half`), then multipliers (`2.5 million`)."""
     value, used, also, kind = read
-    if kind in ("ordinal", "percent") or (kind == "relation" and tokens[at]["word"].lower() != "couple"):
+    if kind in ("ordinal", "percent") or (kind == "relation" and tokens[index]["word"].lower() != "couple"):
         return read
     if kind == "words" and value.denominator == 1 and value >= 1:
-        follower = _next_word(text, tokens, at + used)
+        follower = _next_word(text, tokens, index + used)
         if follower in PARTS:
             part = Fraction(1, PARTS[follower])
             value, used, also, kind = value * part, used + 1, (value, 1 / part), "fraction"
-    if kind in ("digits", "words") and (added := _and_a_part(text, tokens, at + used)) is not None:
+    if kind in ("digits", "words") and (added := _and_a_part(text, tokens, index + used)) is not None:
         part, more = added
-        whole = SCALES.get((tokens[at + used - 1]["word"] or "").lower(), 1)  # a million and a half
+        whole = SCALES.get((tokens[index + used - 1]["word"] or "").lower(), 1)  # a million and a half
         value, used, also, kind = value + part * whole, used + more, (value, part), "fraction"
-    if kind == "digits" and (scale := _letter(text, tokens, at + used)):
+    if kind == "digits" and (scale := _letter(text, tokens, index + used)):
         return value * scale, used + 1, (value,), kind
-    return _multiplied(text, tokens, at, (value, used, also, kind))
+    return _multiplied(text, tokens, index, (value, used, also, kind))
 
 
-def _and_a_part(text: str, tokens: list[re.Match[str]], at: int) -> tuple[Fraction, int] | None:
+def _and_a_part(text: str, tokens: list[re.Match[str]], index: int) -> tuple[Fraction, int] | None:
     """Return the part that `and` adds to a number, and the tokens that say it: and a half, and 3/4, and half dozen."""
-    if _next_word(text, tokens, at) != "and" or at + 1 >= len(tokens):
+    if _next_word(text, tokens, index) != "and" or index + 1 >= len(tokens):
         return None
-    words = [_next_word(text, tokens, at + n) for n in (1, 2, 3)]
+    words = [_next_word(text, tokens, index + n) for n in (1, 2, 3)]
     if words[0] in ("a", "one") and words[1] in PARTS:
         if words[1].startswith(PLAIN_PARTS):
             return Fraction(1, PARTS[words[1]]), 3
@@ -242,35 +223,36 @@ def _and_a_part(text: str, tokens: list[re.Match[str]], at: int) -> tuple[Fracti
     elif words[0] in UNITS and words[1] in PARTS and words[2] not in ("of", "as", "more", "less"):
         part = Fraction(UNITS[words[0]], PARTS[words[1]])
         return (part, 3) if 0 < part < 1 else None
-    token = tokens[at + 1]
-    if not token["word"] and words[1] not in ("of", "as", "more", "less") and _joined(text, tokens, at + 1):
+    token = tokens[index + 1]
+    if not token["word"] and words[1] not in ("of", "as", "more", "less") and _joined(text, tokens, index + 1):
         glyph = token["glyph"]
         stated = Fraction(*GLYPHS[glyph]) if glyph else _fraction(token[0])
         return (stated, 2) if stated is not None and 0 < stated < 1 else None
     return None
 
 
-def _letter(text: str, tokens: list[re.Match[str]], at: int) -> int | None:
+def _letter(text: str, tokens: list[re.Match[str]], index: int) -> int | None:
     """Return what a letter written onto digits multiplies them by: $280k, 2.5M; 12m is meters, but for money."""
-    if at >= len(tokens) or not tokens[at]["word"]:
+    if index >= len(tokens) or not tokens[index]["word"]:
         return None
-    letters, digits, gap = tokens[at]["word"], tokens[at - 1], text[tokens[at - 1].end() : tokens[at].start()]
+    letters, digits = tokens[index]["word"], tokens[index - 1]
+    gap = text[digits.end() : tokens[index].start()]
     if text[max(0, digits.start() - 2) : digits.start()].rstrip().endswith(tuple(CURRENCY)):
         return LETTERS.get(letters.lower()) if gap in ("", " ") else None
     plain = letters in ("mn", "bn", "tn") or (gap == "" and letters in ("k", "K", "M", "B"))
     return LETTERS.get(letters.lower()) if plain and gap in ("", " ") else None
 
 
-def _multiplied(text: str, tokens: list[re.Match[str]], at: int, read: _Reading) -> _Reading:
+def _multiplied(text: str, tokens: list[re.Match[str]], index: int, read: _Reading) -> _Reading:
     """Return a number times the multipliers that follow: 2.5 million, half a dozen, a couple of hundred."""
     value, used, also, kind = read
     for _ in range(_MOST_MULTIPLIERS):
-        linked = _link(text, tokens, at + used, kind) if value < 1 or kind == "relation" else 0
-        follower = _next_word(text, tokens, at + used + linked)
+        linked = _link(text, tokens, index + used, kind) if value < 1 or kind == "relation" else 0
+        follower = _next_word(text, tokens, index + used + linked)
         factor = MULTIPLIERS.get(follower)
         if factor is None or (kind == "words" and factor != DOZEN and not follower.endswith("s")):
             break  # a number in words has read its own
-        if not linked and value < 1 and (tokens[at + used - 1]["word"] or "half").lower() != "half":
+        if not linked and value < 1 and (tokens[index + used - 1]["word"] or "half").lower() != "half":
             break  # the third dozen
         also = (value, factor) if factor == DOZEN or factor >= _TOLD or kind != "digits" else (value,)
         also = (*also, *read[2]) if kind == "fraction" and value > 1 else also
@@ -278,21 +260,21 @@ def _multiplied(text: str, tokens: list[re.Match[str]], at: int, read: _Reading)
     return value, used, also, kind
 
 
-def _link(text: str, tokens: list[re.Match[str]], at: int, kind: str) -> int:
+def _link(text: str, tokens: list[re.Match[str]], index: int, kind: str) -> int:
     """Return how many words stand between a part and what it is a part of: a, of, of a; after a couple: of."""
-    words = [_next_word(text, tokens, at + n) for n in (0, 1)]
+    words = [_next_word(text, tokens, index + n) for n in (0, 1)]
     if kind == "relation":
         return int(words[0] == "of")
     return 2 if words == ["of", "a"] else int(words[0] in ("a", "of"))
 
 
-def _next_word(text: str, tokens: list[re.Match[str]], at: int) -> str:
-    """Return token `at` in lower case if only white space or a hyphen parts it from the one before, else nothing."""
-    if at >= len(tokens) or not tokens[at]["word"] or not _joined(text, tokens, at):
+def _next_word(text: str, tokens: list[re.Match[str]], index: int) -> str:
+    """Return token `index` in lower case if only white space or a hyphen parts it from the one before, else nothing."""
+    if index >= len(tokens) or not tokens[index]["word"] or not _joined(text, tokens, index):
         return ""
-    return tokens[at]["word"].lower()
+    return tokens[index]["word"].lower()
 
 
-def _joined(text: str, tokens: list[re.Match[str]], at: int) -> bool:
-    gap = text[tokens[at - 1].end() : tokens[at].start()]
+def _joined(text: str, tokens: list[re.Match[str]], index: int) -> bool:
+    gap = text[tokens[index - 1].end() : tokens[index].start()]
     return gap == "" or _GAP.fullmatch(gap) is not None

@@ -35,6 +35,7 @@ RELATIONS: Final = {
 } | {
     word + "fold": n for word, n in (UNITS | TENS | {"hundred": 100, "thousand": 1000}).items() if n > 1
 }  # fmt: skip
+NUMBER_WORDS: Final = frozenset({"a", "an", *UNITS, *TENS, *PARTS, *RELATIONS})  # a number begins with one of these
 GLYPHS: Final = {
     "½": (1, 2), "⅓": (1, 3), "⅔": (2, 3), "¼": (1, 4), "¾": (3, 4), "⅕": (1, 5), "⅖": (2, 5), "⅗": (3, 5),
     "⅘": (4, 5), "⅙": (1, 6), "⅚": (5, 6), "⅛": (1, 8), "⅜": (3, 8), "⅝": (5, 8), "⅞": (7, 8), "⅑": (1, 9),

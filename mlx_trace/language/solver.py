@@ -49,7 +49,10 @@ class Entry:
 
 
 def solve(trace: Trace, ledger: list[Entry] | None = None) -> Outcome:
-    """Run a trace. A `ledger` list, if given, receives one entry for each step that was done."""
+    """Run a trace, in exact rationals. A `ledger` list, if given, receives one entry for each step that was done.
+
+    Total: at most 16 parts of 64 steps, numbers up to 10^30; what goes beyond is `Failed`, as any broken rule is.
+    """
     if len(trace.parts) > MAX_PARTS:
         return Failed("too_large", MAX_PARTS, 0, f"a trace has at most {MAX_PARTS} parts, not {len(trace.parts)}")
     answers: tuple[Fraction, ...] = ()
@@ -74,11 +77,11 @@ def _run_part(index: int, part: Part, scope: Scope, ledger: list[Entry] | None) 
         return Failed("unknown_expert", index, 0, f"there is no expert '{part.expert[:40]}'; experts are {known}")
     if len(part.steps) > MAX_STEPS:
         return Failed("too_large", index, MAX_STEPS, f"a part has at most {MAX_STEPS} steps, not {len(part.steps)}")
-    for at, step in enumerate(part.steps):
+    for number, step in enumerate(part.steps):
         before = dict(scope.values) if ledger is not None else None
         fault = _order_fault(scope, step) or _run_step(part.expert, ops, scope, step)
         if fault is not None:
-            return Failed(fault.kind, index, at, fault.message)
+            return Failed(fault.kind, index, number, fault.message)
         if ledger is not None:
             changed = {name: value for name, value in scope.values.items() if before and before.get(name) != value}
             ledger.append(Entry(index, step, changed if before else dict(scope.values)))

@@ -7,6 +7,7 @@ Takes a mapping of field names to text, returns a `Step`; what is wrong with one
 import re
 from dataclasses import fields
 from fractions import Fraction
+from functools import lru_cache
 from itertools import takewhile
 from typing import Annotated, Any, ClassVar, Final, Literal, get_args
 
@@ -184,9 +185,9 @@ def read_step(pairs: list[tuple[str, object]]) -> Step:
     text = "{" + ", ".join(f"{key}: {_plain(value)}" for key, value in pairs) + "}"
     if comma := _thousands_comma(pairs):
         return Malformed("bad_value", f"the comma in {comma} ends the value; write {comma.replace(',', '')}", text)
-    found = dict(pairs)
-    op = found.get("op")
-    if len(found) < len(pairs):
+    values = dict(pairs)
+    op = values.get("op")
+    if len(values) < len(pairs):
         twice = next(key for n, (key, _) in enumerate(pairs) if key in dict(pairs[:n]))
         return Malformed("wrong_field", f"{twice} is given twice", text)
     if op is None:
@@ -194,12 +195,12 @@ def read_step(pairs: list[tuple[str, object]]) -> Step:
     if not isinstance(op, str) or op not in _BY_OP:
         return Malformed("unknown_op", f"there is no op {_show(op)}; ops are {', '.join(OPS)}", text)
     if op == "transfer":
-        found = {_SPELLINGS.get(key, key): value for key, value in pairs}
-        if len(found) < len(pairs):
+        values = {_SPELLINGS.get(key, key): value for key, value in pairs}
+        if len(values) < len(pairs):
             return Malformed("wrong_field", "from and to are given twice", text)
-    cls: type = InitFrom if op == "init" and "source" in found and "value" not in found else _BY_OP[op]
+    cls: type = InitFrom if op == "init" and "source" in values and "value" not in values else _BY_OP[op]
     try:
-        step: Step = _ADAPTERS[cls].validate_python(found)
+        step: Step = _ADAPTERS[cls].validate_python(values)
     except ValidationError as error:
         return Malformed(*_explain(op, error.errors(include_url=False)), text)
     return step
@@ -225,12 +226,12 @@ def _explain(op: str, errors: list[ErrorDetails]) -> tuple[str, str]:
 
 def _thousands_comma(pairs: list[tuple[str, object]]) -> str | None:
     """Return the number that a comma has split, as in `value: 80,000`, which YAML reads as two keys."""
-    for at, (_, value) in enumerate(pairs):
+    for index, (_, value) in enumerate(pairs):
         if not isinstance(value, str) or not _BEFORE_COMMA.fullmatch(value):
             continue
-        groups = takewhile(lambda pair: pair[1] == "" and _THOUSANDS.fullmatch(pair[0]), pairs[at + 1 :])
-        if found := [key for key, _ in groups]:
-            return ",".join([value, *found])
+        groups = takewhile(lambda pair: pair[1] == "" and _THOUSANDS.fullmatch(pair[0]), pairs[index + 1 :])
+        if parts := [key for key, _ in groups]:
+            return ",".join([value, *parts])
     return None
 
 
@@ -247,16 +248,22 @@ def field_names(op: str) -> list[str]:
 
 def render_step(step: Step) -> str:
     """Write a step in canonical flow style; a malformed one as it was read."""
-    if isinstance(step, Malformed):
-        return step.text
-    shown = [f"op: {step.op}"]
-    for field in fields(step):
-        if field.name != "op":
-            shown.append(f"{field.name.removesuffix('_')}: {_render_value(getattr(step, field.name))}")
-    return "{" + ", ".join(shown) + "}"
+    return step.text if isinstance(step, Malformed) else _rendered(step)
+
+
+@lru_cache(maxsize=1 << 15)  # traces have most of their steps in common
+def _rendered(step: Step) -> str:
+    shown = (f", {key}: {_render_value(getattr(step, name))}" for name, key in _WRITTEN[type(step)])
+    return f"{{op: {step.op}{''.join(shown)}}}"
 
 
 def _render_value(value: object) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(_render_value(item) for item in value) + "]"
     return spell(value) if isinstance(value, Fraction) else str(value)
+
+
+_WRITTEN: Final = {  # the fields of each kind of step but for its op, each with what it is called in a trace
+    step: [(field.name, field.name.removesuffix("_")) for field in fields(step) if field.name != "op"]
+    for step in get_args(Step)
+}

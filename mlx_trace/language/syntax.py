@@ -5,24 +5,17 @@ experts' ops or execution. Canonical text has a fast path in front of the YAML l
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 import yaml
 from pydantic import ValidationError
 
+from mlx_trace.language.canonical import read_line
 from mlx_trace.language.steps import (
-    AddEntity,
-    Compute,
-    Consume,
-    Init,
-    InitFrom,
     Malformed,
-    Percent,
-    Query,
     Step,
-    Transfer,
     read_step,
     render_step,
 )
@@ -67,10 +60,10 @@ def parse(text: str | bytes) -> Trace | NoTrace:
     text = text.removeprefix("\ufeff")  # a byte-order mark
     first: NoTrace | None = None
     for candidate in _candidates(text):
-        found = parse_document(candidate)
-        if isinstance(found, Trace):
-            return found
-        first = first or found
+        parsed = parse_document(candidate)
+        if isinstance(parsed, Trace):
+            return parsed
+        first = first or parsed
     return first or NoTrace("the text is empty")
 
 
@@ -102,10 +95,10 @@ def _candidates(text: str) -> Iterator[str]:
     if head.strip():
         yield head
     inside = False
-    for at, fence in enumerate(fences):
+    for index, fence in enumerate(fences):
         inside = bool(fence[1].strip()) or not inside
         if inside:
-            end = fences[at + 1].start() if at + 1 < len(fences) else len(text)
+            end = fences[index + 1].start() if index + 1 < len(fences) else len(text)
             yield text[fence.end() : end]
 
 
@@ -142,12 +135,12 @@ def _single(mapping: "_Mapping") -> Trace | NoTrace:
     if sorted(keys) != ["expert", "trace"]:
         shown = ", ".join(key[:20] for key in keys[:6]) or "nothing"
         return NoTrace(f"a trace has exactly expert and trace; this has {shown}")
-    found = dict(mapping.pairs)
-    if not isinstance(found["expert"], str):
+    values = dict(mapping.pairs)
+    if not isinstance(values["expert"], str):
         return NoTrace("expert is not text")
-    if not isinstance(found["trace"], list):
+    if not isinstance(values["trace"], list):
         return NoTrace("trace is not a list of steps")
-    return Trace((Part(found["expert"], tuple(_step(item) for item in found["trace"])),))
+    return Trace((Part(values["expert"], tuple(_step(item) for item in values["trace"])),))
 
 
 def _step(item: object) -> Step:
@@ -224,35 +217,7 @@ def _attach(frames: list[_Frame], value: Any) -> Any:
 
 # --- the fast path ---------------------------------------------------------------------------------------------
 
-_TOKEN: Final = "([A-Za-z0-9_./+-]+)"  # any text that YAML, too, reads as one plain scalar in these places
-_TOKENS: Final = "([A-Za-z0-9_./+-]+(?:, [A-Za-z0-9_./+-]+)*)"
 _EXPERT: Final = re.compile("expert: ([A-Za-z_][A-Za-z0-9_]*)", re.ASCII)
-
-
-def _line(op: str, *fields: str) -> re.Pattern[str]:
-    shown = ", ".join(f"{field}: {_TOKEN}" if field != "args" else rf"args: \[{_TOKENS}\]" for field in fields)
-    return re.compile(rf"- \{{op: {op}, {shown}\}}", re.ASCII)
-
-
-def _percent(op: Any) -> tuple[re.Pattern[str], Callable[..., Step]]:
-    return _line(op, "base", "rate", "var"), lambda base, rate, var: Percent(base, rate, var, op)
-
-
-_LINES: Final[dict[str, tuple[re.Pattern[str], Callable[..., Step]]]] = {
-    "init": (_line("init", "var", "value"), Init),
-    "compute": (
-        _line("compute", "compute_op", "args", "var"),
-        lambda op, args, var: Compute(op, tuple(args.split(", ")), var),
-    ),
-    "percent_of": _percent("percent_of"),
-    "percent_off": _percent("percent_off"),
-    "percent_increase": _percent("percent_increase"),
-    "consume": (_line("consume", "entity", "amount"), Consume),
-    "add_entity": (_line("add_entity", "entity", "amount"), AddEntity),
-    "transfer": (_line("transfer", "from", "to", "amount"), Transfer),
-    "query": (_line("query", "var"), Query),
-}
-_SOURCED: Final = _line("init", "var", "source")
 
 
 def _parse_canonical(document: str) -> Trace | None:
@@ -270,7 +235,7 @@ def _parse_canonical(document: str) -> Trace | None:
 
 
 def _canonical_composition(lines: list[str]) -> Trace | None:
-    starts = [at for at, line in enumerate(lines) if line.startswith("- ")]
+    starts = [index for index, line in enumerate(lines) if line.startswith("- ")]
     parts = []
     for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
         if not all(line.startswith("  ") for line in lines[start + 1 : end]):
@@ -288,12 +253,8 @@ def _canonical_part(lines: list[str]) -> Part | None:
         return None
     steps = []
     for line in lines[2:]:
-        pattern, build = _LINES.get(line[7 : line.find(",")], (_SOURCED, InitFrom))
-        match = pattern.fullmatch(line)
-        if match is None:
-            pattern, build = _SOURCED, InitFrom
-            match = pattern.fullmatch(line)
-        if match is None:
+        step = read_line(line)
+        if step is None:
             return None
-        steps.append(build(*match.groups()))
+        steps.append(step)
     return Part(expert[1], tuple(steps))

@@ -36,7 +36,11 @@ class Overlap:
 
 
 def overlaps(evaluations: Mapping[str, Sequence[Problem]], training: Iterable[Problem]) -> list[Overlap]:
-    """Compare evaluation sets, by name, with training data."""
+    """Compare evaluation sets, by name, with training data; counts are of evaluation questions.
+
+    Shared runs of 13 words are after GPT-3's study of contamination (Brown et al. 2020, appendix C). The training side
+    is read once, in time linear in its words.
+    """
     asked = [problem.question for problems in evaluations.values() for problem in problems]
     questions, grams = (
         {_normal(question) for question in asked},
@@ -46,16 +50,16 @@ def overlaps(evaluations: Mapping[str, Sequence[Problem]], training: Iterable[Pr
     same_grams: set[int] = set()
     templates = _Wordings(asked)
     for problem in training:
-        same_questions.update({_normal(problem.question)} & questions)
-        same_grams.update(gram for gram in grams_of(problem.question) if gram in grams)
+        words = _WORD.findall(problem.question.lower())
+        same_questions |= {" ".join(words)} & questions
+        same_grams |= grams.intersection(_grams(words))
         templates.look_for(problem.question)
-    found = same_questions, templates.found, same_grams
     return [
         Overlap(
             name, len(problems),
-            sum(_normal(problem.question) in found[0] for problem in problems),
-            sum(skeleton(problem.question) in found[1] for problem in problems),
-            sum(any(gram in found[2] for gram in grams_of(problem.question)) for problem in problems),
+            sum(_normal(problem.question) in same_questions for problem in problems),
+            sum(skeleton(problem.question) in templates.matched for problem in problems),
+            sum(any(gram in same_grams for gram in grams_of(problem.question)) for problem in problems),
         )
         for name, problems in evaluations.items()
     ]  # fmt: skip
@@ -68,7 +72,7 @@ class _Wordings:
     """
 
     def __init__(self, questions: Iterable[str]) -> None:
-        self.found: set[bytes] = set()
+        self.matched: set[bytes] = set()
         self._all: dict[bytes, frozenset[str]] = {}
         for question in questions:
             self._all.setdefault(skeleton(question), frozenset(_long_words(" ".join(words_of(question)))))
@@ -80,9 +84,10 @@ class _Wordings:
     def look_for(self, question: str) -> None:
         """Note whether a question has one of the wordings."""
         words = _long_words(question)
-        candidates = [name for word in (*words, "") for name in self._open.get(word, ()) if self._all[name] <= words]
-        if candidates and (name := skeleton(question)) in self._all and name not in self.found:
-            self.found.add(name)
+        rare = (*(self._open.keys() & words), "")
+        candidates = (name for word in rare for name in self._open.get(word, ()) if self._all[name] <= words)
+        if any(candidates) and (name := skeleton(question)) in self._all and name not in self.matched:
+            self.matched.add(name)
             for names in self._open.values():
                 names.discard(name)
 
@@ -93,10 +98,13 @@ def _long_words(text: str) -> set[str]:
 
 
 def grams_of(question: str) -> Iterator[int]:
-    """Yield a hash (of this process) of every run of 13 words; of a shorter question, of all of it."""
-    words = _WORD.findall(question.lower())
-    for start in range(max(1, len(words) - GRAM + 1)):
-        yield hash(tuple(words[start : start + GRAM]))
+    """Return a hash (of this process) of every run of 13 words; of a shorter question, of all of it."""
+    return _grams(_WORD.findall(question.lower()))
+
+
+def _grams(words: list[str]) -> Iterator[int]:
+    size = min(GRAM, max(1, len(words)))
+    return map(hash, zip(*(words[start:] for start in range(size)), strict=False)) if words else iter([hash(())])
 
 
 def _normal(question: str) -> str:

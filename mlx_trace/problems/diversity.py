@@ -49,16 +49,16 @@ class Diversity:
 def measure(problems: Sequence[Problem], reference: Sequence[Problem] | None = None) -> Diversity:
     """Measure a set of problems; a reference says which computations count as covered, by default its own."""
     spoken = [words_of(problem.question) for problem in problems]
-    grams = [Counter(gram for words in spoken for gram in zip(*(words[at:] for at in range(n)), strict=False))
+    grams = [Counter(gram for words in spoken for gram in zip(*(words[start:] for start in range(n)), strict=False))
              for n in (1, 2, 3)]  # fmt: skip
     kinds = [
         mention.kind for problem in problems for mention in find_numbers(problem.question) if mention.kind in _STATED
     ]
     in_words = sum(kind in ("words", "relation") for kind in kinds)
     traces = _traces(problems)
-    found = [shape(trace) for trace in traces]
-    covering = set(found) if reference is None else {shape(trace) for trace in _traces(reference)}
-    shapes, sizes = Counter(found), [text.count("(") for text in found]
+    computations = [shape(trace) for trace in traces]
+    covering = set(computations) if reference is None else {shape(trace) for trace in _traces(reference)}
+    shapes, sizes = Counter(computations), [text.count("(") for text in computations]
     experts = Counter(trace.parts[0].expert if len(trace.parts) == 1 else "composition" for trace in traces)
     return Diversity(
         problems=len(problems), skeletons=len({" ".join(words) for words in spoken}), vocabulary=len(grams[0]),
@@ -67,7 +67,7 @@ def measure(problems: Sequence[Problem], reference: Sequence[Problem] | None = N
         numbers=len(kinds) / max(1, len(problems)), numbers_as_words=in_words / max(1, len(kinds)), traces=len(traces),
         shapes=len(shapes) if traces else None, shape_entropy=entropy(shapes) if traces else None,
         commonest_shape=shapes.most_common(1)[0][1] / len(traces) if traces else None,
-        covered=_mean((text in covering for text in found), len(found)) if traces else None,
+        covered=_mean((text in covering for text in computations), len(computations)) if traces else None,
         operations=_mean(sizes, len(sizes)) if traces else None, most_operations=max(sizes) if traces else None,
         experts={name: count / len(traces) for name, count in experts.most_common()},
     )  # fmt: skip
@@ -79,7 +79,7 @@ def _traces(problems: Sequence[Problem]) -> list[Trace]:
 
 
 def entropy(counts: Mapping[Any, int]) -> float:
-    """Return the entropy of a distribution given by counts, in bits."""
+    """Return the entropy of a distribution given by counts, in bits (Shannon 1948, of the counts as they are)."""
     total = sum(counts.values())
     return -sum(count / total * math.log2(count / total) for count in counts.values()) if total else 0.0
 

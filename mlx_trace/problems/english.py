@@ -133,9 +133,9 @@ def lint(text: str, nouns: dict[str, str]) -> Iterator[str]:
         if not _right_article(match[1].lower(), match[2]):
             yield f"article: {match[0]}"
     for match in _COUNTED.finditer(text):
-        one = match[1].lower() in ("1", "one")
+        is_single = match[1].lower() in ("1", "one")
         word = match[2].lower()
-        if (one and word in plurals and word not in nouns) or (not one and _must_be_plural(word, nouns)):
+        if (is_single and word in plurals and word not in nouns) or (not is_single and _must_be_plural(word, nouns)):
             yield f"number and noun: {match[0]}"
     for word in dict.fromkeys(re.findall(r"[a-z]+", text)):
         if _wrong_plural(word, nouns, plurals):

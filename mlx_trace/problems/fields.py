@@ -6,6 +6,7 @@ names are those of GSM-8K, SVAMP, MAWPS, ASDiv, MultiArith, AddSub and SingleEq.
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -31,6 +32,16 @@ _PASSED_OVER: Final = frozenset(
 )
 _MASK: Final = re.compile(r"\b(?:number|N_)[0-9]{1,2}\b")
 _PLACE: Final = re.compile(r"[0-9]+")
+_MOST_LAYOUTS: Final = 1000  # of a file
+
+
+@dataclass(frozen=True, slots=True)
+class FieldLayout:
+    """Where rows of some fields hold ours, each with theirs; which holds the numbers that masks stand for."""
+
+    ours: tuple[tuple[str, list[str]], ...]
+    numbers: str | None
+    unread: tuple[str, ...]
 
 
 class Fields:
@@ -39,26 +50,40 @@ class Fields:
     def __init__(self, told: Told | None = None) -> None:
         self.told = dict(told or {})
         self.unread: dict[str, int] = {}
+        self._layouts: dict[tuple[Any, ...], FieldLayout] = {}  # by the fields of a row, of which a file has few kinds
 
     def read(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Return a row with our names; ValueError if a field that was told is missing."""
         if not self.told and any(key in row for key in _CHATS):
             return dict(row)
+        layout = self._layout(row)
+        ours: dict[str, Any] = {
+            field: row[names[0]] if len(names) == 1 else " ".join(str(row[key]).strip() for key in names)
+            for field, names in layout.ours
+        }
+        if "question" in ours and layout.numbers is not None:
+            ours["question"] = _unmasked(ours["question"], row[layout.numbers])
+        _join_solution(ours)
+        for key in layout.unread:
+            self.unread[key] = self.unread.get(key, 0) + 1
+        return ours
+
+    def _layout(self, row: Mapping[str, Any]) -> FieldLayout:
+        fields = tuple(row)
+        layout = self._layouts.get(fields)
+        if layout is None:
+            if len(self._layouts) >= _MOST_LAYOUTS:
+                self._layouts.clear()
+            layout = self._layouts[fields] = self._lay_out(row)
+        return layout
+
+    def _lay_out(self, row: Mapping[str, Any]) -> FieldLayout:
         keys = {key.strip().lower(): key for key in reversed(list(row)) if isinstance(key, str)}
-        found: dict[str, Any] = {}
-        used: set[str] = set()
-        for field in FIELDS:
-            names = self._told(field, row) if field in self.told else _known(field, keys)
-            if names:
-                found[field] = row[names[0]] if len(names) == 1 else " ".join(str(row[key]).strip() for key in names)
-                used.update(names)
-        if "question" in found and "numbers" in keys:
-            found["question"] = _unmasked(found["question"], row[keys["numbers"]])
-        _join_solution(found)
-        for key in row:
-            if key not in used and str(key).strip().lower() not in _PASSED_OVER:
-                self.unread[str(key)] = self.unread.get(str(key), 0) + 1
-        return found
+        named = ((field, self._told(field, row) if field in self.told else _known(field, keys)) for field in FIELDS)
+        ours = tuple((field, names) for field, names in named if names)
+        used = {name for _, names in ours for name in names}
+        unread = (key for key in row if key not in used and str(key).strip().lower() not in _PASSED_OVER)
+        return FieldLayout(ours, keys.get("numbers"), tuple(map(str, unread)))
 
     def _told(self, field: str, row: Mapping[str, Any]) -> list[str]:
         told = self.told[field]
@@ -74,17 +99,17 @@ class Fields:
             tell(f"{path}: not read: {names} (--field question=NAME says what a field is)")
 
 
-def _join_solution(found: dict[str, Any]) -> None:
+def _join_solution(ours: dict[str, Any]) -> None:
     """Put a solution of its own in front of the answer, as GSM-8K has them; a row with a trace needs none."""
-    solution = found.pop("solution", None)
-    if not isinstance(solution, str) or found.get("trace") or GOLD_MARK in str(found.get("answer", "")):
+    solution = ours.pop("solution", None)
+    if not isinstance(solution, str) or ours.get("trace") or GOLD_MARK in str(ours.get("answer", "")):
         return
-    if GOLD_MARK in solution and "answer" not in found:
-        found["answer"] = solution
-    elif found.get("answer") is not None:
-        answer = found["answer"]
+    if GOLD_MARK in solution and "answer" not in ours:
+        ours["answer"] = solution
+    elif ours.get("answer") is not None:
+        answer = ours["answer"]
         answer = answer[0] if isinstance(answer, list) and len(answer) == 1 else answer
-        found["answer"] = f"{solution.partition(GOLD_MARK)[0].rstrip()}\n{GOLD_MARK} {answer}"
+        ours["answer"] = f"{solution.partition(GOLD_MARK)[0].rstrip()}\n{GOLD_MARK} {answer}"
 
 
 def _known(field: str, keys: Mapping[str, str]) -> list[str]:
@@ -95,11 +120,11 @@ def _known(field: str, keys: Mapping[str, str]) -> list[str]:
     return [*bodies, name]
 
 
-def check_fields(found: Mapping[str, Any], row: Mapping[str, Any]) -> None:
+def check_fields(ours: Mapping[str, Any], row: Mapping[str, Any]) -> None:
     """Check that a row, read with our names, has a question and an answer (or a trace); ValueError says what it has."""
-    if not any(key in found for key in _CHATS):
+    if not any(key in ours for key in _CHATS):
         for field in ("question", "answer"):
-            if field not in found and not (field == "answer" and found.get("trace")):
+            if field not in ours and not (field == "answer" and ours.get("trace")):
                 raise ValueError(missing(field, row))
 
 
@@ -120,10 +145,10 @@ def _unmasked(question: Any, numbers: Any) -> Any:
     values = numbers if isinstance(numbers, list) else re.split(r"[\s,]+", str(numbers).strip("[] "))
 
     def value(mask: re.Match[str]) -> str:
-        at = int(_PLACE.search(mask[0])[0])  # type: ignore[index]  # a mask has its place
-        if at >= len(values):
+        place = int(_PLACE.search(mask[0])[0])  # type: ignore[index]  # a mask has its place
+        if place >= len(values):
             raise ValueError(f"{mask[0]} in the question has no number beside it")
-        return str(values[at]).removesuffix(".0")
+        return str(values[place]).removesuffix(".0")
 
     return _MASK.sub(value, question)
 

@@ -2,11 +2,9 @@
 
 from typing import Any
 
+from mlx_trace.problems import split
 from mlx_trace.problems.fields import GOLD_MARK
 from mlx_trace.problems.problem import Problem
-from mlx_trace.problems.skeleton import skeleton
-
-HELD_OUT_SHARE = 10
 
 
 def is_row(row: dict[str, Any]) -> bool:
@@ -27,4 +25,4 @@ def read_row(row: dict[str, Any], name: str) -> Problem:
 
 def is_held_out(problem: Problem) -> bool:
     """Tell whether a GSM-8K problem is kept for validation: one wording in ten, with all its variants."""
-    return problem.source.startswith("gsm8k/") and int.from_bytes(skeleton(problem.question)) % HELD_OUT_SHARE == 0
+    return problem.source.startswith("gsm8k/") and split.is_held_out(problem.question)

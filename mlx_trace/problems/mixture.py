@@ -58,12 +58,12 @@ def mix(sources: Sequence[Source], seed: int, examples: int | None = None) -> Mi
     whole follows from the sources without a share, or is `examples` where all have one. Raises UserError.
     """
     seen: set[str] = set()
-    parts = {at: _part(source, source.n, seed, seen) for at, source in enumerate(sources) if source.share is None}
+    parts = {index: _part(source, source.n, seed, seen) for index, source in enumerate(sources) if source.share is None}
     given = sum(len(part.problems) for part in parts.values())
-    shares = {at: source.share for at, source in enumerate(sources) if source.share is not None}
-    for at, n in _sizes(shares, given, len(shares) == len(sources), examples).items():
-        parts[at] = _part(sources[at], n, seed, seen)
-    return Mixture([parts[at] for at in range(len(sources))])
+    shares = {index: source.share for index, source in enumerate(sources) if source.share is not None}
+    for index, n in _sizes(shares, given, len(shares) == len(sources), examples).items():
+        parts[index] = _part(sources[index], n, seed, seen)
+    return Mixture([parts[index] for index in range(len(sources))])
 
 
 def _sizes(shares: dict[int, float], given: int, all_shared: bool, examples: int | None) -> dict[int, int]:
@@ -78,7 +78,8 @@ def _sizes(shares: dict[int, float], given: int, all_shared: bool, examples: int
     if not all_shared and total >= 1:
         raise UserError(f"data: the shares add up to {total:g} and leave nothing for the sources without one")
     wanted = examples if examples is not None else round(given * total / (1 - total))
-    return {int(at): n for at, n in apportion({str(at): Fraction(part) for at, part in shares.items()}, wanted).items()}
+    counts = apportion({str(index): Fraction(share) for index, share in shares.items()}, wanted)
+    return {int(index): n for index, n in counts.items()}
 
 
 def _part(source: Source, n: int | None, seed: int, seen: set[str]) -> SourcePart:
@@ -101,9 +102,9 @@ def _checked(problems: list[Problem], path: Path) -> list[Problem]:
     for problem in problems:
         trace = problem.trace if problem.trace is None else parse(problem.trace)
         if isinstance(trace, Trace):
-            outcome = solve(trace)
-            if isinstance(outcome, Solved) and problem.expected is not None and is_right(outcome, problem.expected):
-                checked.append(problem.model_copy(update={"trace": render(trace)}))
+            outcome, expected, text = solve(trace), problem.expected, render(trace)
+            if isinstance(outcome, Solved) and expected is not None and is_right(outcome, expected):
+                checked.append(problem if text == problem.trace else problem.model_copy(update={"trace": text}))
             else:
                 why = outcome.message if isinstance(outcome, Failed) else f"it gives {spell(outcome.answer)}"
                 faults.append(f"{path}: {problem.id}: its trace does not solve to its answer, {problem.answer}: {why}")
@@ -159,7 +160,7 @@ def _sample(problems: list[Problem], n: int, seed: int, where: str) -> list[Prob
     """Return n of the problems, drawn by the seed, in their order."""
     if n > len(problems):
         raise UserError(f"{where}: gives {len(problems):,} problems, and {n:,} are wanted")
-    return [problems[at] for at in sorted(stream("sample", seed, where).sample(range(len(problems)), n))]
+    return [problems[index] for index in sorted(stream("sample", seed, where).sample(range(len(problems)), n))]
 
 
 def source_of(path: Path, fields: Told | None = None) -> CompiledSource | FileSource:

@@ -116,9 +116,9 @@ def read_problems(path: Path, read_row: ReadRow, limit: int | None = None, told:
         try:
             if row is None:
                 raise ValueError(fault)
-            found = fields.read(row)
-            check_fields(found, row)
-            problems.append(read_row(found, name))
+            ours = fields.read(row)
+            check_fields(ours, row)
+            problems.append(read_row(ours, name))
         except ValueError as error:  # pydantic's ValidationError is one
             faults.append(f"{path}:{name.rpartition(':')[2]}: {_first_line(error)}")
     if faults:

@@ -72,7 +72,7 @@ def test_any_text_is_a_number_that_a_trace_may_hold_or_none(text: str) -> None:
     assert number is None or fits(number)
 
 
-@given(st.fractions(max_denominator=999).filter(lambda number: fits(number) and number.denominator in (1, 2, 4, 5, 8, 10)), st.sampled_from(
+@given(st.builds(Fraction, st.integers(-(10**9), 10**9), st.sampled_from((1, 2, 4, 5, 8, 10))), st.sampled_from(
     ("{}", "${}", "{} apples", "{} dollars.", "{} (apples)", "{}%")))  # fmt: skip
 def test_a_number_with_what_stands_around_it_is_that_number(number: Fraction, form: str) -> None:
     assert read_amount(form.format(spell(number))) == number

@@ -10,7 +10,7 @@ from mlx_trace.config import Config
 from mlx_trace.config_file import validate_config
 from mlx_trace.errors import UserError
 from mlx_trace.problems.compile.compiler import Compiled, compile_row
-from mlx_trace.problems.contamination import overlaps
+from mlx_trace.problems.contamination import GRAM, grams_of, overlaps
 from mlx_trace.problems.gsm8k import is_held_out
 from mlx_trace.problems.mixture import Mixture, mix
 from mlx_trace.problems.problem import Problem
@@ -151,3 +151,10 @@ def test_contamination_found_quickly_is_what_comparing_everything_finds() -> Non
     (overlap,) = overlaps({"x": evaluation}, training)
     wordings = {skeleton(problem.question) for problem in training}
     assert overlap.same_template == sum(skeleton(problem.question) in wordings for problem in evaluation) > 10
+
+
+def test_grams_are_all_runs_of_words_and_a_short_question_is_one() -> None:
+    words = [f"word{number}" for number in range(20)]
+    for count in (0, 1, GRAM - 1, GRAM, GRAM + 1, 20):
+        runs = [tuple(words[start : min(start + GRAM, count)]) for start in range(max(1, count - GRAM + 1))]
+        assert list(grams_of(" ".join(words[:count]))) == [hash(run) for run in runs]

@@ -62,10 +62,11 @@ class Automaton:
         self.ids: list[int] = []
         self._chosen: list[int] = []
         self._vocabulary, self._numbers, self._max_tokens = vocabulary, numbers or None, max_tokens
+        self._amounts = [number for number in numbers or () if not number.startswith("-")] or numbers or ()
         self._answers: tuple[Fraction, ...] = ()
         self._scope = Scope()
         self._written = 0  # characters of all steps so far
-        number = min(numbers or ("1",), key=lambda number: len(vocabulary.word(f" value: {number}}}\n")))
+        number = min(self._amounts or ("1",), key=lambda number: len(vocabulary.word(f" value: {number}}}\n")))
         new, newer, *_ = short_names(vocabulary)
         self._least = Cheapest(None, None, new, newer, number, "")
         if (shortest := shortest_part(vocabulary, self._least)) > max_tokens:
@@ -221,7 +222,8 @@ class Automaton:
     def _quantity(self, others: Mapping[str, tuple[str, str]], key: str, end: str, left: int) -> Walk:
         """Let the model write a number, or one of the other things that may stand there."""
         if self._numbers is not None:
-            stated = {f" {key}: {number}{end}": (key, number) for number in self._numbers}
+            numbers = self._amounts if key == "amount" else self._numbers  # an amount below 0 ends in the solver
+            stated = {f" {key}: {number}{end}": (key, number) for number in numbers}
             return (yield from self._pick({**others, **stated}, left))
         marks = {kind: mark for mark, kind in _OPENINGS.items()}
         own: list[Run] = [((*before, marks[kind]), None) for before, kind in self._vocabulary.openings(key)]

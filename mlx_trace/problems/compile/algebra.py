@@ -44,14 +44,14 @@ class Unknowns:
     def equate(self, left: Expression, right: Expression) -> Iterator[tuple[Expression, Fraction]]:
         """Take left = right; yield an expression and its value for every unknown that it determines."""
         try:
-            one, other = self._linear(left), self._linear(right)
-            difference = _combine("sub", one, other)
+            left_form, right_form = self._linear(left), self._linear(right)
+            difference = _combine("sub", left_form, right_form)
             unknown = [name for name in difference.terms if difference.value_of(name) != 0]
             if len(unknown) == 1:
-                yield from self._determine(unknown[0], one, other)
+                yield from self._determine(unknown[0], left_form, right_form)
             elif len(unknown) > 1:
-                self._define(left, other)
-                self._define(right, one)
+                self._define(left, right_form)
+                self._define(right, left_form)
         except (_NotLinear, ZeroDivisionError):
             return
 
@@ -59,17 +59,17 @@ class Unknowns:
         if left.value_of(name) < right.value_of(name):
             left, right = right, left
         factor = _minus(left.terms.get(name, _ZERO), right.terms.get(name, _ZERO))
-        found = _over(_minus(right.rest, left.rest), factor)
-        yield from self._know(name, found)
+        solution = _over(_minus(right.rest, left.rest), factor)
+        yield from self._know(name, solution)
         for other in [key for key, form in self.defined.items() if key not in self.known and not self._open(form)]:
             form = self._substitute(self.defined[other])
             yield from self._know(other, form.rest)
 
-    def _know(self, name: str, found: Expression) -> Iterator[tuple[Expression, Fraction]]:
-        number = value(found)
+    def _know(self, name: str, solution: Expression) -> Iterator[tuple[Expression, Fraction]]:
+        number = value(solution)
         self.known[name] = Number(number)
-        if isinstance(found, Operation):
-            yield found, number
+        if isinstance(solution, Operation):
+            yield solution, number
 
     def _open(self, form: Linear) -> bool:
         return any(name not in self.known for name in form.terms)

@@ -41,7 +41,11 @@ class Refused:
 
 
 def compile_row(row: dict[str, Any], name: str) -> Compiled | Refused:
-    """Compile a row of GSM-8K's form; `name` says where it stands. Never raises on a row's content."""
+    """Compile a row of GSM-8K's form; `name` says where it stands. Never raises on a row's content.
+
+    An interpreter computes the answer, as in PAL (Gao et al. 2022), and a program that does not give the gold is left
+    out, as in STaR (Zelikman et al. 2022); here no model writes it: it is the official solution's (Cobbe et al. 2021).
+    """
     question, answer = row.get("question"), row.get("answer")
     if not isinstance(question, str) or not question.strip():
         return Refused("no question")
@@ -59,10 +63,10 @@ def compile_row(row: dict[str, Any], name: str) -> Compiled | Refused:
         return Refused("the gold is not a number")
     gold = problem.expected
     assert gold is not None
-    found = find_target(question, str(answer).rpartition(GOLD_MARK)[0], gold)
-    if isinstance(found, Refused):
-        return found
-    target, grounding = found
+    result = find_target(question, str(answer).rpartition(GOLD_MARK)[0], gold)
+    if isinstance(result, Refused):
+        return result
+    target, grounding = result
     trace = parse_document(emit(target, question, grounding.mentions))
     outcome = trace if isinstance(trace, NoTrace) else solve(trace)
     if isinstance(trace, NoTrace) or not isinstance(outcome, Solved) or outcome.answer != gold:

@@ -169,13 +169,13 @@ class Place:
 
     def _difference(self, unit: str) -> str:
         """Return years_older of `7 years older`, players_fewer of `8 fewer players than`, not of `3 more apples`."""
-        for at, word in enumerate(self.after[: _MOST_PHRASE + 1]):
+        for index, word in enumerate(self.after[: _MOST_PHRASE + 1]):
             if word in COMPARATIVES:
-                behind = self.after[at + 1 :]
+                behind = self.after[index + 1 :]
                 compared = behind[: behind.index("than")] if "than" in behind else []
                 if unit != "percent" and "than" not in behind and head_of(behind[:1]):
                     return ""
-                noun = self.head if at else head_of(compared) or next(filter(is_plural, nouns(behind)), "")
+                noun = self.head if index else head_of(compared) or next(filter(is_plural, nouns(behind)), "")
                 return f"{unit or noun or self._missing()}_{word}"
             if (word in STOPS and word != "per") or word in VERBS:
                 return ""
@@ -183,40 +183,40 @@ class Place:
 
     def _read_phrase(self) -> tuple[list[str], str]:
         """Return the noun phrase that follows, large stickers of `3 large stickers`, or else a lone adjective."""
-        found: list[str] = []
+        phrase: list[str] = []
         several = self.mention.value != 1 and self.mention.kind not in ("percent", "fraction")
         plural = False
-        for at, word in enumerate(self.after):
-            if not found and (word in SKIPPED or word in _FOLDS):
+        for index, word in enumerate(self.after):
+            if not phrase and (word in SKIPPED or word in _FOLDS):
                 continue
-            if not found and word in GENERIC and self.after[at + 1 : at + 2] == ["of"]:
+            if not phrase and word in GENERIC and self.after[index + 1 : index + 2] == ["of"]:
                 continue
-            owner = self.after[at - 1] if at else self.past[0] if self.past else ""
+            owner = self.after[index - 1] if index else self.past[0] if self.past else ""
             owned = self.hyphen or (owner in _OWNERS and owner != "of")  # her catch, a 10% raise
             acts = word in VERBS and not owned and (plural or not several or not is_plural(word))
-            if acts or word in STOPS or word in NUMBERS or not word[0].isalpha() or len(found) == _MOST_PHRASE:
+            if acts or word in STOPS or word in NUMBERS or not word[0].isalpha() or len(phrase) == _MOST_PHRASE:
                 break
-            found.append(word)
+            phrase.append(word)
             plural = plural or is_plural(word)
-        while found and not is_noun(found[-1].lower()) and (found[-1] not in VERBS):
-            lone = found.pop()
-            if not found:
+        while phrase and not is_noun(phrase[-1].lower()) and (phrase[-1] not in VERBS):
+            lone = phrase.pop()
+            if not phrase:
                 return [], lone if lone in ADJECTIVES else ""
-        if several and not plural and len(found) > 1 and self.past[:1] in (["a"], ["an"]):
+        if several and not plural and len(phrase) > 1 and self.past[:1] in (["a"], ["an"]):
             self.hyphen = True  # a 500 page book
-        while len(found) > 1 and plural and several and not self.hyphen and not is_plural(found[-1]):
-            found.pop()
-        return found, ""
+        while len(phrase) > 1 and plural and several and not self.hyphen and not is_plural(phrase[-1]):
+            phrase.pop()
+        return phrase, ""
 
     def _per(self) -> str:
         """Return per_hour of `6 miles per hour`, each of `7 cookies each`, per_box of `each box holds 7`."""
-        for at, word in enumerate(self.after):
+        for index, word in enumerate(self.after):
             if word[0].isdigit() or word in NUMBERS:
                 break
             if word not in _PER:
                 continue
-            noun, following = _member(self.after[at + 1 :]), self.after[at + 1 : at + 2]
-            before, near = self.after[at - 1] if at else "", at <= _MOST_PHRASE
+            noun, following = _member(self.after[index + 1 :]), self.after[index + 1 : index + 2]
+            before, near = self.after[index - 1] if index else "", index <= _MOST_PHRASE
             if word in ("each", "every"):
                 if noun and (near or before in PREPOSITIONS or noun in TIMES_OF_DAY):
                     return f"per_{noun}"
@@ -225,8 +225,9 @@ class Place:
             elif word == "per" and near and following and following[0][0].isalpha():
                 return f"per_{noun or following[0]}"
             elif (
-                word in ("a", "an") and near and noun and before not in _FIXED and (noun in MEASURES or self.money > at)
-            ):
+                word in ("a", "an") and near and noun
+                and before not in _FIXED and (noun in MEASURES or self.money > index)
+            ):  # fmt: skip
                 return f"per_{noun}"
         return self._each()
 
@@ -236,9 +237,9 @@ class Place:
         clause = _until(_CLAUSE_ENDS, self.sentence[1:]) if listed else self.before
         if clause and clause[0] in ("for", "in", "over", "after") and self.head in TIMES_OF_DAY:
             return ""
-        for at, word in enumerate(clause):
+        for index, word in enumerate(clause):
             if word in ("each", "every"):
-                noun = _member(clause[:at][::-1])
+                noun = _member(clause[:index][::-1])
                 return f"per_{noun}" if noun else ""
         if not self.phrase and clause[:1] == ["of"] and clause[1:2] and is_noun(clause[1]) and is_plural(clause[1]):
             return f"per_{one(clause[1])}"
@@ -261,13 +262,13 @@ class Place:
 
 def _past_list(words: list[str], first: int) -> int:
     """Return where the words behind a number begin, past the numbers listed with it: 2, 5 and 9 pounds."""
-    at = first
-    while at < len(words) and words[at] in _LIST:
-        while at < len(words) and words[at] in _LIST:
-            at += 1
-        if at == len(words) or not (words[at][0].isdigit() or words[at] in NUMBERS):
+    index = first
+    while index < len(words) and words[index] in _LIST:
+        while index < len(words) and words[index] in _LIST:
+            index += 1
+        if index == len(words) or not (words[index][0].isdigit() or words[index] in NUMBERS):
             return first
-        first = at = at + 1
+        first = index = index + 1
     return first
 
 

@@ -36,14 +36,14 @@ def read_equations(solution: str, unknowns: bool = False) -> list[Equation]:
 
     With `unknowns`, single letters are unknowns, and an equation that determines one counts as computing it.
     """
-    found: list[Equation] = []
+    equations: list[Equation] = []
     state = Unknowns() if unknowns else None
     for line in solution.splitlines():
-        if len(found) >= MOST_EQUATIONS:
+        if len(equations) >= MOST_EQUATIONS:
             break
         if len(line) <= MOST_CHARACTERS and _DIGIT.search(line):
-            found += [replace(equation, line=line) for equation in _read_line(read_items(line, unknowns), state)]
-    return found
+            equations += [replace(equation, line=line) for equation in _read_line(read_items(line, unknowns), state)]
+    return equations
 
 
 def read_chains(items: list[Item]) -> Iterator[list[tuple[list[Item], Item | None]]]:
@@ -84,21 +84,21 @@ def _read_line(items: list[Item], state: Unknowns | None) -> Iterator[Equation]:
 
 def _annotated_chain(notes: Sequence[Item | None], sides: Sequence[Expression | None]) -> Iterator[Equation]:
     """Yield what the annotations of a chain compute; a side between is a step on the way, and no result."""
-    for at, note in enumerate(notes):
+    for index, note in enumerate(notes):
         if note is not None:
-            yield from _annotated(note.text, sides[:at], sides[at])
+            yield from _annotated(note.text, sides[:index], sides[index])
 
 
 def _plain_chain(sides: Sequence[Expression | None]) -> Iterator[Equation]:
     """Yield what a chain without annotations computes: 2*3 = 6, 6*4 = 24 of 2*3 = 6*4 = 24; 24 = 8*3 turned around."""
     values: set[Fraction] = set()
-    for at, (before, after) in enumerate(pairwise(sides)):
+    for index, (before, after) in enumerate(pairwise(sides)):
         if isinstance(before, Operation):
             value = _value(before)
             if value is None or value not in values:
-                yield from _stated(before, sides[at + 1 :])
+                yield from _stated(before, sides[index + 1 :])
             values |= {value} if value is not None else set()
-        elif isinstance(before, Number) and isinstance(after, Operation) and at + 2 == len(sides):
+        elif isinstance(before, Number) and isinstance(after, Operation) and index + 2 == len(sides):
             yield Equation((after,), before)
 
 

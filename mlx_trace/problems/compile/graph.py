@@ -100,8 +100,8 @@ class Graph:
             value = expression.value * (self._percent if expression.percent else 1)
             kind = unit if op in ("add", "sub") else ""
             return self.resolve(Asked(value, expression.unit, op, self._line, kind, expression.money))
-        if expression.op == "div" and (found := self._fraction(expression, unit)) is not None:
-            return found
+        if expression.op == "div" and (fraction := self._fraction(expression, unit)) is not None:
+            return fraction
         if _is_percentage(expression):
             return compute("mul", self._build(expression.left, "", "mul"), self.grounding.leaf(None, HUNDRED), unit)
         kind = unit if expression.op in ("add", "sub") else ""  # one adds things of a kind

@@ -216,8 +216,8 @@ class Grounding:
 
     def _complements(self, stated: list[tuple[int, Node]]) -> Iterator[Node]:
         """Yield what is left of a whole, or the whole with it: 100% - 20%, 1 - 1/4, 6 - 1 of sixths."""
-        hundred, one = self.leaf(None, HUNDRED), self.leaf(None, ONE)
-        left, rest = hundred, one
+        hundred, unit = self.leaf(None, HUNDRED), self.leaf(None, ONE)
+        left, rest = hundred, unit
         for index, leaf in stated:
             if leaf.rate:
                 for points in (compute("sub", hundred, leaf), compute("add", hundred, leaf)):
@@ -228,7 +228,7 @@ class Grounding:
                 yield share_of(left)
             elif leaf.value.denominator > 1 and leaf.value < 1:
                 rest = compute("sub", rest, leaf)
-                yield from (compute("sub", one, leaf), compute("add", one, leaf), rest)
+                yield from (compute("sub", unit, leaf), compute("add", unit, leaf), rest)
                 yield from self._parts(index, leaf.value)
 
     def _parts(self, index: int, fraction: Fraction) -> Iterator[Node]:
@@ -270,9 +270,9 @@ def _undoes(node: Node) -> bool:
     return any(node.value == inner.value for arg in node.args for inner in arg.args)
 
 
-def same_noun(one: str, other: str) -> bool:
+def same_noun(first: str, second: str) -> bool:
     """Tell whether two words are one noun, singular or plural."""
-    return one == other or _stem(one) == _stem(other)
+    return first == second or _stem(first) == _stem(second)
 
 
 @lru_cache(maxsize=8192)

@@ -76,8 +76,8 @@ class _Reader:
         self.end = 0  # of the last token
         self.is_negative = False  # the number that comes
         tokens = list(_TOKEN.finditer(line))
-        for at, token in enumerate(tokens):
-            self._read(token, tokens[at + 1] if at + 1 < len(tokens) else None)
+        for index, token in enumerate(tokens):
+            self._read(token, tokens[index + 1] if index + 1 < len(tokens) else None)
             self.end = token.end()
 
     def _read(self, token: re.Match[str], following: re.Match[str] | None) -> None:
@@ -225,10 +225,10 @@ def parse_expression(items: Sequence[Item]) -> Expression | None:
         return None
     parser = _Parser(items)
     try:
-        found = parser.sum()
+        expression = parser.sum()
     except _Unreadable:
         return None
-    return found if parser.at == len(items) else None
+    return expression if parser.position == len(items) else None
 
 
 class _Parser:
@@ -236,7 +236,7 @@ class _Parser:
 
     def __init__(self, items: Sequence[Item]) -> None:
         self.items = items
-        self.at = 0
+        self.position = 0
 
     def sum(self) -> Expression:
         left = self.product()
@@ -251,24 +251,24 @@ class _Parser:
         return left
 
     def factor(self) -> Expression:
-        if self.at >= len(self.items):
+        if self.position >= len(self.items):
             raise _Unreadable
-        item = self.items[self.at]
-        self.at += 1
+        item = self.items[self.position]
+        self.position += 1
         if item.content is not None:
             return item.content
         if item.kind != "open":
             raise _Unreadable
         inner = self.sum()
-        if self.at >= len(self.items) or self.items[self.at].kind != "close":
+        if self.position >= len(self.items) or self.items[self.position].kind != "close":
             raise _Unreadable
-        self.at += 1
+        self.position += 1
         return inner
 
     def _operator(self, *ops: ComputeOp) -> ComputeOp | None:
-        if self.at < len(self.items) and self.items[self.at].kind == "operator":
+        if self.position < len(self.items) and self.items[self.position].kind == "operator":
             for op in ops:
-                if self.items[self.at].text == op:
-                    self.at += 1
+                if self.items[self.position].text == op:
+                    self.position += 1
                     return op
         return None

@@ -59,10 +59,12 @@ def _add(left: Node, right: Node, unit: str) -> Node:
     for base, other in ((left, right), (right, left)):
         if is_constant(other, Fraction(0)):
             return base
+        if (loss := _loss(other)) is not None:  # 71 + -3
+            return _sub(base, loss, unit)
         if other.op == "percent_of" and other.args[0] is base:
             return Node("percent_increase", left.value + right.value, other.args, unit=unit)
-    for one, other in ((left, right), (right, left)):
-        if is_constant(one, ONE) and (rate := rate_of(other)) is not None:  # 1 + 20% is 120%
+    for whole, other in ((left, right), (right, left)):
+        if is_constant(whole, ONE) and (rate := rate_of(other)) is not None:  # 1 + 20% is 120%
             return share_of(_add(Node("leaf", HUNDRED), rate, ""))
     rate_like = _counts_points(left, right)
     return Node("add", left.value + right.value, (left, right), rate=rate_like, unit=unit)
@@ -71,11 +73,18 @@ def _add(left: Node, right: Node, unit: str) -> Node:
 def _sub(left: Node, right: Node, unit: str) -> Node:
     if is_constant(right, Fraction(0)):
         return left
+    if (loss := _loss(right)) is not None and not is_constant(left, Fraction(0)):
+        return _add(left, loss, unit)
     if right.op == "percent_of" and right.args[0] is left:
         return Node("percent_off", left.value - right.value, right.args, unit=unit)
     if is_constant(left, ONE) and (rate := rate_of(right)) is not None:  # 1 - 20% is 80%
         return share_of(_sub(Node("leaf", HUNDRED), rate, ""))
     return Node("sub", left.value - right.value, (left, right), rate=_counts_points(left, right), unit=unit)
+
+
+def _loss(node: Node) -> Node | None:
+    """Return the number that a node is the negative of, if it was made so: 0 - 5."""
+    return node.args[1] if node.op == "sub" and is_constant(node.args[0], Fraction(0)) else None
 
 
 def _counts_points(left: Node, right: Node) -> bool:
@@ -99,13 +108,16 @@ def _mul(left: Node, right: Node, unit: str) -> Node:
 
 def _div(left: Node, right: Node, unit: str) -> Node:
     value = left.value / right.value
+    above, below = _loss(left), _loss(right)
+    if above is not None and below is not None:
+        return _div(above, below, unit)
     if is_constant(right, ONE):
         return left
     if is_constant(right, HUNDRED):
         if left.rate:
             return share_of(left)
-        if left.op == "mul" and (found := _hundredth(left, unit)) is not None:
-            return found
+        if left.op == "mul" and (share := _hundredth(left, unit)) is not None:
+            return share
     return Node("div", value, (left, right), unit=unit)
 
 

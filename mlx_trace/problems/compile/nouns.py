@@ -59,22 +59,22 @@ class Words:
         """Put all but names in lower case: a sentence's first word is a name if it is known or seen as one."""
         first = [True, *(word in SENTENCE_ENDS for word in self.words)]
         seen = {word for word, begins in zip(self.words, first, strict=False) if word[0].isupper() and not begins}
-        for at, word in enumerate(self.words):
+        for index, word in enumerate(self.words):
             if not word[0].isupper():
                 continue
             low = word.lower()
             known = word in people()
-            begins = first[at] and not (known or word in seen or self._acts(at))
-            common = at > 0 and self.words[at - 1] in _DETERMINERS and not known
+            begins = first[index] and not (known or word in seen or self._acts(index))
+            common = index > 0 and self.words[index - 1] in _DETERMINERS and not known
             if (low in _UNKNOWN and word != "May") or word.isupper() or begins or common:
-                self.words[at] = low
+                self.words[index] = low
 
-    def _acts(self, at: int) -> bool:
+    def _acts(self, index: int) -> bool:
         """Tell whether a sentence's first word, no plural, owns or does something, as only somebody does."""
-        following = self.words[at + 1] if at + 1 < len(self.words) else ""
-        end = self.starts[at] + len(self.words[at])
+        following = self.words[index + 1] if index + 1 < len(self.words) else ""
+        end = self.starts[index] + len(self.words[index])
         return self.question[end : end + 2] in ("'s", "’s") or (
-            not is_plural(self.words[at].lower()) and (following in STATES or following in VERBS)
+            not is_plural(self.words[index].lower()) and (following in STATES or following in VERBS)
         )
 
 

@@ -73,7 +73,8 @@ def draw(schema: Schema, seed: int, k: int, options: Options = Options()) -> Pro
         question = render_template(templates[number], rng, show, values, slots)
     except ValueError as error:
         raise UserError(f"{schema.id}: {options.split} template {number}: {error}") from None
-    trace = "".join(piece if at % 2 == 0 else _fill(piece, values, slots) for at, piece in enumerate(schema.pieces))
+    pieces = (_fill(piece, values, slots) if index % 2 else piece for index, piece in enumerate(schema.pieces))
+    trace = "".join(pieces)
     _check(schema, trace, answer, values)
     return Problem.model_construct(  # every field is ours, and checked
         id=f"{schema.id}-{options.split}-{seed}-{k}", question=question, answer=spell(answer), expert=schema.expected,

@@ -103,9 +103,9 @@ def select_schemas(names: list[str], schemas: dict[str, Schema]) -> list[Schema]
     chosen: dict[str, Schema] = {}
     unknown = []
     for name in names:
-        found = {key: schema for key, schema in schemas.items() if name in (key, schema.name, schema.expert)}
-        chosen |= found
-        if not found:
+        matches = {key: schema for key, schema in schemas.items() if name in (key, schema.name, schema.expert)}
+        chosen |= matches
+        if not matches:
             unknown.append(f"there is no schema '{name}'; `mlx-trace generate --list` names them")
     if unknown:
         raise UserError(*unknown)
@@ -197,8 +197,8 @@ class _Check:
             name, _, form = reference.partition(":")
             if not (name in self.slots or (name in self.file.quantities and not form)):
                 self.fault("parts", f"<{reference}> is neither a quantity nor a slot")
-        trial = parse_document("".join(piece if at % 2 == 0 else "1" if piece in self.file.quantities
-                                       else f"x{at}" for at, piece in enumerate(pieces)))  # fmt: skip
+        trial = parse_document("".join(piece if index % 2 == 0 else "1" if piece in self.file.quantities
+                                       else f"x{index}" for index, piece in enumerate(pieces)))  # fmt: skip
         if isinstance(trial, NoTrace):
             self.fault("parts", trial.message)
             return tuple(pieces)
@@ -210,8 +210,8 @@ class _Check:
 
     def _templates(self, split: Split, pieces: tuple[str, ...]) -> tuple[Template, ...]:
         parsed = []
-        for at, text in enumerate(getattr(self.file.templates, split)):
-            where = f"templates.{split}.{at}"
+        for index, text in enumerate(getattr(self.file.templates, split)):
+            where = f"templates.{split}.{index}"
             try:
                 template = parse_template(text)
             except ValueError as error:
@@ -232,8 +232,8 @@ class _Check:
         for name in sorted({reference.partition(":")[0] for reference in used} & set(slots) - stated):
             self.fault(where, f"the question does not always name {name}, which the trace uses")
         for text in literal_texts(template):
-            for found in find_numbers(text):
-                fixed = f"'{text[found.start : found.end]}' is a fixed number ({spell(found.value)})"
+            for mention in find_numbers(text):
+                fixed = f"'{text[mention.start : mention.end]}' is a fixed number ({spell(mention.value)})"
                 self.fault(where, f"{fixed}; numbers come from quantities")
 
     def _check_field(self, where: str, field: TemplateField) -> None:

@@ -54,47 +54,47 @@ def parse_template(text: str) -> Template:
     return nodes
 
 
-def _parse_nodes(text: str, at: int, nested: bool) -> tuple[tuple[Node, ...], int]:
+def _parse_nodes(text: str, position: int, nested: bool) -> tuple[tuple[Node, ...], int]:
     nodes: list[Node] = []
     literal = ""
-    while at < len(text) and not (nested and text[at] in "|]"):
+    while position < len(text) and not (nested and text[position] in "|]"):
         node: Node | None = None
-        if text[at] == "{":
-            match = _FIELD.match(text, at)
+        if text[position] == "{":
+            match = _FIELD.match(text, position)
             if match is None:
-                raise ValueError(f"malformed placeholder at column {at + 1}: {text[at : at + 24]!r}")
-            node, at = Field(match[1], match[2] or "", match[3] or ""), match.end()
-        elif text[at] == "[":
-            node, at = _parse_choice(text, at)
-        elif text[at] in "}]|":
-            raise ValueError(f"unexpected {text[at]!r} at column {at + 1}")
+                raise ValueError(f"malformed placeholder at column {position + 1}: {text[position : position + 24]!r}")
+            node, position = Field(match[1], match[2] or "", match[3] or ""), match.end()
+        elif text[position] == "[":
+            node, position = _parse_choice(text, position)
+        elif text[position] in "}]|":
+            raise ValueError(f"unexpected {text[position]!r} at column {position + 1}")
         else:
-            literal, at = literal + text[at], at + 1
+            literal, position = literal + text[position], position + 1
         if node is not None:
             nodes += [literal, node] if literal else [node]
             literal = ""
-    return (*nodes, literal) if literal else tuple(nodes), at
+    return (*nodes, literal) if literal else tuple(nodes), position
 
 
 def _parse_choice(text: str, start: int) -> tuple[Wordings, int]:
-    options, at = [], start
-    while at == start or text[at] == "|":
-        option, at = _parse_nodes(text, at + 1, nested=True)
+    options, position = [], start
+    while position == start or text[position] == "|":
+        option, position = _parse_nodes(text, position + 1, nested=True)
         options.append(option)
-        if at >= len(text):
+        if position >= len(text):
             raise ValueError(f"the [ at column {start + 1} is not closed")
-    return Wordings(tuple(options)), at + 1
+    return Wordings(tuple(options)), position + 1
 
 
 def certain_names(template: Template) -> set[str]:
     """Return the quantities and slots that every wording of a template shows."""
-    found: set[str] = set()
+    names: set[str] = set()
     for node in template:
         if isinstance(node, Field):
-            found |= names_in(node)
+            names |= names_in(node)
         elif isinstance(node, Wordings):
-            found |= set.intersection(*(certain_names(option) for option in node.options))
-    return found
+            names |= set.intersection(*(certain_names(option) for option in node.options))
+    return names
 
 
 def literal_texts(template: Template) -> Iterator[str]:
@@ -109,13 +109,13 @@ def literal_texts(template: Template) -> Iterator[str]:
 
 def fields_of(template: Template) -> list[Field]:
     """Return every placeholder of a template once, in order, in whichever option it stands."""
-    found: dict[Field, None] = {}
+    fields: dict[Field, None] = {}
     for node in template:
         if isinstance(node, Field):
-            found[node] = None
+            fields[node] = None
         elif isinstance(node, Wordings):
-            found |= dict.fromkeys(field for option in node.options for field in fields_of(option))
-    return list(found)
+            fields |= dict.fromkeys(field for option in node.options for field in fields_of(option))
+    return list(fields)
 
 
 def names_in(field: Field) -> set[str]:

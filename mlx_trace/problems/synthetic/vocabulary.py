@@ -48,7 +48,7 @@ def load_vocabulary(folder: Path, faults: list[str]) -> Vocabulary:
             if not isinstance(entries, list):
                 faults.append(f"{where}: not a list of words")
                 continue
-            words = [_word(entry, f"{where}.{at}", faults) for at, entry in enumerate(entries)]
+            words = [_word(entry, f"{where}.{index}", faults) for index, entry in enumerate(entries)]
             if name in vocabulary:
                 faults.append(f"{where}: this list is in another file too")
             if len({word.one for word in words}) < len(words):

@@ -100,7 +100,7 @@ class Sense:
         mentions = [mention for mention in find_numbers(question) if mention.kind in ("digits", "words", "percent")]
         self.stated = [mention.value for mention in mentions]
         inner = self.values[:-2]  # all but the answer, which nothing refers to
-        self.ties = [(i, j) for (i, one), (j, other) in combinations(enumerate(inner), 2) if one == other != 1]
+        self.ties = [(i, j) for (i, first), (j, second) in combinations(enumerate(inner), 2) if first == second != 1]
         self.kept = list(_conversions(trace, original))
         self.ordered = list(_ordered(question))
         self.sums = list(_sums(self.stated))

@@ -85,8 +85,8 @@ def find_slots(question: str, trace: Trace) -> Iterator[Slot]:
 
 def _fixed(question: str, trace: Trace, mentions: Sequence[Mention]) -> Iterator[Fraction]:
     """Yield values that stay: they count what is listed, or may stand for more than the number of the question."""
-    yield from (Fraction(len(re.findall(r"[A-Z][a-z]+", found[0]))) for found in _NAMES.finditer(question))
-    yield from (Fraction(len(re.findall(r"[0-9.]+", found[0]))) for found in _NUMBERS.finditer(question))
+    yield from (Fraction(len(re.findall(r"[A-Z][a-z]+", match[0]))) for match in _NAMES.finditer(question))
+    yield from (Fraction(len(re.findall(r"[0-9.]+", match[0]))) for match in _NUMBERS.finditer(question))
     stated = {reading for mention in mentions for reading in mention.readings}
     squares, known = _AREA.search(question) is not None, known_numbers(question)
     for part in trace.parts:

@@ -41,26 +41,27 @@ class Source:
 def variants(problem: Problem, count: int, seed: int = 0) -> list[Problem]:
     """Return up to `count` variants of a problem, no two with the same numbers; none if its numbers are not sure.
 
-    Depends on the problem and the seed alone.
+    What GSM-Symbolic (Mirzadeh et al. 2024) does with templates made by hand, from the trace. Depends on the problem
+    and the seed alone.
     """
     source = take_apart(problem)
     if source is None or not source.slots:
         return []
     rng = stream("variants", seed, problem.question)
-    found: list[Problem] = []
+    retold: list[Problem] = []
     taken = {tuple(slot.value for slot in source.slots)}
     in_vain = 0
-    while len(found) < count and in_vain < MOST_DRAWS:
+    while len(retold) < count and in_vain < MOST_DRAWS:
         in_vain += 1
         values = _draw(source.slots, rng)
         if values in taken:
             continue
         taken.add(values)
-        made = _make(source, values, rng, f"{seed}.{len(found)}")
+        made = _make(source, values, rng, f"{seed}.{len(retold)}")
         if made is not None:
-            found.append(made)
+            retold.append(made)
             in_vain = 0
-    return found
+    return retold
 
 
 @dataclass(slots=True)
@@ -83,10 +84,10 @@ def tell_again(path: Path, count: int, seed: int, tally: Tally, told: Told | Non
             tally.reasons[reason] += 1
             continue
         tally.grounded += 1
-        found = variants(problem, count, seed)
-        tally.full += len(found) == count
-        tally.variants += len(found)
-        yield from found
+        retold = variants(problem, count, seed)
+        tally.full += len(retold) == count
+        tally.variants += len(retold)
+        yield from retold
 
 
 def grounded_problem(row: dict[str, Any], name: str) -> tuple[Problem | None, str]:
@@ -144,8 +145,8 @@ def _draw(slots: Sequence[Slot], rng: Random) -> tuple[Fraction, ...]:
     """Draw values for some of the slots; the others keep theirs. More often few change than all, since few may fit."""
     count = min(len(slots), rng.choice((1, 1, 2, 2, 3, len(slots))))
     values = [slot.value for slot in slots]
-    for at in rng.sample(range(len(slots)), count):
-        values[at] = slots[at].choices[rng.randrange(len(slots[at].choices))]
+    for index in rng.sample(range(len(slots)), count):
+        values[index] = slots[index].choices[rng.randrange(len(slots[index].choices))]
     return tuple(values)
 
 

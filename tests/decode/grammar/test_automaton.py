@@ -382,6 +382,7 @@ REFUSED = {  # from « to » stands what must not be written
     "the source of the part itself": SECOND + "source: «sub1.result»}\n",
     "a number that the question does not ground": "expert: arithmetic\ntrace:\n- {op: init, var: a, value: «17}»\n",
     "an amount that it does not ground": COINS + "- {op: consume, entity: eggs, amount: «9»}\n",
+    "a negative amount": COINS + "- {op: consume, entity: eggs, amount: «-3»}\n",
     "a literal operand": EGGS + "- {op: compute, compute_op: sub, args: [eggs, «3]», var: left}\n",
     "a name as a value": EGGS + "- {op: init, var: more, «value: eggs»}\n",
     "a transfer to itself": COINS + "- {op: transfer, from: eggs, to: «eggs,» amount: 3}\n",
@@ -407,7 +408,7 @@ def check_refused(family: str, numbers: Numbers, marked: str) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("marked", REFUSED.values(), ids=REFUSED)
 def test_what_breaks_a_rule_is_not_offered(family: str, marked: str) -> None:
-    check_refused(family, ("16", "3"), marked)
+    check_refused(family, ("16", "3", "-3"), marked)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -462,6 +462,23 @@ def test_negative_golds_compile(question: str, solution: str, gold: str, shape_o
 
 
 @pytest.mark.parametrize(
+    ("solution", "gold", "shape_of_it"),
+    [
+        ("71 + -3 = <<71+-3=68>>68", "68", "sub(n,n)"),
+        ("-3 + 71 = <<-3+71=68>>68", "68", "sub(n,n)"),
+        ("71 - -3 = <<71--3=74>>74", "74", "add(n,n)"),
+        ("0 - 3 = <<0-3=-3>>-3. 71 + -3 = <<71+-3=68>>68", "68", "sub(n,n)"),
+        ("-71 / -3 = <<-71/-3=71/3>>71/3", "71/3", "div(n,n)"),
+        ("-3 + -71 = <<-3+-71=-74>>-74", "-74", "sub(n,n) sub(0,n)"),
+    ],
+)
+def test_a_loss_that_is_added_is_taken_away(solution: str, gold: str, shape_of_it: str) -> None:
+    found = compiled("Ben has 71 points and loses 3 of them. What is his score?", solution, gold)
+    assert found.grounded
+    assert shape(trace_of(found)) == shape_of_it
+
+
+@pytest.mark.parametrize(
     ("question", "solution", "gold", "values"),
     [
         ("A house costs $400 000 and a car $20 000. Together?", "400 000 + 20 000 = 420 000", "420 000", "20000 400000"),
