@@ -121,7 +121,7 @@ class Scheduler:
         pending = [0 if sequence is None else len(sequence.pending) for sequence in self.rows]
         width = engine.pass_width(pending, len(self.rows))
         runs: list[list[int]] = [[] if sequence is None else sequence.read(width) for sequence in self.rows]
-        drawing = [(row, one) for row, one in enumerate(self.rows) if one is not None and not one.pending]
+        drawing = [(row, own) for row, own in enumerate(self.rows) if own is not None and not own.pending]
         draws = engine.read_and_draw(runs, self.cache, drawing, self.params.temperature)
         for sequence, indexes in zip(self.rows, engine.activations.indexes if engine.activations else (), strict=False):
             for sample in () if sequence is None else sequence.samples:
@@ -133,11 +133,11 @@ class Scheduler:
         began = time.perf_counter()
         finished: list[Episode] = []
         forked: list[tuple[int, SharedSequence]] = []
-        for (row, sequence), own in zip(drawing, draws, strict=True):
-            sequences = sequence.take(own)
-            finished += [sample.episode for one in sequences if one.finished for sample in one.samples]
-            running = [one for one in sequences if not one.finished]
-            forked += [(row, one) for one in running[1:]]
+        for (row, drawer), own in zip(drawing, draws, strict=True):
+            sequences = drawer.take(own)
+            finished += [sample.episode for sequence in sequences if sequence.finished for sample in sequence.samples]
+            running = [sequence for sequence in sequences if not sequence.finished]
+            forked += [(row, sequence) for sequence in running[1:]]
             self.rows[row] = running[0] if running else None
             if not running:
                 self.cache.lengths[row] = 0

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from mlx_trace.decode import forward as decoding
 from mlx_trace.decode.cache import RaggedCache
 from mlx_trace.decode.forward import Forward
 from mlx_trace.model import layer as module
@@ -147,6 +148,25 @@ def test_a_pass_that_wants_nothing_still_reads(model_type: str) -> None:
     cache.evaluate()
     states = np.array(forward([[1], [2]], cache, [0, 1]))
     assert np.abs(states - [plain(network, ids)[-1] for ids in ([5, 6, 7, 1], [8, 2])]).max() < 1e-4
+
+
+# --- to the byte -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", [mx.float32, mx.bfloat16])
+def test_what_a_cpu_shares_and_leaves_out_changes_no_bit(
+    kind: str, dtype: mx.Dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = copy.deepcopy(NETWORKS[kind])
+    network.set_dtype(dtype)
+    passes: list[list[list[int]]] = [[[1, 2, 3, 4, 5, 6, 7], [5, 6], []], [[7], [], [9, 1, 2]], [[8, 9], [10], [3]]]
+    shared = ragged(Forward(network), passes)
+    monkeypatch.setattr(decoding, "_is_cpu", lambda: False)
+    plainly = ragged(Forward(network), passes)
+    for row, same in zip(shared, plainly, strict=True):
+        assert row.keys() == same.keys()
+        assert all(np.array_equal(row[position], same[position]) for position in row)
 
 
 # --- adapters --------------------------------------------------------------------------------------------------

@@ -11,14 +11,15 @@ from mlx_trace.decode.grammar.vocabulary import Vocabulary
 
 def follow(automaton: Automaton, vocabulary: Vocabulary, ids: Sequence[int]) -> tuple[int, int]:
     """Take ids as far as they are offered; return how many were written, and how many of these were choices."""
-    at = chosen = 0
+    written = chosen = 0
     while True:
-        while at < min(len(ids), len(automaton.ids)) and automaton.ids[at] == ids[at]:
-            at += 1
+        while written < min(len(ids), len(automaton.ids)) and automaton.ids[written] == ids[written]:
+            written += 1
         choice = automaton.choice
-        if choice is None or at < len(automaton.ids) or at == len(ids):
-            return at, chosen
-        if ids[at] not in choice.ids and (choice.mask is None or not vocabulary.mask(choice.mask)[ids[at]]):
-            return at, chosen
-        automaton.take(ids[at])
+        if choice is None or written < len(automaton.ids) or written == len(ids):
+            return written, chosen
+        token = ids[written]
+        if token not in choice.ids and (choice.mask is None or not vocabulary.mask(choice.mask)[token]):
+            return written, chosen
+        automaton.take(token)
         chosen += 1

@@ -58,14 +58,14 @@ def ending(vocabulary: Vocabulary, least: Cheapest) -> int:
 
 
 @lru_cache(maxsize=1 << 16)
-def rest(vocabulary: Vocabulary, least: Cheapest, op: str, at: int) -> int:
-    """Return how many tokens a step of `op` takes after its field `at` (-1: after its op), with the shortest ending."""
+def rest(vocabulary: Vocabulary, least: Cheapest, op: str, field: int) -> int:
+    """Return how many tokens a step of `op` takes after a field, by number (-1: its op), with the shortest ending."""
     fields = FIELDS[op]
     shown = {
         "new": least.new, "receiver": least.new, "operation": "add", "args": f"[{least.variable}, {least.variable}]",
         "variable": least.variable, "derived": least.derived, "value": least.number, "amount": least.number,
     }  # fmt: skip
-    text = "".join(f" {key}: {shown[kind]}," for key, kind in fields[at + 1 :])
+    text = "".join(f" {key}: {shown[kind]}," for key, kind in fields[field + 1 :])
     left = len(vocabulary.word(text[:-1] + line_end(vocabulary, least.indent, op))) if text else 0
     if op == "query":
         return left + len(vocabulary.word(FENCE))

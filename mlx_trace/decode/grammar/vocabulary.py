@@ -161,13 +161,13 @@ class Vocabulary:
         Some tokenizers let a number's digits bring the space along, all of them or only some.
         """
         if key not in self._openings:
-            found: dict[Opening, None] = {}
+            openings: dict[Opening, None] = {}
             for digit in digits:
                 *before, last = self.word(f" {key}: {digit}")
-                found[tuple(before), "digits" if self.texts[last] == digit else "spaced"] = None
+                openings[tuple(before), "digits" if self.texts[last] == digit else "spaced"] = None
             space = self.singles.get(" ")
-            spaced = [(before[:-1], "spaced") for before, _ in found if before[-1] == space]
-            self._openings[key] = list(found | dict.fromkeys(spaced if self._measured("spaced").any() else []))
+            spaced = [(before[:-1], "spaced") for before, _ in openings if before[-1] == space]
+            self._openings[key] = list(openings | dict.fromkeys(spaced if self._measured("spaced").any() else []))
         return self._openings[key]
 
     def mask(self, name: Mask) -> NDArray[np.bool_]:
