@@ -147,7 +147,7 @@ class SyntheticSource(_Sized):
         return self
 
 
-FieldName = Literal["question", "answer", "solution", "trace", "expert", "id", "source"]
+FieldName = Literal["question", "answer", "solution", "equation", "trace", "expert", "id", "source"]
 
 
 class CompiledSource(_Sized):

@@ -15,7 +15,7 @@ errors notice resources files seeds blas config config_file
 language.numbers language.number_words language.mentions language.amounts language.knowledge language.steps language.experts language.syntax language.solver language.grade
 problems.rows problems.fields problems.problem problems.english problems.synthetic.expression problems.synthetic.vocabulary problems.skeleton problems.synthetic.template problems.synthetic.schema_file problems.synthetic.schema problems.synthetic.generator
 problems.gsm8k
-problems.compile.words problems.compile.expression problems.compile.items problems.compile.algebra problems.compile.equations
+problems.compile.words problems.compile.expression problems.compile.items problems.compile.algebra problems.compile.equations problems.compile.formula
 problems.compile.nouns problems.compile.node problems.compile.grounding problems.compile.graph problems.compile.context problems.compile.names
 problems.compile.route problems.compile.emit problems.compile.compiler
 problems.audit problems.variants.sense problems.variants.slots problems.variants.retell problems.variants.tell problems.mixture problems.contamination problems.diversity

@@ -1,6 +1,6 @@
 """Which field of a row is the question, the answer, the solution: by its name in the known data sets, or as told.
 
-Takes rows of other people's names; returns rows of ours (question, answer, solution, trace, expert, id, source). The
+Takes rows of other people's names; returns rows of ours (question, answer, solution, equation, trace, …). The
 names are those of GSM-8K, SVAMP, MAWPS, ASDiv, MultiArith, AddSub and SingleEq.
 """
 
@@ -19,7 +19,7 @@ _BODIES: Final = ("body",)  # what a question goes on from
 _NAMES: Final[dict[str, tuple[str, ...]]] = {
     "question": ("question", "squestion", "original_text", "problem", "question_text"),
     "answer": ("answer", "final_ans", "lsolutions", "final_answer", "target"),
-    "solution": ("solution", "rationale"),
+    "solution": ("solution", "rationale"), "equation": ("equation", "lequations", "formula", "equations"),
     "trace": ("trace",), "expert": ("expert",), "id": ("id", "iindex"), "source": ("source",),
 }  # fmt: skip
 GOLD_MARK: Final = "####"  # what GSM-8K writes between a solution and its answer
@@ -52,8 +52,9 @@ class Fields:
             if names:
                 found[field] = row[names[0]] if len(names) == 1 else " ".join(str(row[key]).strip() for key in names)
                 used.update(names)
-        if "question" in found and "numbers" in keys:
-            found["question"] = _unmasked(found["question"], row[keys["numbers"]])
+        for field in ("question", "equation") if "numbers" in keys else ():
+            if field in found:
+                found[field] = _unmasked(found[field], row[keys["numbers"]])
         _join_solution(found)
         for key in row:
             if key not in used and str(key).strip().lower() not in _PASSED_OVER:

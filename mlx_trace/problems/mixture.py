@@ -19,6 +19,7 @@ from mlx_trace.language.numbers import spell
 from mlx_trace.language.solver import Failed, Solved, solve
 from mlx_trace.language.syntax import Trace, parse, render
 from mlx_trace.problems import gsm8k
+from mlx_trace.problems.compile.compiler import is_worked
 from mlx_trace.problems.fields import Fields, Told
 from mlx_trace.problems.problem import Problem, read_leniently, read_problems, read_row
 from mlx_trace.problems.rows import read_rows
@@ -163,7 +164,7 @@ def _sample(problems: list[Problem], n: int, seed: int, where: str) -> list[Prob
 
 
 def source_of(path: Path, fields: Told | None = None) -> CompiledSource | FileSource:
-    """Return the source that a file of problems is: worked solutions are compiled, others taken as they are.
+    """Return the source that a file of problems is: what can be compiled is, others are taken as they are.
 
     Of a folder, as mlx-lm's --data names one, its training file.
     """
@@ -171,7 +172,7 @@ def source_of(path: Path, fields: Told | None = None) -> CompiledSource | FileSo
         path = next((file for file in sorted(path.glob("train.*")) if file.is_file()), path)
     for _, row, _ in islice(read_rows(path), _LOOKED_AT):
         with contextlib.suppress(ValueError):
-            if row is not None and gsm8k.has_solution(Fields(fields).read(row)):
+            if row is not None and is_worked(Fields(fields).read(row)):
                 return CompiledSource.model_validate({"source": "compiled", "file": path, "fields": fields or {}})
     return FileSource.model_validate({"source": "file", "path": path, "fields": fields or {}})
 
