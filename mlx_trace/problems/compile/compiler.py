@@ -19,6 +19,7 @@ from mlx_trace.problems.compile.equations import Equation, read_equations
 from mlx_trace.problems.compile.formula import read_formula
 from mlx_trace.problems.compile.graph import Graph, mentions_of, overlooked
 from mlx_trace.problems.compile.grounding import Grounding
+from mlx_trace.problems.compile.kinds import Kinds
 from mlx_trace.problems.compile.node import Node, walk
 from mlx_trace.problems.fields import GOLD_MARK, Told
 from mlx_trace.problems.gsm8k import has_solution, read_row
@@ -26,6 +27,7 @@ from mlx_trace.problems.problem import Problem, read_leniently
 
 NO_SOLUTION: Final = "no worked solution, no equation"
 _SENTENCE: Final = re.compile(r"(?<=[.!?]) ")
+UNDECIDED: Final = "a sum of unlike things"  # one of its numbers equals the one that was meant
 MOST_CHARACTERS: Final = 20_000  # of a question or a solution
 
 
@@ -73,6 +75,10 @@ def compile_row(row: dict[str, Any], name: str) -> Compiled | Refused:
     if isinstance(found, Refused):
         return found
     target, grounding = found
+    mended = Kinds(grounding).mend(target)
+    if mended is None:
+        return Refused(UNDECIDED)
+    target = mended
     trace = parse_document(emit(target, question, grounding.mentions))
     outcome = trace if isinstance(trace, NoTrace) else solve(trace)
     if isinstance(trace, NoTrace) or not isinstance(outcome, Solved) or outcome.answer != target.value:
@@ -119,15 +125,20 @@ def find_target(question: str, solution: str, gold: Fraction) -> tuple[Node, Gro
 
 def equation_target(question: str, equation: Equation, gold: Fraction) -> tuple[Node, Grounding] | Refused:
     """Return the node of an equation; the answer beside it may be rounded, as a grade allows."""
-    asked = _SENTENCE.split(question.strip())[-1]  # its words say which of two equal numbers is meant
-    equation = replace(equation, line=asked)
     graph = _grow(question, [equation])
+    used = {leaf.value for leaf in graph.grounding.leaves.values()}
+    spare = any(
+        mention.value in used and index not in graph.grounding.used
+        for index, mention in enumerate(graph.grounding.mentions)
+    )
+    if spare:  # of two equal numbers one is not meant: which one, the last sentence's words say
+        graph = _grow(question, [replace(equation, line=_SENTENCE.split(question.strip())[-1])])
     if not graph.results:
         return Refused(graph.faults[0] if graph.faults else "nothing computed")
     target = graph.results[-1].node
     if not is_right(Solved(target.value, ()), gold):
         return Refused("the equation does not give the answer")
-    return target, graph.grounding
+    return Kinds(graph.grounding).settle(target), graph.grounding
 
 
 def is_worked(row: dict[str, Any]) -> bool:
