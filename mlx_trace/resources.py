@@ -35,6 +35,11 @@ def tiny_dir() -> Path:
     return _find("tiny/model")
 
 
+def sets_dir() -> Path:
+    """Return the folder of frozen evaluation sets."""
+    return _find("eval")
+
+
 def adapters_dir() -> Path:
     """Return the folder of the adapters that come with the package."""
     return _find("adapters")
