@@ -20,6 +20,7 @@ from mlx_trace.language.solver import Failed, Solved, solve
 from mlx_trace.language.syntax import Trace, parse, render
 from mlx_trace.problems import gsm8k
 from mlx_trace.problems.compile.compiler import is_worked
+from mlx_trace.problems.distract import share_distracted
 from mlx_trace.problems.fields import Fields, Told
 from mlx_trace.problems.problem import Problem, read_leniently, read_problems, read_row
 from mlx_trace.problems.rows import read_rows
@@ -87,7 +88,8 @@ def _part(source: Source, n: int | None, seed: int, seen: set[str]) -> SourcePar
         case SyntheticSource():
             schemas = select_schemas(source.schemas, load_schemas())
             options = Options("train", source.templates_per_schema, source.number_word_rate)
-            return SourcePart("synthetic", generate_balanced(schemas, n or 0, seed, options, seen, source.weights))
+            drawn = generate_balanced(schemas, n or 0, seed, options, seen, source.weights)
+            return SourcePart("synthetic", share_distracted(drawn, source.distractors, seed))
         case CompiledSource():
             return _compiled(source, n, seed, seen)
         case FileSource(path=path, share=share):
@@ -140,6 +142,7 @@ def _compiled(source: CompiledSource, n: int | None, seed: int, seen: set[str]) 
         why = ", ".join(f"{count} {reason}" for reason, count in refused.most_common(3))
         notes.append(f"{refused.total():,} not used ({why})")
     part = problems if n is None else _sample(problems, n, seed, f"{source.file} with {source.variants} variants")
+    part = share_distracted(part, source.distractors, seed)
     return SourcePart(f"compiled {source.file.name}", part, "; ".join(notes))
 
 

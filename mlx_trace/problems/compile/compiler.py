@@ -25,7 +25,7 @@ from mlx_trace.problems.fields import GOLD_MARK, Told
 from mlx_trace.problems.gsm8k import has_solution, read_row
 from mlx_trace.problems.problem import Problem, read_leniently
 
-NO_SOLUTION: Final = "no worked solution, no equation"
+NO_SOLUTION: Final = "no worked solution"
 _SENTENCE: Final = re.compile(r"(?<=[.!?]) ")
 UNDECIDED: Final = "a sum of unlike things"  # one of its numbers equals the one that was meant
 MOST_CHARACTERS: Final = 20_000  # of a question or a solution
