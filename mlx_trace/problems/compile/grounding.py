@@ -135,7 +135,8 @@ class Grounding:
         if units and any(f"{written}{gap}{units[0]}" in line for gap in (" ", "", "-")):
             penalty -= 0.8
         telling = [_stem(word) for word in units if word not in STOPS]
-        said = sum(re.search(rf"\b{re.escape(word)}", line) is not None for word in telling)  # day is not in Wednesday
+        spaced = f" {line}"  # day is not in Wednesday
+        said = sum(f" {word}" in spaced for word in telling)
         penalty -= 0.5 * said / max(1, len(telling))
         if asked.money:
             penalty += -0.6 if self.question[: mention.start].endswith("$") else 0.6
@@ -151,12 +152,12 @@ class Grounding:
         penalty = 0.0
         if mention.value != asked.value:
             halves = asked.op == "over" and mention.value == 1 / asked.value and word not in _ORDINALS
-            penalty += -0.2 if halves else 0.4
+            penalty += -0.4 if halves else 0.4
         if word in _SPOKEN and re.search(rf"\b{word}\b", asked.line, re.IGNORECASE):
             penalty -= 0.8
         if word in MULTIPLES or units[:1] == ["times"]:
             spoken = word not in MULTIPLES or _MULTIPLIED.search(asked.line) is not None
-            fits = {"mul": -0.6, "div": -0.6, "over": -0.3} if spoken else {"mul": -0.3, "div": 0.0, "over": -0.3}
+            fits = {"mul": -0.6, "div": -0.6, "over": -0.3} if spoken else {"mul": -0.3, "div": 0.0, "over": -0.4}
             penalty += fits.get(asked.op, 0.6)
         if asked.op == "mul" and not _DIFFERENCES.isdisjoint(units[:2]):
             penalty += 0.4
@@ -169,7 +170,8 @@ class Grounding:
         if index not in self.used:
             return False
         word = self.question[self.mentions[index].start : self.mentions[index].end].lower()
-        twice = word == "twice" and asked.value in CONSTANTS and _MULTIPLIED.search(asked.line) is None
+        alone = len(self.by_value[asked.value]) == 1
+        twice = alone and word == "twice" and asked.value in CONSTANTS and _MULTIPLIED.search(asked.line) is None
         return twice or self.is_spoken_unit(asked)
 
     def is_spoken_unit(self, asked: Asked) -> bool:
