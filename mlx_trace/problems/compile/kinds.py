@@ -200,7 +200,9 @@ def _put(target: Node, way: dict[int, Node]) -> Node:
 
 def _agreement(op: str, args: Sequence[Kind]) -> float:
     first, other = args[0], args[-1]
-    if op in PERCENT_OPS or _PLAIN in (first, other):
+    if op in PERCENT_OPS:
+        return 1.0 if other.factor and not first.factor else -1.0
+    if _PLAIN in (first, other):
         return 0.0
     if first.factor or other.factor:
         return 1.0 if op in ("mul", "div") else _CLASH if first.factor != other.factor else 0.0
@@ -213,11 +215,13 @@ def _agreement(op: str, args: Sequence[Kind]) -> float:
 
 def _alike(first: Kind, other: Kind) -> float:
     """Return how well two numbers are added or taken from each other."""
-    if first.money != other.money and "" not in (first.noun, other.noun):
+    if "" in (first.noun, other.noun):
+        return 0.5  # who knows
+    if first.money != other.money:
         return _CLASH
     if bool(first.per) != bool(other.per) and _UNSURE not in (first.per, other.per):
         return -1.0
-    return 1.0 if "" in (first.noun, other.noun) or same_noun(first.noun, other.noun) else 0.0
+    return 1.0 if same_noun(first.noun, other.noun) else 0.0
 
 
 def _together(op: str, first: Kind, other: Kind) -> float:
