@@ -20,10 +20,11 @@ from mlx_trace.problems.compile.words import AMOUNTS, COMPARATIVES
 
 _ASKED: Final = re.compile(r"(?i)\bhow many (?:more |fewer |total |extra )?([a-z]+)")
 _MOST_WAYS: Final = 120  # in which equal numbers are tried
+_MOST_USES: Final = 400  # of numbers in one computation that are tried elsewhere
 _CLEARLY: Final = 0.75  # by which another way must be better than the first
-_MOST_MENDED: Final = 8  # uses of numbers in one computation
+_MOST_MENDED: Final = 8  # of them that are mended
 _CLASH: Final = -2.0
-_COMPARED: Final = [[word] for word in ("as", "the", "more", "that", "his", "her", *COMPARATIVES)]  # behind times
+_COMPARED: Final = COMPARATIVES | {"as", "the", "that", "his", "her"}  # behind times: how many times as many
 _PRICED: Final = ("price", "pay")
 
 
@@ -75,7 +76,7 @@ class Kinds:
         """Return the computation with each use of a number that another one fits clearly better mended."""
         fit = self.fit(target)
         for _ in range(_MOST_MENDED):
-            best = max(self._mended(target), key=self.fit, default=target)
+            best = max(islice(self._mended(target), _MOST_USES), key=self.fit, default=target)
             if self.fit(best) <= fit + _CLEARLY:
                 break
             target, fit = best, self.fit(best)
@@ -169,7 +170,7 @@ class Kinds:
             return Kind()  # third place, six quarters: who knows
         if leaf.value.denominator > 1 and mention.kind == "fraction":
             return Kind()  # half a mile, half as much
-        relation = mention.kind == "relation" or place.after[1:2][:1] in _COMPARED
+        relation = mention.kind == "relation" or not _COMPARED.isdisjoint(place.after[1:2])
         if (name.startswith("times") and relation) or name.endswith(("percent", "fraction", "parts", "ratio")):
             return _FACTOR
         noun, _, per = name.partition("_per_")
