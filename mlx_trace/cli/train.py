@@ -57,9 +57,7 @@ def config_keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str,
             yield prefix + name, f"{meaning}, together: {{key: value, …}}"
             yield from config_keys(type(default), f"{prefix}{name}.")
         else:
-            shown = (
-                json.dumps(default, default=str) if not isinstance(default, list) else "[{source: synthetic, n: 1000}]"
-            )
+            shown = "[{source: synthetic, n: 1000}]" if name == "data" and default else json.dumps(default, default=str)
             yield prefix + name, f"{meaning} (default {shown.strip(chr(34))})"
 
 
