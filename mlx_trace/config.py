@@ -220,7 +220,8 @@ class Config(Section):
         "none", description="steps: SFT's first epoch goes from short traces to long ones"
     )
     contamination: list[str] = Field(
-        ["synthetic", "phrasing"], description="evaluation sets that the data is checked against before training"
+        ["synthetic", "phrasing", "everyday"],
+        description="evaluation sets that the data is checked against before training",
     )
     max_seq_length: int = Field(1024, ge=16, description="longest example; longer ones are an error, never cut")
     iters: int | None = Field(

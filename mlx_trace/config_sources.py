@@ -42,6 +42,7 @@ class SyntheticSource(_Sized):
     weights: dict[str, Annotated[float, Field(ge=0)]] = {}
     templates_per_schema: int = Field(0, ge=0)
     number_word_rate: float = Field(NUMBER_WORD_RATE, ge=0, le=1)
+    distractors: float = Field(0, ge=0, le=1)  # the share of problems with a fact that does not matter
 
     @model_validator(mode="after")
     def _needs_size(self) -> Self:
@@ -50,7 +51,7 @@ class SyntheticSource(_Sized):
         return self
 
 
-FieldName = Literal["question", "answer", "solution", "trace", "expert", "id", "source"]
+FieldName = Literal["question", "answer", "solution", "equation", "trace", "expert", "id", "source"]
 
 
 class CompiledSource(_Sized):
@@ -62,6 +63,7 @@ class CompiledSource(_Sized):
     source: Literal["compiled"]
     file: Path
     variants: int = Field(0, ge=0)
+    distractors: float = Field(0, ge=0, le=1)  # as of synthetic ones
     fields: dict[FieldName, str] = {}  # what the file calls them, where its names do not say: {question: Body}
 
 

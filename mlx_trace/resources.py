@@ -40,6 +40,11 @@ def split_dir() -> Path:
     return _find("problems/gsm8k_split")
 
 
+def sets_dir() -> Path:
+    """Return the folder of frozen evaluation sets."""
+    return _find("eval")
+
+
 def adapters_dir() -> Path:
     """Return the folder of the adapters that come with the package."""
     return _find("adapters")

@@ -44,9 +44,7 @@ def run(installed: Path, *arguments: str) -> str:
 
 
 def test_its_resources_are_its_own(installed: Path) -> None:
-    probe = (
-        "from mlx_trace import resources as r; print(r.schemas_dir(), r.configs_dir(), r.tiny_dir(), r.adapters_dir())"
-    )
+    probe = "from mlx_trace import resources as r; print(r.schemas_dir(), r.configs_dir(), r.tiny_dir(), r.adapters_dir(), r.sets_dir())"
     environment = os.environ | {"PYTHONPATH": str(installed)}
     out = subprocess.run([sys.executable, "-c", probe], cwd=installed.parent, env=environment, capture_output=True, text=True,
                          check=True).stdout  # fmt: skip

@@ -25,8 +25,8 @@ _WATCHED_EVERY = 50  # items between two lines of progress
 
 def add_compile_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("rows", type=Path, metavar="ROWS",
-                        help="questions and worked solutions, in GSM-8K's form or with a field for each: JSONL, "
-                             "a JSON array, CSV, TSV or Parquet")  # fmt: skip
+                        help="questions with worked solutions (GSM-8K's form, or a field for each) or equations: "
+                             "JSONL, a JSON array, CSV, TSV or Parquet")  # fmt: skip
     add_field_option(parser)
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="OUT.jsonl", help="where to write the problems"
@@ -101,7 +101,8 @@ def _why_none(path: Path, rows: int, reasons: Counter[str], told: Told) -> list[
             lines.append(f"  {missing(name, row)}")
     if reasons[NO_SOLUTION]:
         lines.append(
-            f"  a solution ends in {GOLD_MARK} and its answer, or has a field of its own (--field solution=NAME); "
+            f"  a solution ends in {GOLD_MARK} and its answer, or has a field of its own (--field solution=NAME), "
+            "as an equation has (--field equation=NAME); "
             "rows with answers alone serve reinforcement and evaluation as they are"
         )
     return lines

@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 def add_eval_options(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser)
-    parser.add_argument("--data", default="synthetic", metavar="synthetic|phrasing|FILE",
-                        help="new numbers (default), new wording, or problems of your own "
+    parser.add_argument("--data", default="synthetic", metavar="synthetic|phrasing|everyday|FILE",
+                        help="new numbers (default), new wording, thirty everyday questions, or problems of your own "
                              "(JSONL, a JSON array, CSV, TSV, Parquet)")  # fmt: skip
     add_field_option(parser)
     parser.add_argument("-n", type=at_least(1), metavar="N",
-                        help=f"how many (default {DEFAULT_SIZE} of a suite, all of a file)")  # fmt: skip
+                        help=f"how many (default {DEFAULT_SIZE} of what is drawn, all of a set or file)")  # fmt: skip
     add_decoding_options(parser)
     parser.add_argument("--batch-size", type=at_least(1), default=64, metavar="N",
                         help="prompts decoded at once (default %(default)s; fewer take less memory)")  # fmt: skip

@@ -55,9 +55,10 @@ def _audit_schema(schema: Schema, count: int, seed: int, nouns: dict[str, str]) 
 def _faults(schema: Schema, count: int, seed: int, nouns: dict[str, str]) -> Iterator[tuple[str, str]]:
     """Yield (fault, example) for the schema itself and for each of its draws."""
     for split, least in LEAST_TEMPLATES.items():
-        if len(schema.templates[split]) < least:
+        if len(schema.wordings[split]) < least:
             yield f"has fewer than {least} {split} templates", ""
-    if shared := set(schema.templates["train"]) & set(schema.templates["eval"]):
+    templates = {split: {wording.template for wording in schema.wordings[split]} for split in SPLITS}
+    if shared := templates["train"] & templates["eval"]:
         yield f"{len(shared)} templates are for training and evaluation alike", ""
     for k in range(count):
         split = SPLITS[k % len(SPLITS)]

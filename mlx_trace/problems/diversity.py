@@ -15,7 +15,7 @@ from mlx_trace.errors import UserError
 from mlx_trace.language.mentions import find_numbers
 from mlx_trace.language.syntax import NoTrace, Trace, parse_document
 from mlx_trace.problems import gsm8k
-from mlx_trace.problems.compile.compiler import Compiled, compile_row
+from mlx_trace.problems.compile.compiler import Compiled, compile_row, is_worked
 from mlx_trace.problems.mixture import read_any_row
 from mlx_trace.problems.problem import Problem, read_leniently
 from mlx_trace.problems.skeleton import shape, words_of
@@ -100,7 +100,7 @@ def read_kinds(path: Path) -> dict[str, list[Problem]]:
             continue
         with contextlib.suppress(ValueError):
             told.append(read_any_row(row, name))
-        if gsm8k.is_row(row) and isinstance(outcome := compile_row(row, name), Compiled):
+        if (gsm8k.is_row(row) or is_worked(row)) and isinstance(outcome := compile_row(row, name), Compiled):
             compiled.append(outcome.problem)
     if not told:
         raise UserError(f"{path}: holds no problems")

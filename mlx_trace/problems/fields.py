@@ -1,6 +1,6 @@
 """Which field of a row is the question, the answer, the solution: by its name in the known data sets, or as told.
 
-Takes rows of other people's names; returns rows of ours (question, answer, solution, trace, expert, id, source). The
+Takes rows of other people's names; returns rows of ours (question, answer, solution, equation, trace, …). The
 names are those of GSM-8K, SVAMP, MAWPS, ASDiv, MultiArith, AddSub and SingleEq.
 """
 
@@ -20,7 +20,7 @@ _BODIES: Final = ("body",)  # what a question goes on from
 _NAMES: Final[dict[str, tuple[str, ...]]] = {
     "question": ("question", "squestion", "original_text", "problem", "question_text"),
     "answer": ("answer", "final_ans", "lsolutions", "final_answer", "target"),
-    "solution": ("solution", "rationale"),
+    "solution": ("solution", "rationale"), "equation": ("equation", "lequations", "formula", "equations"),
     "trace": ("trace",), "expert": ("expert",), "id": ("id", "iindex"), "source": ("source",),
 }  # fmt: skip
 GOLD_MARK: Final = "####"  # what GSM-8K writes between a solution and its answer
@@ -61,8 +61,9 @@ class Fields:
             field: row[names[0]] if len(names) == 1 else " ".join(str(row[key]).strip() for key in names)
             for field, names in layout.ours
         }
-        if "question" in ours and layout.numbers is not None:
-            ours["question"] = _unmasked(ours["question"], row[layout.numbers])
+        for field in ("question", "equation") if layout.numbers is not None else ():
+            if field in ours:
+                ours[field] = _unmasked(ours[field], row[layout.numbers])
         _join_solution(ours)
         for key in layout.unread:
             self.unread[key] = self.unread.get(key, 0) + 1

@@ -19,6 +19,8 @@ from mlx_trace.language.numbers import spell
 from mlx_trace.language.solver import Failed, Solved, solve
 from mlx_trace.language.syntax import Trace, parse, render
 from mlx_trace.problems import gsm8k
+from mlx_trace.problems.compile.compiler import is_worked
+from mlx_trace.problems.distract import share_distracted
 from mlx_trace.problems.fields import Fields, Told
 from mlx_trace.problems.problem import Problem, read_leniently, read_problems, read_row
 from mlx_trace.problems.rows import read_rows
@@ -87,7 +89,8 @@ def _part(source: Source, n: int | None, seed: int, seen: set[str]) -> SourcePar
         case SyntheticSource():
             schemas = select_schemas(source.schemas, load_schemas())
             options = Options("train", source.templates_per_schema, source.number_word_rate)
-            return SourcePart("synthetic", generate_balanced(schemas, n or 0, seed, options, seen, source.weights))
+            drawn = generate_balanced(schemas, n or 0, seed, options, seen, source.weights)
+            return SourcePart("synthetic", share_distracted(drawn, source.distractors, seed))
         case CompiledSource():
             return _compiled(source, n, seed, seen)
         case FileSource(path=path, share=share):
@@ -140,6 +143,7 @@ def _compiled(source: CompiledSource, n: int | None, seed: int, seen: set[str]) 
         why = ", ".join(f"{count} {reason}" for reason, count in refused.most_common(3))
         notes.append(f"{refused.total():,} not used ({why})")
     part = problems if n is None else _sample(problems, n, seed, f"{source.file} with {source.variants} variants")
+    part = share_distracted(part, source.distractors, seed)
     return SourcePart(f"compiled {source.file.name}", part, "; ".join(notes))
 
 
@@ -164,7 +168,7 @@ def _sample(problems: list[Problem], n: int, seed: int, where: str) -> list[Prob
 
 
 def source_of(path: Path, fields: Told | None = None) -> CompiledSource | FileSource:
-    """Return the source that a file of problems is: worked solutions are compiled, others taken as they are.
+    """Return the source that a file of problems is: what can be compiled is, others are taken as they are.
 
     Of a folder, as mlx-lm's --data names one, its training file.
     """
@@ -172,7 +176,7 @@ def source_of(path: Path, fields: Told | None = None) -> CompiledSource | FileSo
         path = next((file for file in sorted(path.glob("train.*")) if file.is_file()), path)
     for _, row, _ in islice(read_rows(path), _LOOKED_AT):
         with contextlib.suppress(ValueError):
-            if row is not None and gsm8k.has_solution(Fields(fields).read(row)):
+            if row is not None and is_worked(Fields(fields).read(row)):
                 return CompiledSource.model_validate({"source": "compiled", "file": path, "fields": fields or {}})
     return FileSource.model_validate({"source": "file", "path": path, "fields": fields or {}})
 

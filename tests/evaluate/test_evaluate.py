@@ -1,6 +1,7 @@
 """Counts mean what they say: a scripted model's replies are parsed, run and compared, each by itself."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,10 @@ from mlx_trace.evaluate.evaluate import by_expert, evaluate, summarise
 from mlx_trace.evaluate.suites import SUITES, suite
 from mlx_trace.model.base import Base
 from mlx_trace.model.prompts import Prompter
+from mlx_trace.problems.contamination import Overlap, overlaps
 from mlx_trace.problems.problem import Problem
+from mlx_trace.problems.synthetic.generator import Options, generate_balanced
+from mlx_trace.problems.synthetic.schema import load_schemas, select_schemas
 
 FREE = Decoding(constraint="none")
 RIGHT = """\
@@ -82,6 +86,23 @@ def test_suites_are_the_same_at_every_call_and_apart_from_each_other() -> None:
         assert len(suite(name, 60)) == 60
     questions = [{problem.question for problem in suite(name, 200)} for name in SUITES]
     assert not questions[0] & questions[1]
+
+
+def test_the_everyday_questions_stand_in_no_family() -> None:
+    everyday = suite("everyday")
+    assert len(everyday) == 30
+    assert all(problem.answer is not None and problem.trace is None for problem in everyday)
+    told = {words for problem in everyday for words in _runs(problem.question)}
+    families = select_schemas([], load_schemas())
+    for split in ("train", "eval"):
+        drawn = generate_balanced(families, 1000, 3, Options(split))
+        assert overlaps({"everyday": everyday}, drawn) == [Overlap("everyday", 30, 0, 0, 0)]
+        assert not [problem.question for problem in drawn if not told.isdisjoint(_runs(problem.question))]
+
+
+def _runs(question: str) -> set[tuple[str, ...]]:
+    words = re.findall("[a-z]+", question.lower())
+    return {tuple(words[at : at + 8]) for at in range(len(words) - 7)}
 
 
 def test_a_file_is_a_suite(tmp_path: Path) -> None:

@@ -226,7 +226,9 @@ class Automaton:
             stated = {f" {key}: {number}{end}": (key, number) for number in numbers}
             return (yield from self._pick({**others, **stated}, left))
         marks = {kind: mark for mark, kind in _OPENINGS.items()}
+        room = self._room - left - len(self._vocabulary.end(end))
         own: list[Run] = [((*before, marks[kind]), None) for before, kind in self._vocabulary.openings(key)]
+        own = [run for run in own if len(run[0]) <= room] or [min(own, key=lambda run: len(run[0]))]
         other = yield from self._choose([*self._fitting(others, left), *own])
         if other is not None:
             return other

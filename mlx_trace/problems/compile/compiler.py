@@ -1,26 +1,33 @@
-"""GSM-8K rows → problems with gold traces: no model, no hand annotation; what does not solve to its gold is refused.
+"""Worked solutions, equations → gold traces: no model, no hand annotation; what does not solve to its gold is refused.
 
 Takes a row, returns `Compiled` or `Refused` with its reason. A trace never holds the answer as a literal.
 """
 
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
+from mlx_trace.language.grade import is_right
+from mlx_trace.language.numbers import spell
 from mlx_trace.language.solver import Solved, solve
 from mlx_trace.language.syntax import NoTrace, parse_document, render
 from mlx_trace.problems.compile.emit import emit
 from mlx_trace.problems.compile.equations import Equation, read_equations
+from mlx_trace.problems.compile.formula import read_formula
 from mlx_trace.problems.compile.graph import Graph, mentions_of, overlooked
 from mlx_trace.problems.compile.grounding import Grounding
+from mlx_trace.problems.compile.kinds import Kinds
 from mlx_trace.problems.compile.node import Node, walk
 from mlx_trace.problems.fields import GOLD_MARK, Told
 from mlx_trace.problems.gsm8k import has_solution, read_row
 from mlx_trace.problems.problem import Problem, read_leniently
 
 NO_SOLUTION: Final = "no worked solution"
+_SENTENCE: Final = re.compile(r"(?<=[.!?]) ")
+UNDECIDED: Final = "a sum of unlike things"  # one of its numbers equals the one that was meant
 MOST_CHARACTERS: Final = 20_000  # of a question or a solution
 
 
@@ -41,7 +48,7 @@ class Refused:
 
 
 def compile_row(row: dict[str, Any], name: str) -> Compiled | Refused:
-    """Compile a row of GSM-8K's form; `name` says where it stands. Never raises on a row's content.
+    """Compile a row with a worked solution or an equation; `name` says where it stands. Never raises on its content.
 
     An interpreter computes the answer, as in PAL (Gao et al. 2022), and a program that does not give the gold is left
     out, as in STaR (Zelikman et al. 2022); here no model writes it: it is the official solution's (Cobbe et al. 2021).
@@ -51,27 +58,37 @@ def compile_row(row: dict[str, Any], name: str) -> Compiled | Refused:
         return Refused("no question")
     if answer is None or answer == "":
         return Refused("no answer")
-    if not has_solution(row):
-        return Refused(NO_SOLUTION)
+    formula = None if has_solution(row) else read_formula(row.get("equation"))
+    if formula is None and not has_solution(row):
+        return Refused("an equation that cannot be read" if row.get("equation") else NO_SOLUTION)
     if max(len(question), len(str(answer))) > MOST_CHARACTERS:
         return Refused("too long")
     if not _is_text(f"{question}{row.get('id', '')}"):
         return Refused("broken characters")
     try:
-        problem = read_row(row, name)
+        problem = read_row(row, name) if formula is None else _with_equation(row, name)
     except ValueError:
         return Refused("the gold is not a number")
     gold = problem.expected
     assert gold is not None
-    result = find_target(question, str(answer).rpartition(GOLD_MARK)[0], gold)
+    result = (
+        find_target(question, str(answer).rpartition(GOLD_MARK)[0], gold)
+        if formula is None
+        else equation_target(question, formula, gold)
+    )
     if isinstance(result, Refused):
         return result
     target, grounding = result
+    mended = Kinds(grounding).mend(target)
+    if mended is None:
+        return Refused(UNDECIDED)
+    target = mended
     trace = parse_document(emit(target, question, grounding.mentions))
     outcome = trace if isinstance(trace, NoTrace) else solve(trace)
-    if isinstance(trace, NoTrace) or not isinstance(outcome, Solved) or outcome.answer != gold:
+    if isinstance(trace, NoTrace) or not isinstance(outcome, Solved) or outcome.answer != target.value:
         return Refused("the trace does not run")  # too long, or a number too large
-    return Compiled(problem.model_copy(update={"trace": render(trace)}), is_grounded(target), trace.parts[0].expert)
+    exact = {"trace": render(trace), "answer": spell(target.value)}
+    return Compiled(problem.model_copy(update=exact), is_grounded(target), trace.parts[0].expert)
 
 
 def _is_text(text: str) -> bool:
@@ -108,6 +125,34 @@ def find_target(question: str, solution: str, gold: Fraction) -> tuple[Node, Gro
             best = (target, graph.grounding)
         faults = graph.faults or (faults if graph.results else ["nothing computed"])
     return best or Refused(faults[0] if faults else "the gold is not among the results")
+
+
+def equation_target(question: str, equation: Equation, gold: Fraction) -> tuple[Node, Grounding] | Refused:
+    """Return the node of an equation; the answer beside it may be rounded, as a grade allows."""
+    graph = _grow(question, [equation])
+    used = {leaf.value for leaf in graph.grounding.leaves.values()}
+    spare = any(
+        mention.value in used and index not in graph.grounding.used
+        for index, mention in enumerate(graph.grounding.mentions)
+    )
+    if spare:  # of two equal numbers one is not meant: which one, the last sentence's words say
+        graph = _grow(question, [replace(equation, line=_SENTENCE.split(question.strip())[-1])])
+    if not graph.results:
+        return Refused(graph.faults[0] if graph.faults else "nothing computed")
+    target = graph.results[-1].node
+    if not is_right(Solved(target.value, ()), gold):
+        return Refused("the equation does not give the answer")
+    return Kinds(graph.grounding).settle(target), graph.grounding
+
+
+def is_worked(row: dict[str, Any]) -> bool:
+    """Tell whether a row has what a trace can be compiled from, and no trace: a worked solution or an equation."""
+    return has_solution(row) or (not row.get("trace") and read_formula(row.get("equation")) is not None)
+
+
+def _with_equation(row: dict[str, Any], name: str) -> Problem:
+    return Problem(id=str(row.get("id", name)), question=row["question"], answer=row["answer"],
+                   source=f"equation/{name}")  # fmt: skip
 
 
 def _grow(question: str, equations: list[Equation], forced: Mapping[int, int] | None = None) -> Graph:

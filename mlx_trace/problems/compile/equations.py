@@ -143,7 +143,8 @@ def _annotated(text: str, before: Sequence[Expression | None], after: Expression
     if value is None:
         return
     behind = leftmost(after)
-    stated = Number(value.value, behind.unit if behind else "", value.percent, value.places)
+    unit, money = (behind.unit, behind.money) if behind else ("", False)
+    stated = Number(value.value, unit, value.percent, value.places, money)
     written = tuple(side for side in (*before[:1], *sides[:-1], *before[1:][-1:]) if isinstance(side, Operation))
     if written:
         yield Equation(written, stated)

@@ -11,7 +11,7 @@ from typing import Final
 from mlx_trace.language.knowledge import CONSTANTS
 from mlx_trace.problems.compile.equations import Equation
 from mlx_trace.problems.compile.expression import Expression, Number, Operation, Symbol, evaluate
-from mlx_trace.problems.compile.grounding import Asked, Grounding, pairs
+from mlx_trace.problems.compile.grounding import Asked, Grounding, pairs, same_noun
 from mlx_trace.problems.compile.node import HUNDRED, Node, compute, share_of, walk
 
 _SHARE: Final = Fraction(1, 100)
@@ -53,6 +53,8 @@ class Graph:
         self._taken: list[Result] = []  # by the equation at hand
         self._line = ""  # of the solution, that the equation at hand stands in
         self._percent = Fraction(1)  # what a percent sign is worth in it
+        self._money = False  # whether it gives dollars
+        self._is_list = False  # whether it is a sum of three or more
 
     def add(self, equation: Equation) -> None:
         """Add an equation if one of its expressions gives what is stated; note a fault if none does."""
@@ -77,7 +79,7 @@ class Graph:
             self.faults.append(fault)
 
     def _accept(self, expression: Expression, stated: Number, value: Fraction, percent: Fraction) -> None:
-        self._percent = percent
+        self._percent, self._money, self._is_list = percent, stated.money, _is_list(expression)
         try:
             node = self._build(expression, stated.unit)
         except ZeroDivisionError:
@@ -99,7 +101,8 @@ class Graph:
                 return self.grounding.leaf(None, HUNDRED * self._percent)
             value = expression.value * (self._percent if expression.percent else 1)
             kind = unit if op in ("add", "sub") else ""
-            return self.resolve(Asked(value, expression.unit, op, self._line, kind, expression.money))
+            money = expression.money or (self._money and op in ("add", "sub", "div"))
+            return self.resolve(Asked(value, expression.unit, op, self._line, kind, money))
         if expression.op == "div" and (fraction := self._fraction(expression, unit)) is not None:
             return fraction
         if _is_percentage(expression):
@@ -139,7 +142,7 @@ class Graph:
             if stated is not None:
                 self.choices.append(TakenResult(self._resolved, asked.value, asked.op, result))
             return node
-        if stated is not None and not (stated[1] in self.grounding.used and self.grounding.is_spoken_unit(asked)):
+        if stated is not None and not self.grounding.is_worn(stated[1], asked):
             return self.grounding.take(stated[1], asked.value)
         return self._known(asked)
 
@@ -171,7 +174,8 @@ class Graph:
                 if not (node.rate and result.stated.value / 100 == asked.value):
                     continue
                 node = share_of(node)
-            penalty = -0.5 + (1.0 if result.uses else 0.0) + 0.01 * age
+            again = 0.4 if self._is_list else 1.0  # what led to another is summed with it in the end
+            penalty = -0.5 + (again if result.uses else 0.0) + 0.01 * age
             penalty += 1.5 if result in self._taken else 0.0
             if liked := asked.likes((result.stated.unit,)):
                 penalty -= liked
@@ -193,6 +197,11 @@ class Graph:
                 if node.value == value:
                     return node
         return None if self.results or self.faults else grounding.derived(value, [])
+
+
+def _is_list(expression: Expression) -> bool:
+    inner = expression.left if isinstance(expression, Operation) and expression.op == "add" else None
+    return isinstance(inner, Operation) and inner.op == "add"
 
 
 def _is_percentage(expression: Operation) -> bool:
@@ -218,12 +227,19 @@ def overlooked(graph: Graph, target: Node) -> dict[int, int]:
         least = 1 if index in used else 2  # times that the result was used
         fitting = [choice for choice in graph.choices if choice.value == mention.value and choice.result.uses >= least
                    and choice.number not in forced]  # fmt: skip
+        fitting = [choice for choice in fitting if not _of_another_kind(choice, graph.grounding.units[index])]
         products = [choice for choice in fitting if choice.op in ("mul", "div", "over")]
         if index in used:
             fitting = [choice for choice in products if choice.op == "mul" and choice.result.uses == 1]
         if fitting:
             forced[(products or fitting)[0].number] = index
     return forced
+
+
+def _of_another_kind(choice: TakenResult, units: list[str]) -> bool:
+    """Tell whether a sum took a result that the solution counts in another noun than the question its number."""
+    unit = choice.result.stated.unit
+    return choice.op in ("add", "sub") and bool(unit and units) and not any(same_noun(unit, noun) for noun in units)
 
 
 def mentions_of(node: Node) -> set[int]:

@@ -10,7 +10,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Final
 
-from mlx_trace.language.knowledge import known_numbers
+from mlx_trace.language.knowledge import CONSTANTS, known_numbers
 from mlx_trace.language.mentions import Mention, find_numbers
 from mlx_trace.problems.compile.node import HUNDRED, ONE, Node, compute, share_of
 from mlx_trace.problems.compile.words import MULTIPLES, STOPS
@@ -19,6 +19,9 @@ _WORD: Final = re.compile(r"[A-Za-z][A-Za-z'’-]*")
 _CLAUSE: Final = re.compile(r"[.,;:?!$0-9]|\b(?:and|but|or)\b")
 _SPOKEN: Final = frozenset({"half", "twice", "double", "thrice", "triple"})
 _ORDINALS: Final = frozenset({"third", "fourth", "fifth", "quarter"})  # parts, or places in a row
+_MULTIPLIED: Final = re.compile(
+    r"(?i)\b(?:twice|thrice|doubl\w*|tripl\w*|quadrupl\w*|times|as (?:many|much|long|old))\b"
+)
 _DIFFERENCES: Final = frozenset({"more", "fewer", "less", "older", "younger"})
 _COUNTED: Final = re.compile(
     r"(?i)(?:[0-9]|\b(?:each|per|every|an?|one|two|three|four|five|six|seven|eight|nine|ten|twelve)) $"
@@ -132,7 +135,9 @@ class Grounding:
         if units and any(f"{written}{gap}{units[0]}" in line for gap in (" ", "", "-")):
             penalty -= 0.8
         telling = [_stem(word) for word in units if word not in STOPS]
-        penalty -= 0.5 * sum(word in line for word in telling) / max(1, len(telling))
+        spaced = f" {line}"  # day is not in Wednesday
+        said = sum(f" {word}" in spaced for word in telling)
+        penalty -= 0.5 * said / max(1, len(telling))
         if asked.money:
             penalty += -0.6 if self.question[: mention.start].endswith("$") else 0.6
         return penalty + self._fit(mention, written.lower(), units, asked)
@@ -147,16 +152,27 @@ class Grounding:
         penalty = 0.0
         if mention.value != asked.value:
             halves = asked.op == "over" and mention.value == 1 / asked.value and word not in _ORDINALS
-            penalty += -0.2 if halves else 0.4
+            penalty += -0.4 if halves else 0.4
         if word in _SPOKEN and re.search(rf"\b{word}\b", asked.line, re.IGNORECASE):
             penalty -= 0.8
         if word in MULTIPLES or units[:1] == ["times"]:
-            penalty += {"mul": -0.6, "div": -0.6, "over": -0.3}.get(asked.op, 0.6)
+            spoken = word not in MULTIPLES or _MULTIPLIED.search(asked.line) is not None
+            fits = {"mul": -0.6, "div": -0.6, "over": -0.3} if spoken else {"mul": -0.3, "div": 0.0, "over": -0.4}
+            penalty += fits.get(asked.op, 0.6)
         if asked.op == "mul" and not _DIFFERENCES.isdisjoint(units[:2]):
             penalty += 0.4
         if word in ("pair", "pairs") and _COUNTED.search(self.question, 0, mention.start):
             penalty += 1.0  # two pairs are two
         return penalty
+
+    def is_worn(self, index: int, asked: Asked) -> bool:
+        """Tell whether a mention was used already and common knowledge is meant now: a unit, or 2 without a twice."""
+        if index not in self.used:
+            return False
+        word = self.question[self.mentions[index].start : self.mentions[index].end].lower()
+        alone = len(self.by_value[asked.value]) == 1
+        twice = alone and word == "twice" and asked.value in CONSTANTS and _MULTIPLIED.search(asked.line) is None
+        return twice or self.is_spoken_unit(asked)
 
     def is_spoken_unit(self, asked: Asked) -> bool:
         """Tell whether a factor is a unit conversion that the solution's line speaks of."""

@@ -75,6 +75,7 @@ class _Reader:
         self.unknowns = unknowns
         self.end = 0  # of the last token
         self.is_negative = False  # the number that comes
+        self.is_paid = False  # the last annotation had a currency's sign: $<<2*3=6>>6
         tokens = list(_TOKEN.finditer(line))
         for index, token in enumerate(tokens):
             self._read(token, tokens[index + 1] if index + 1 < len(tokens) else None)
@@ -98,6 +99,7 @@ class _Reader:
                 self._operand(Item("open"), token.start())
             case "annotation" | "inner":
                 self.items.append(Item("annotation", token["inner"]))
+                self.is_paid = token.string[max(0, token.start() - 1) : token.start()] in _CURRENCIES
             case "unit":
                 pass
             case _:
@@ -162,7 +164,8 @@ class _Reader:
             self._break()
             return
         value, self.is_negative = -value if self.is_negative else value, False
-        money = token.string[max(0, token.start() - 1) : token.start()] in _CURRENCIES
+        sign = token.string[max(0, token.start() - 1) : token.start()]
+        money = sign in _CURRENCIES or (sign == ">" and self.is_paid)
         self._operand(Item("number", "", Number(value, "", token["percent"] is not None, places, money)), token.start())
 
     def _word(self, token: re.Match[str], following: re.Match[str] | None) -> None:

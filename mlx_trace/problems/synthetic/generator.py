@@ -3,6 +3,7 @@
 Draw k of a schema depends only on (seed, schema, k, options). Knows nothing of files or models.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,10 +17,12 @@ from mlx_trace.language.solver import Failed, solve
 from mlx_trace.language.syntax import NoTrace, parse_document
 from mlx_trace.problems.problem import Problem
 from mlx_trace.problems.synthetic.schema import Schema, Split
+from mlx_trace.problems.synthetic.schema_file import Quantity
 from mlx_trace.problems.synthetic.template import render_template, show_quantity
 from mlx_trace.problems.synthetic.vocabulary import Word
 from mlx_trace.seeds import derive_seed, stream
 
+_NO_NAME: Final = re.compile(r"\W+")
 MOST_REDRAWS: Final = 1000
 MOST_REPEATS: Final = 200  # draws in a row that only repeat known questions: then the family is exhausted
 
@@ -28,6 +31,7 @@ SHARES: Final = {  # the historical mix of experts
 }  # fmt: skip
 GROUP_SHARES: Final = {  # and inside arithmetic; division chains, once never drawn, take a part of sequential's
     "sequential": 25, "interleaved": 30, "long_chain": 10, "gap_closing": 25, "division_chain": 10,
+    "everyday": 100,  # half: the short questions that people ask, in many wordings
 }  # fmt: skip
 
 
@@ -59,21 +63,22 @@ class Options:
 def draw(schema: Schema, seed: int, k: int, options: Options = Options()) -> Problem:
     """Draw problem k of a schema. Raises UserError for a schema whose constraints or labels do not hold."""
     rng = stream("problem", seed, schema.id, options.split, k)
-    templates = schema.templates[options.split]
-    number = rng.randrange(len(templates[: options.templates_per_schema or None]))
+    wordings = schema.wordings[options.split]
+    number = rng.randrange(len(wordings[: options.templates_per_schema or None]))
+    wording = wordings[number]
     slots = _draw_slots(schema, rng)
-    values = _draw_values(schema, rng)
+    values = _draw_values(schema, wording.quantities, rng)
     answer = schema.answer(values)
     in_words = rng.random() < options.number_word_rate
 
     def show(name: str, form: str) -> str:
-        return show_quantity(values[name], schema.quantities[name].kind, form, in_words)
+        return show_quantity(values[name], wording.quantities[name].kind, form, in_words)
 
     try:
-        question = render_template(templates[number], rng, show, values, slots)
+        question = render_template(wording.template, rng, show, values, slots)
     except ValueError as error:
         raise UserError(f"{schema.id}: {options.split} template {number}: {error}") from None
-    pieces = (_fill(piece, values, slots) if index % 2 else piece for index, piece in enumerate(schema.pieces))
+    pieces = (_fill(piece, values, slots) if index % 2 else piece for index, piece in enumerate(wording.pieces))
     trace = "".join(pieces)
     _check(schema, trace, answer, values)
     return Problem.model_construct(  # every field is ours, and checked
@@ -94,21 +99,21 @@ def _draw_slots(schema: Schema, rng: Random) -> dict[str, Word]:
     return slots
 
 
-def _draw_values(schema: Schema, rng: Random) -> dict[str, Fraction]:
+def _draw_values(schema: Schema, quantities: Mapping[str, Quantity], rng: Random) -> dict[str, Fraction]:
     """Draw the quantities until every constraint holds."""
     for _ in range(MOST_REDRAWS):
         try:
-            values = _draw_once(schema, rng)
-            if all(condition(values) for condition in schema.where) and _sensible(schema, values):
+            values = _draw_once(schema, quantities, rng)
+            if all(condition(values) for condition in schema.where) and _sensible(schema, quantities, values):
                 return values
         except ZeroDivisionError:
             continue
     raise UserError(f"{schema.id}: no draw out of {MOST_REDRAWS} satisfies its constraints")
 
 
-def _draw_once(schema: Schema, rng: Random) -> dict[str, Fraction]:
+def _draw_once(schema: Schema, quantities: Mapping[str, Quantity], rng: Random) -> dict[str, Fraction]:
     values: dict[str, Fraction] = {}
-    for name, quantity in schema.quantities.items():
+    for name, quantity in quantities.items():
         if name in schema.derived:
             values[name] = schema.derived[name](values)
         elif quantity.choices is not None:
@@ -119,10 +124,10 @@ def _draw_once(schema: Schema, rng: Random) -> dict[str, Fraction]:
     return values
 
 
-def _sensible(schema: Schema, values: dict[str, Fraction]) -> bool:
+def _sensible(schema: Schema, quantities: Mapping[str, Quantity], values: dict[str, Fraction]) -> bool:
     """Tell whether every quantity and the answer are positive, and whole where they count."""
     places = {"count": 1, "money": 100, "measure": 100, "percent": 100}
-    shown = [(values[name], quantity.kind) for name, quantity in schema.quantities.items()]
+    shown = [(values[name], quantity.kind) for name, quantity in quantities.items()]
     numbers = [*shown, (schema.answer(values), schema.answer_as)]
     return all(number > 0 and (number * places[kind]).denominator == 1 for number, kind in numbers)
 
@@ -133,7 +138,7 @@ def _fill(reference: str, values: dict[str, Fraction], slots: dict[str, Word]) -
     if name in values:
         return spell(values[name])
     word = slots[name].many if form else slots[name].one
-    return "".join(letter if letter.isalnum() else "_" for letter in word.lower())
+    return _NO_NAME.sub("_", word.lower())
 
 
 def _check(schema: Schema, trace: str, answer: Fraction, values: dict[str, Fraction]) -> None:

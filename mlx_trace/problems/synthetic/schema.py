@@ -19,10 +19,10 @@ from mlx_trace.language.experts import COMPOSITION
 from mlx_trace.language.grade import EXPECTABLE
 from mlx_trace.language.mentions import find_numbers
 from mlx_trace.language.numbers import spell
-from mlx_trace.language.steps import Malformed
+from mlx_trace.language.steps import NAME, Malformed
 from mlx_trace.language.syntax import NoTrace, parse_document
 from mlx_trace.problems.synthetic.expression import Evaluate, compile_expression
-from mlx_trace.problems.synthetic.schema_file import Quantity, SchemaFile
+from mlx_trace.problems.synthetic.schema_file import Quantity, SchemaFile, WordingFile
 from mlx_trace.problems.synthetic.template import (
     QUANTITY_FORMS,
     SLOT_FORMS,
@@ -39,12 +39,22 @@ from mlx_trace.resources import schemas_dir
 
 VOCABULARY: Final = "vocab"
 Split = Literal["train", "eval"]
+_VARIABLE: Final = re.compile(r"\b(?:var|entity|from|to): ([^,}]+)")
 _REFERENCE: Final = re.compile(r"<([a-z_][a-z0-9_]*(?::s)?)>")
 
 
 @dataclass(frozen=True)
+class Wording:
+    """One way to ask a family's question. `pieces` is the canonical trace, text and references in turn."""
+
+    template: Template
+    pieces: tuple[str, ...]
+    quantities: dict[str, Quantity]  # all of the family's, some drawn otherwise
+
+
+@dataclass(frozen=True)
 class Schema:
-    """A problem family, validated and compiled. `pieces` is the canonical trace, text and references in turn."""
+    """A problem family, validated and compiled."""
 
     name: str
     expert: str
@@ -55,11 +65,10 @@ class Schema:
     derived: dict[str, Evaluate]
     slots: dict[str, tuple[Word, ...]]
     where: tuple[Evaluate, ...]
-    pieces: tuple[str, ...]
     answer: Evaluate
     answer_as: str
     constants: frozenset[Fraction]
-    templates: dict[Split, tuple[Template, ...]]
+    wordings: dict[Split, tuple[Wording, ...]]
 
     @property
     def expected(self) -> str | None:
@@ -112,6 +121,12 @@ def select_schemas(names: list[str], schemas: dict[str, Schema]) -> list[Schema]
     return list((chosen or schemas).values())
 
 
+def _rename(trace: str, names: dict[str, str]) -> str:
+    """Return a schema's trace with other names for its variables; references and keys stay as they are."""
+    for_any = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
+    return re.sub(rf"(?<![\w.<>:])(?:{for_any})(?![\w.<>:])", lambda match: names[match[0]], trace) if names else trace
+
+
 # --- one file --------------------------------------------------------------------------------------------------
 
 
@@ -161,14 +176,15 @@ class _Check:
             for name, quantity in file.quantities.items()
             if quantity.derive is not None
         }
-        pieces = self._pieces()
+        trace = self._trace()
+        self._try(trace)
         return Schema(
             name=file.name, expert=self.expert, also=file.also, group=file.group, description=file.description,
             quantities=file.quantities, derived=derived, slots=self.slots,
             where=tuple(self._expression(f"where.{n}", text, numbers, True) for n, text in enumerate(file.where)),
-            pieces=pieces, answer=self._expression("answer", file.answer, numbers), answer_as=file.answer_as,
+            answer=self._expression("answer", file.answer, numbers), answer_as=file.answer_as,
             constants=frozenset(file.constants),
-            templates={"train": self._templates("train", pieces), "eval": self._templates("eval", pieces)},
+            wordings={"train": self._wordings("train", trace), "eval": self._wordings("eval", trace)},
         )  # fmt: skip
 
     def _slot(self, name: str, lists: str | tuple[str, ...]) -> tuple[Word, ...]:
@@ -186,43 +202,77 @@ class _Check:
             self.fault(where, str(error))
             return lambda _: Fraction(1)
 
-    def _pieces(self) -> tuple[str, ...]:
-        """Split the canonical trace at its references, after a trial with a value for each."""
+    def _trace(self) -> str:
+        """Return the canonical trace, with references where values and words go."""
         indent, blocks = ("  ", []) if len(self.file.parts) > 1 else ("", [])
         for part in self.file.parts:
             lines = [f"expert: {part.expert}", f"{indent}trace:", *(f"{indent}- {step}" for step in part.steps)]
             blocks.append(("- " if indent else "") + "\n".join(lines))
-        pieces = _REFERENCE.split("\n".join(blocks))
-        for reference in pieces[1::2]:
-            name, _, form = reference.partition(":")
-            if not (name in self.slots or (name in self.file.quantities and not form)):
-                self.fault("parts", f"<{reference}> is neither a quantity nor a slot")
+        return "\n".join(blocks)
+
+    def _try(self, trace: str) -> None:
+        """Read the trace with a value for each of its references."""
+        self._check_references("parts", trace)
+        pieces = _REFERENCE.split(trace)
         trial = parse_document("".join(piece if index % 2 == 0 else "1" if piece in self.file.quantities
                                        else f"x{index}" for index, piece in enumerate(pieces)))  # fmt: skip
         if isinstance(trial, NoTrace):
             self.fault("parts", trial.message)
-            return tuple(pieces)
+            return
         for n, part_read in enumerate(trial.parts):
             for m, step in enumerate(part_read.steps):
                 if isinstance(step, Malformed):
                     self.fault(f"parts.{n}.steps.{m}", step.message)
-        return tuple(pieces)
 
-    def _templates(self, split: Split, pieces: tuple[str, ...]) -> tuple[Template, ...]:
+    def _check_references(self, where: str, text: str) -> None:
+        for reference in _REFERENCE.findall(text):
+            name, _, form = reference.partition(":")
+            if not (name in self.slots or (name in self.file.quantities and not form)):
+                self.fault(where, f"<{reference}> is neither a quantity nor a slot")
+
+    def _wordings(self, split: Split, trace: str) -> tuple[Wording, ...]:
         parsed = []
-        for index, text in enumerate(getattr(self.file.templates, split)):
+        for index, wording in enumerate(getattr(self.file.templates, split)):
             where = f"templates.{split}.{index}"
             try:
-                template = parse_template(text)
+                template = parse_template(wording.text)
             except ValueError as error:
                 self.fault(where, str(error))
                 continue
+            pieces = tuple(_REFERENCE.split(_rename(trace, wording.names)))
             self._check_template(where, template, set(pieces[1::2]))
-            parsed.append(template)
+            self._check_names(where, trace, wording.names)
+            self._check_quantities(where, wording.quantities)
+            parsed.append(Wording(template, pieces, self._redrawn(wording)))
         return tuple(parsed)
 
+    def _redrawn(self, wording: WordingFile) -> dict[str, Quantity]:
+        """Return the quantities of a wording; what it does not say of one is as the family has it."""
+        changed = {}
+        for name, quantity in wording.quantities.items():
+            kept = {"kind", "distractor"} - quantity.model_fields_set if name in self.file.quantities else ()
+            changed[name] = quantity.model_copy(update={key: getattr(self.file.quantities[name], key) for key in kept})
+        return self.file.quantities | changed
+
+    def _check_names(self, where: str, trace: str, names: dict[str, str]) -> None:
+        variables = dict.fromkeys(_VARIABLE.findall(trace))
+        for name, new in names.items():
+            if name not in variables:
+                self.fault(f"{where}.names.{name}", "the trace has no such variable")
+            if not NAME.fullmatch(_REFERENCE.sub("x", new)):
+                self.fault(f"{where}.names.{name}", f"{new!r} is not a name")
+            self._check_references(f"{where}.names.{name}", new)
+        if len({names.get(name, name) for name in variables}) < len(variables):
+            self.fault(f"{where}.names", "two variables have one name")
+
+    def _check_quantities(self, where: str, quantities: dict[str, Quantity]) -> None:
+        for name, quantity in quantities.items():
+            drawn = self.file.quantities.get(name)
+            if drawn is None or drawn.derive is not None or quantity.derive is not None:
+                self.fault(f"{where}.quantities.{name}", "only a quantity that is drawn can be drawn otherwise")
+
     def _check_template(self, where: str, template: Template, used: set[str]) -> None:
-        quantities, slots = self.file.quantities, self.slots
+        quantities, slots, known = self.file.quantities, self.slots, set(self.file.constants)
         for field in fields_of(template):
             self._check_field(where, field)
         stated = certain_names(template)
@@ -233,8 +283,10 @@ class _Check:
             self.fault(where, f"the question does not always name {name}, which the trace uses")
         for text in literal_texts(template):
             for mention in find_numbers(text):
+                if not known.isdisjoint(mention.readings):
+                    continue
                 fixed = f"'{text[mention.start : mention.end]}' is a fixed number ({spell(mention.value)})"
-                self.fault(where, f"{fixed}; numbers come from quantities")
+                self.fault(where, f"{fixed}; numbers come from quantities, or are constants")
 
     def _check_field(self, where: str, field: TemplateField) -> None:
         quantities, slots, pronouns = self.file.quantities, self.slots, PRONOUNS["he"]

@@ -51,9 +51,26 @@ class _PartFile(Strict):
     steps: tuple[str, ...] = Field(min_length=1)
 
 
+class WordingFile(Strict):
+    """One wording of a family's question: a text, or an object with one.
+
+    `names` are what the trace's variables are called where it tells of other things (price: price_per_egg), and
+    `quantities` draws numbers in place of the family's that suit it.
+    """
+
+    text: str
+    names: dict[str, str] = {}
+    quantities: dict[str, Quantity] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _text_alone(cls, wording: object) -> object:
+        return {"text": wording} if isinstance(wording, str) else wording
+
+
 class _Templates(Strict):
-    train: tuple[str, ...] = Field(min_length=1)
-    eval: tuple[str, ...] = Field(min_length=1)
+    train: tuple[WordingFile, ...] = Field(min_length=1)
+    eval: tuple[WordingFile, ...] = Field(min_length=1)
 
 
 class SchemaFile(Strict):
@@ -61,7 +78,7 @@ class SchemaFile(Strict):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     description: str = Field(min_length=1)
-    group: Literal["sequential", "interleaved", "long_chain", "division_chain", "gap_closing"] | None = None
+    group: Literal["sequential", "interleaved", "long_chain", "division_chain", "gap_closing", "everyday"] | None = None
     also: tuple[str, ...] = ()
     quantities: dict[str, Quantity] = Field(min_length=1)
     slots: dict[str, str | tuple[str, ...]] = {}

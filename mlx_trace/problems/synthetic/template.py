@@ -3,6 +3,8 @@
 {price}              a quantity: $7.50, 20%, 12 or twelve, as the quantity is declared
 {eggs @item}         a quantity with its noun, which agrees: 1 apple, 3 apples; also {hours hour}, {n more @item}
 {factor:times}       twice, three times; also :fold (doubled), :part (half, a third), :a (an 8), :digits
+{price:dollars}      4.50 dollars, four dollars; also :euros, :percent (20 percent), :money ($4.50, whatever the kind)
+{born:year}          1984, without a comma
 {item} {item:s} {item:a}         a slot: singular, plural, with article
 {person} {person:they}           a slot with pronouns: they, them, their, theirs, 's
 [buys|picks up]      one of several wordings
@@ -41,7 +43,8 @@ Template = tuple[Node, ...]
 Show = Callable[[str, str], str]  # (quantity, form) → text
 
 SLOT_FORMS: Final = ("", "s", "a", "'s")
-QUANTITY_FORMS: Final = ("", "times", "fold", "part", "a", "digits")
+UNIT_FORMS: Final = {"dollars": "dollar", "euros": "euro"}
+QUANTITY_FORMS: Final = ("", "times", "fold", "part", "a", "digits", "money", "percent", "year", *UNIT_FORMS)
 _FIELD: Final = re.compile(r"\{([a-z_][a-z0-9_]*)(?::([a-z']+)| ([A-Za-z@][A-Za-z0-9_@' -]*))?\}")
 _REFERENCE: Final = re.compile(r"@([a-z_][a-z0-9_]*)")
 
@@ -181,7 +184,11 @@ def show_quantity(value: Fraction, kind: str, form: str, in_words: bool) -> str:
         return english.fold(value)
     if form == "part":
         return english.part(value)
-    text = _plainly(value, kind, in_words and form != "digits")
+    if form == "year":
+        return spell(value)
+    if form in UNIT_FORMS or form == "percent":
+        return _with_unit(value, form, in_words)
+    text = _plainly(value, "money" if form == "money" else kind, in_words and form != "digits")
     return english.article(text) if form == "a" else text
 
 
@@ -193,3 +200,11 @@ def _plainly(value: Fraction, kind: str, in_words: bool) -> str:
     if value.denominator != 1:
         return spell(value)
     return english.number_words(int(value)) if in_words and 0 < value <= 20 else f"{int(value):,}"
+
+
+def _with_unit(value: Fraction, form: str, in_words: bool) -> str:
+    """Return an amount with its unit as a word: 4.50 dollars, one euro, twenty percent."""
+    if form == "percent":
+        return f"{_plainly(value, 'count', in_words)} percent"
+    amount = _plainly(value, "count", in_words) if value.denominator == 1 else english.money(value)[1:]
+    return f"{amount} {UNIT_FORMS[form] if value == 1 else UNIT_FORMS[form] + 's'}"

@@ -17,7 +17,7 @@ from mlx_trace.language.steps import AddEntity, Compute, Consume, Init, Operand,
 from mlx_trace.language.syntax import NoTrace, Part, Trace, parse_document, render
 from mlx_trace.problems import gsm8k
 from mlx_trace.problems.audit import check_problem
-from mlx_trace.problems.compile.compiler import MOST_CHARACTERS, Refused, compile_row
+from mlx_trace.problems.compile.compiler import MOST_CHARACTERS, Refused, compile_row, is_worked
 from mlx_trace.problems.fields import Told
 from mlx_trace.problems.problem import Problem, read_leniently, read_row
 from mlx_trace.problems.variants.retell import new_names, rename, rename_variables, renumber
@@ -92,7 +92,7 @@ def tell_again(path: Path, count: int, seed: int, tally: Tally, told: Told | Non
 
 def grounded_problem(row: dict[str, Any], name: str) -> tuple[Problem | None, str]:
     """Return a row's problem if its trace is grounded, else why it is of no use; a worked solution is compiled."""
-    if gsm8k.is_row(row):
+    if gsm8k.is_row(row) or is_worked(row):
         outcome = compile_row(row, name)
         if isinstance(outcome, Refused):
             return None, outcome.reason

@@ -1,6 +1,7 @@
 """Families load whole, or every fault of every file is told at once, with file and field."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from mlx_trace.errors import UserError
+from mlx_trace.problems.synthetic.generator import Options, draw
 from mlx_trace.problems.synthetic.schema import load_schemas, select_schemas
 
 GOOD: dict[str, Any] = {
@@ -75,6 +77,11 @@ def _set(path: str, value: Any) -> Callable[[dict[str, Any]], object]:
     return change
 
 
+def _told(**changes: Any) -> Callable[[dict[str, Any]], object]:
+    text = "{person} has {start @item} and gives {given} away. How many are left?"
+    return _set("templates.train.0", {"text": text} | changes)
+
+
 BROKEN: list[tuple[Callable[[dict[str, Any]], object], str, str]] = [
     # (what is broken, the field that is named, a word of the message)
     (lambda s: s.pop("answer"), "answer", "required"),
@@ -105,6 +112,15 @@ BROKEN: list[tuple[Callable[[dict[str, Any]], object], str, str]] = [
     (_set("templates.train.0", "Twice {person} had {start @item} and {given}."), "templates.train.0", "fixed number"),
     (_set("templates.train.0", "{start} [{given}|no] {item}"), "templates.train.0", "does not always state given"),
     (_set("templates.train.0", "{start} and {given}."), "templates.train.0", "does not always name item"),
+    (_told(names={"gone": "eggs"}), "templates.train.0.names.gone", "no such variable"),
+    (_told(names={"<item:s>": "eggs", "result": "eggs"}), "templates.train.0.names", "one name"),
+    (_told(names={"result": "eggs left"}), "templates.train.0.names.result", "not a name"),
+    (_told(names={"result": "<gone>_left"}), "templates.train.0.names.result", "neither a quantity nor a slot"),
+    (_told(names={"result": "<item:s>"}), "templates.train.0.names", "one name"),
+    (_told(quantities={"gone": {"range": [1, 2]}}), "templates.train.0.quantities.gone", "only a quantity"),
+    (_told(quantities={"given": {"derive": "start / 2"}}), "templates.train.0.quantities.given", "only a quantity"),
+    (_told(quantities={"given": {"range": [2, 1]}}), "templates.train.0.quantities.given", "low"),
+    (_told(colour="red"), "templates.train.0.colour", "Extra"),
 ]
 
 
@@ -117,6 +133,47 @@ def test_a_directory_of_broken_schemas_reports_every_one(tmp_path: Path) -> None
         assert about, f"broken_{at:02} is not reported"
         assert any(fault.split(": ")[1] == field and word in fault for fault in about), (field, word, about)
     assert len(error.value.lines()) == 11  # ten, and how many more
+
+
+def test_a_wording_names_the_variables_and_draws_the_numbers_of_its_own_story(tmp_path: Path) -> None:
+    names, quantities = {"<item:s>": "eggs", "result": "eggs_left"}, {"start": {"choices": [12]}}
+    told = {"text": "I had {start egg} and ate {given}. How many are left?", "names": names, "quantities": quantities}
+    (schema,) = load_schemas(folder(tmp_path, changed(_set("templates.train", [told])))).values()
+    assert schema.wordings["train"][0].quantities["start"].kind == schema.quantities["start"].kind == "count"
+    problem = draw(schema, 1, 0, Options(number_word_rate=0))
+    given = 12 - int(problem.answer)
+    assert problem.question == f"I had 12 eggs and ate {given}. How many are left?"
+    assert (
+        problem.trace
+        == f"""\
+expert: arithmetic
+trace:
+- {{op: init, var: eggs, value: 12}}
+- {{op: compute, compute_op: sub, args: [eggs, {given}], var: eggs_left}}
+- {{op: query, var: eggs_left}}"""
+    )
+    assert "var: result" in (draw(schema, 1, 0, Options("eval", number_word_rate=0)).trace or "")
+
+
+def test_a_declared_constant_may_stand_in_fixed_text(tmp_path: Path) -> None:
+    def change(schema: dict[str, Any]) -> None:
+        schema["templates"]["train"] = ["{person} fills {start @item} into bags of a dozen, less {given}. How many?"]
+
+    with pytest.raises(UserError, match="'dozen' is a fixed number"):
+        load_schemas(folder(tmp_path / "unknown", changed(change)))
+    assert load_schemas(folder(tmp_path / "known", changed(change) | {"constants": [12]}))
+
+
+def test_what_a_wording_does_not_say_of_a_quantity_is_as_the_family_has_it(tmp_path: Path) -> None:
+    def change(schema: dict[str, Any]) -> None:
+        schema["quantities"]["start"] = {"range": [10, 20], "as": "money"}
+        text = "Of {start}, {person} gives {given}. How much is that in {item:s}?"
+        told = [{"text": f"{text}.", "quantities": {"start": {"choices": [30]}}},
+                {"text": text, "quantities": {"start": {"choices": [30], "as": "measure"}}}]  # fmt: skip
+        schema["templates"]["train"] = told
+
+    (schema,) = load_schemas(folder(tmp_path, changed(change))).values()
+    assert [wording.quantities["start"].kind for wording in schema.wordings["train"]] == ["money", "measure"]
 
 
 @pytest.mark.parametrize("text", ["{half", "[]", '{"name": "a", "name": "b"}', "\u0000"])
@@ -164,4 +221,12 @@ def test_the_bundled_families_cover_every_expert() -> None:
     assert len(schemas) - len(singles) >= 4
     assert {schema.expert for schema in singles} == {
         "entity_track", "arithmetic", "rate_equation", "comparison", "percentage"}  # fmt: skip
-    assert all(len(schema.templates["train"]) >= 3 and len(schema.templates["eval"]) >= 1 for schema in schemas)
+    assert all(len(schema.wordings["train"]) >= 3 and len(schema.wordings["eval"]) >= 1 for schema in schemas)
+
+
+def test_everyday_questions_come_in_many_wordings_that_name_what_they_compute() -> None:
+    everyday = [schema for schema in load_schemas().values() if schema.group == "everyday"]
+    wordings = [wording for schema in everyday for split in schema.wordings.values() for wording in split]
+    assert len(everyday) >= 30
+    assert len(wordings) >= 750
+    assert not [wording for wording in wordings if re.search(r"var: (?:result|step[0-9])\b", "".join(wording.pieces))]
