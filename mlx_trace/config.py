@@ -5,7 +5,7 @@ Keys that mlx-lm has too mean the same. Unknown keys are errors.
 
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -104,6 +104,10 @@ def _auto_or_size(value: object) -> object:
     raise ValueError("input should be auto or a number of gigabytes")
 
 
+Rule = Literal["once", "called_constants", "no_self", "no_repeat", "no_negative", "all_used"]
+RULES: Final[tuple[Rule, ...]] = get_args(Rule)
+
+
 class Decoding(_Section):
     """What a reply may say, and how it is decoded; rollouts, evaluation and chat share it."""
 
@@ -113,11 +117,24 @@ class Decoding(_Section):
     grounding: Annotated[Literal["off", "hard"], BeforeValidator(_unquoted_off)] = Field(
         "hard", description="hard: values only from the question and common constants (under scope); off: any"
     )
+    rules: Annotated[Literal["off", "all"] | list[Rule], BeforeValidator(_unquoted_off)] = Field(
+        "off",
+        description="what else is not offered (under scope): off, all, or some of once (a number as often as it "
+        "is stated), called_constants (others only where a word calls for them; both under hard grounding), no_self "
+        "(x - x), no_repeat (a computation again), no_negative, all_used (no query before all but the answer is used)",
+    )
     max_tokens_per_pass: Annotated[int | Literal["auto", "probe"], BeforeValidator(_tokens_per_pass)] = Field(
         "auto",
         description="most tokens that a sequence reads in one pass; auto: by what passes usually cost, the same in "
         "every run; probe: as timed on this device, and two runs may then differ in their last bits",
     )
+
+    @property
+    def chosen_rules(self) -> frozenset[Rule]:
+        """Return the rules that hold: none without a constraint, which they belong to."""
+        if self.constraint == "none" or self.rules == "off":
+            return frozenset()
+        return frozenset(RULES if self.rules == "all" else self.rules)
 
 
 class _Sized(_Section):
