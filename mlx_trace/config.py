@@ -321,6 +321,11 @@ class Config(_Section):
     warmup: int = Field(0, ge=0, description="updates in which the rate rises to its peak")
     lr_decay: Literal["none", "cosine", "linear"] = Field("none", description="how it then falls, to a tenth")
     weight_decay: float = Field(0.0, ge=0, description="AdamW's, in SFT")
+    loss: Literal["all", "choices"] = Field(
+        "all",
+        description="what of a gold trace SFT learns: all of its tokens; choices: those that the constraint leaves "
+        "to the model, among what it offers there",
+    )
     grad_clip: float = Field(1.0, ge=0, description="largest gradient norm; 0 is none")
     grad_checkpoint: bool = Field(False, description="recompute activations: less memory, more time")
     activation_cache: Annotated[Literal["auto", "memory", "disk", "off"], BeforeValidator(_unquoted_off)] = Field(
@@ -354,6 +359,12 @@ class Config(_Section):
     def has_sft(self) -> bool:
         """Tell whether the run begins with SFT."""
         return self.epochs > 0 if self.iters is None else self.iters > 0
+
+    @model_validator(mode="after")
+    def _choosing(self) -> Self:
+        if self.loss == "choices" and self.decoding.constraint == "none":
+            raise ValueError("loss: choices learns what a constraint leaves to choose: set decoding.constraint: scope")
+        return self
 
     @model_validator(mode="after")
     def _patient(self) -> Self:
