@@ -240,7 +240,8 @@ class Automaton:
             return (yield from self._pick({**others, **stated}, left, stands))
         marks = {kind: mark for mark, kind in _OPENINGS.items()}
         own: list[Run] = [((*before, marks[kind]), None) for before, kind in self._vocabulary.openings(key)]
-        other = yield from self._choose([*self._fitting(others, left, stands), *own])
+        standing = [run for run in self._fitting(others, left) if stands is None or stands(run[1])]
+        other = yield from self._choose([*standing, *own])
         if other is not None:
             return other
         return key, (yield from self._numeral(end, left))
@@ -283,7 +284,7 @@ class Automaton:
         """Let the model write one of some texts, of those that leave so many tokens; return what it stands for."""
         return (yield from self._choose(self._fitting(options, left, stands)))
 
-    def _fitting(self, options: Mapping[str, Any], left: int, stands: Stands | None) -> list[Run]:
+    def _fitting(self, options: Mapping[str, Any], left: int, stands: Stands | None = None) -> list[Run]:
         """Return the texts that leave so many tokens; of those the ones that stand by the rules, if any does."""
         word, room = self._vocabulary.word, self._room - left
         runs = [(tokens, value) for text, value in options.items() if len(tokens := word(text)) <= room]

@@ -216,6 +216,16 @@ def test_what_breaks_a_rule_is_offered_only_without_it(family: str, rule: Rule, 
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_where_the_model_spells_numbers_no_amount_that_breaks_a_rule_is_offered(family: str) -> None:
+    """Beside one's own number no variable has to stand."""
+    words, text = vocabulary(family), HEAD.replace("arithmetic", "entity_track").replace("16", "2")
+    for amount, stands in (("eaten", False), ("1", True)):
+        ids = words.word(text + f"- {{op: consume, entity: eggs, amount: {amount}}}\n")
+        one = automaton(family, EGGS, None, 900, frozenset({"no_negative", "no_self"}))
+        assert (follow(one, words, ids)[0] == len(ids)) == stands
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_gold_with_everything_in_it_keeps_all_rules(family: str) -> None:
     words, text = vocabulary(family), ALL_DAYS + "- {op: query, var: total}" + END
     one = automaton(family, EGGS, grounded_numbers(EGGS), 900)
