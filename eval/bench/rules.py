@@ -2,7 +2,7 @@
 
     python eval/bench/rules.py [--rows WORKED.jsonl …] [--model NAME] [-n 2] [--show K]
 
-On problems of every schema and, with rows, on what worked solutions compile to, where it is grounded. No model is run; a
+On problems of every schema and, with rows, on what worked solutions compile to, where grounded. No model is run; a
 trace is read by the automaton, in the tokens of that model. `--show` prints what each rule forbids first.
 """
 
