@@ -6,7 +6,7 @@ keys are errors.
 
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -91,6 +91,10 @@ def _auto_or_size(value: object) -> object:
     raise ValueError("input should be auto or a number of gigabytes")
 
 
+Rule = Literal["once", "called_constants", "no_self", "no_repeat", "no_negative", "all_used"]
+RULES: Final[tuple[Rule, ...]] = get_args(Rule)
+
+
 class Decoding(Section):
     """What a reply may say, and how it is decoded; rollouts, evaluation and chat share it."""
 
@@ -100,11 +104,24 @@ class Decoding(Section):
     grounding: Annotated[Literal["off", "hard"], BeforeValidator(_unquoted_off)] = Field(
         "hard", description="hard: values only from the question and common constants (under scope); off: any"
     )
+    rules: Annotated[Literal["off", "all"] | list[Rule], BeforeValidator(_unquoted_off)] = Field(
+        "off",
+        description="what else is not offered (under scope): off, all, or some of once (a number as often as it "
+        "is stated), called_constants (others only where a word calls for them; both under hard grounding), no_self "
+        "(x - x), no_repeat (a computation again), no_negative, all_used (no query before all but the answer is used)",
+    )
     max_tokens_per_pass: Annotated[int | Literal["auto", "probe"], BeforeValidator(_tokens_per_pass)] = Field(
         "auto",
         description="most tokens that a sequence reads in one pass; auto: by what passes usually cost, the same in "
         "every run; probe: as timed on this device, and two runs may then differ in their last bits",
     )
+
+    @property
+    def chosen_rules(self) -> frozenset[Rule]:
+        """Return the rules that hold: none without a constraint, which they belong to."""
+        if self.constraint == "none" or self.rules == "off":
+            return frozenset()
+        return frozenset(RULES if self.rules == "all" else self.rules)
 
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
@@ -244,6 +261,11 @@ class Config(Section):
     warmup: int = Field(0, ge=0, description="updates in which the rate rises to its peak")
     lr_decay: Literal["none", "cosine", "linear"] = Field("none", description="how it then falls, to a tenth")
     weight_decay: float = Field(0.0, ge=0, description="AdamW's, in SFT")
+    loss: Literal["all", "choices"] = Field(
+        "all",
+        description="what of a gold trace SFT learns: all of its tokens; choices: those that the constraint leaves "
+        "to the model, among what it offers there",
+    )
     grad_clip: float = Field(1.0, ge=0, description="largest gradient norm; 0 is none")
     grad_checkpoint: bool = Field(False, description="recompute activations: less memory, more time")
     activation_cache: Annotated[Literal["auto", "memory", "disk", "off"], BeforeValidator(_unquoted_off)] = Field(
@@ -277,6 +299,12 @@ class Config(Section):
     def has_sft(self) -> bool:
         """Tell whether the run begins with SFT."""
         return self.epochs > 0 if self.iters is None else self.iters > 0
+
+    @model_validator(mode="after")
+    def _choosing(self) -> Self:
+        if self.loss == "choices" and self.decoding.constraint == "none":
+            raise ValueError("loss: choices learns what a constraint leaves to choose: set decoding.constraint: scope")
+        return self
 
     @model_validator(mode="after")
     def _patient(self) -> Self:

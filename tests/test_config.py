@@ -9,7 +9,7 @@ import yaml
 
 from mlx_trace import cli
 from mlx_trace.cli.train import config_keys, find_config
-from mlx_trace.config import RENAMED, Config
+from mlx_trace.config import RENAMED, RULES, Config, Decoding
 from mlx_trace.config_file import dump_config, load_config, validate_config
 from mlx_trace.config_sources import FileSource, SyntheticSource
 from mlx_trace.errors import UserError
@@ -130,7 +130,18 @@ def test_an_unquoted_off_is_off_though_yaml_reads_false(tmp_path: Path) -> None:
     assert (decoding.constraint, decoding.grounding, decoding.max_tokens_per_pass) == ("scope", "off", 4)
     file.write_text(dump_config(load_config(file, {})), encoding="utf-8")
     assert load_config(file, {"decoding.max_tokens_per_pass": "auto"}).decoding.model_dump() == {
-        "constraint": "scope", "grounding": "off", "max_tokens_per_pass": "auto"}  # fmt: skip
+        "constraint": "scope", "grounding": "off", "rules": "off", "max_tokens_per_pass": "auto"}  # fmt: skip
+
+
+def test_rules_are_all_none_or_some_and_hold_under_a_constraint_alone(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    for text, chosen in (("off", set()), ("all", set(RULES)), ("[once, no_self]", {"once", "no_self"}), ("[]", set())):
+        file.write_text(f"decoding: {{rules: {text}}}\n", encoding="utf-8")
+        assert load_config(file, {}).decoding.chosen_rules == chosen
+    assert Decoding(constraint="none", rules="all").chosen_rules == frozenset()
+    file.write_text("decoding: {rules: [once, twice]}\n", encoding="utf-8")
+    with pytest.raises(UserError, match="rules"):
+        load_config(file, {})
 
 
 def test_keys_of_earlier_versions_are_read_and_said_to_have_other_names(

@@ -1,4 +1,4 @@
-"""What the constraint does to quality: one adapter, greedy, with none, scope, and scope with grounding.
+"""What the constraint does to quality: one adapter, greedy, with none, scope, scope with grounding, and rules beside.
 
     python eval/bench/constraint.py [--rows GSM8K-train.jsonl] [--adapter-path RUN] [-n 500] [--json]
 
@@ -27,6 +27,7 @@ SETTINGS = {
     "none": Decoding(constraint="none"),
     "scope": Decoding(constraint="scope", grounding="off"),
     "scope, grounded": Decoding(constraint="scope", grounding="hard"),
+    "scope, grounded, rules": Decoding(constraint="scope", grounding="hard", rules="all"),
 }
 
 

@@ -17,7 +17,7 @@ from mlx_trace.cli.options import (
 )
 from mlx_trace.cli.output import show_json
 from mlx_trace.cli.screen import Screen
-from mlx_trace.config import Decoding
+from mlx_trace.config import RULES, Decoding
 from mlx_trace.errors import UserError
 from mlx_trace.evaluate.suites import DEFAULT_SIZE
 from mlx_trace.files import check_output, write_atomically
@@ -95,7 +95,9 @@ def describe(decoding: Decoding) -> str:
     """Return what replies are held to, in a few words."""
     if decoding.constraint == "none":
         return "unconstrained"
-    return "traces in scope" + (", values grounded" if decoding.grounding == "hard" else "")
+    grounded = ", values grounded" if decoding.grounding == "hard" else ""
+    rules = decoding.chosen_rules
+    return f"traces in scope{grounded}" + (f", {len(rules)} of {len(RULES)} rules" if rules else "")
 
 
 def _spent(records: "list[Record]") -> dict[str, float]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
-from mlx_trace.config import DTYPE, MAX_TOKENS, MODEL, SEEDS, Decoding, Dtype, Prompt
+from mlx_trace.config import DTYPE, MAX_TOKENS, MODEL, RULES, SEEDS, Decoding, Dtype, Prompt
 from mlx_trace.config_sources import MOST
 from mlx_trace.errors import UserError
 
@@ -64,7 +64,7 @@ def add_seed_option(parser: argparse.ArgumentParser) -> None:
 
 
 def add_decoding_options(parser: argparse.ArgumentParser) -> None:
-    """Add --max-tokens, --constraint, --grounding and --max-tokens-per-pass."""
+    """Add --max-tokens, --constraint, --grounding, --rules and --max-tokens-per-pass."""
     default = Decoding()
     meaning = {name: f"{field.description} (default {field.default})" for name, field in Decoding.model_fields.items()}
     parser.add_argument("--max-tokens", type=at_least(1), default=MAX_TOKENS, metavar="N",
@@ -72,6 +72,7 @@ def add_decoding_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--constraint", choices=("none", "scope"), default=default.constraint,
                         help=meaning["constraint"])  # fmt: skip
     parser.add_argument("--grounding", choices=("off", "hard"), default=default.grounding, help=meaning["grounding"])
+    parser.add_argument("--rules", type=_rules, default=default.rules, metavar="off|all|RULE,…", help=meaning["rules"])
     parser.add_argument("--max-tokens-per-pass", type=_auto_or_count, default=default.max_tokens_per_pass,
                         metavar="auto|probe|N", help=meaning["max_tokens_per_pass"])  # fmt: skip
     parser.add_argument(
@@ -83,9 +84,17 @@ def _auto_or_count(text: str) -> str | int:
     return text if text in ("auto", "probe") else at_least(1)(text)
 
 
+def _rules(text: str) -> str | list[str]:
+    if text in ("off", "all"):
+        return text
+    if set(names := text.split(",")) <= set(RULES):
+        return names
+    raise argparse.ArgumentTypeError(f"{text!r} is neither off nor all, nor some of {', '.join(RULES)}")
+
+
 def decoding_of(options: argparse.Namespace) -> Decoding:
     """Return the decoding settings that the options give."""
-    return Decoding(constraint=options.constraint, grounding=options.grounding,
+    return Decoding(constraint=options.constraint, grounding=options.grounding, rules=options.rules,
                     max_tokens_per_pass=options.max_tokens_per_pass)  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from mlx_trace.decode.engine import MAX_SEQUENCES, Engine
 from mlx_trace.decode.episode import Episode, Request
 from mlx_trace.decode.forward import check_rows
 from mlx_trace.decode.grammar.automaton import Automaton
+from mlx_trace.decode.grammar.rules import rules_for
 from mlx_trace.decode.grammar.vocabulary import vocabulary_of
 from mlx_trace.decode.params import SamplingParams
 from mlx_trace.errors import UserError
@@ -88,7 +89,8 @@ class Decoder:
         prompts = [self.prompter.ids(question) for question in questions]
         self._check_positions(questions, prompts, params.max_tokens)
         named: Sequence[int | None] = streams or [None] * len(questions)
-        return [Request(ids, grounded_numbers(question) if is_hard else None, stream)
+        rules = self.decoding.chosen_rules
+        return [Request(ids, grounded_numbers(question) if is_hard else None, stream, rules_for(question, rules))
                 for question, ids, stream in zip(questions, prompts, named, strict=True)]  # fmt: skip
 
     def _check_positions(self, questions: Sequence[str], prompts: Sequence[Sequence[int]], max_tokens: int) -> None:

@@ -85,12 +85,12 @@ class Engine:
 
     # --- what the scheduler asks for ---------------------------------------------------------------------------
 
-    def automaton(self, numbers: Sequence[str] | None, max_tokens: int) -> Automaton | None:
+    def automaton(self, request: Request, max_tokens: int) -> Automaton | None:
         """Return what says what a reply may hold; None if anything."""
         if self.vocabulary is None:
             return None
         began = time.perf_counter()
-        automaton = Automaton(self.vocabulary, numbers, max_tokens)
+        automaton = Automaton(self.vocabulary, request.numbers, max_tokens, request.rules)
         self.automaton_seconds += time.perf_counter() - began
         return automaton
 

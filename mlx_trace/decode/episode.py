@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mlx_trace.decode.grammar.automaton import Automaton, Choice
+from mlx_trace.decode.grammar.rules import Rules
 from mlx_trace.language.grade import Grade
 
 Draw = tuple[int, float]  # a token, and its log-probability under the distribution it was sampled from
@@ -20,12 +21,13 @@ Draw = tuple[int, float]  # a token, and its log-probability under the distribut
 class Request:
     """A prompt's ids, and the numbers that its trace may use, as text; None leaves them to the model.
 
-    `stream` names the random streams of its samples; None: the request's number.
+    `stream` names the random streams of its samples; None: the request's number. `rules` are the question's, if any.
     """
 
     ids: Sequence[int]
     numbers: Sequence[str] | None = None
     stream: int | None = None
+    rules: Rules | None = None
 
 
 @dataclass(slots=True)

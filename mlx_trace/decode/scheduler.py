@@ -33,7 +33,7 @@ class Passes(Protocol):
 
     def prompt_cache(self, prompts: Sequence[Sequence[int]]) -> tuple[RaggedCache, list[list[int]]]: ...
 
-    def automaton(self, numbers: Sequence[str] | None, max_tokens: int) -> Automaton | None: ...
+    def automaton(self, request: Request, max_tokens: int) -> Automaton | None: ...
 
     def pass_width(self, pending: Sequence[int], batch_size: int) -> int: ...
 
@@ -105,7 +105,7 @@ class Scheduler:
         """Return some samples of a request as one sequence."""
         index = self.episodes[numbers[0]].prompt
         samples = [Sample(self.episodes[number], self._stream(index, number % self.params.n)) for number in numbers]
-        automaton = self.engine.automaton(self.requests[index].numbers, self.params.max_tokens)
+        automaton = self.engine.automaton(self.requests[index], self.params.max_tokens)
         return SharedSequence(samples, automaton, self.engine.stop_ids, self.params.max_tokens)
 
     def _stream(self, index: int, sample: int) -> np.random.Generator:

@@ -36,6 +36,40 @@ _FACTS: Final = (
     ("cubes?", "faces? sides? surface", "6 faces_per_cube"),
 )  # fmt: skip
 
+# Words that call for numbers that they do not state, with those numbers: of time, money, other measures, of sharing.
+_CALLS: Final = (
+    ("seconds? minutes? half-hours? hours? o'clock [ap]m", "60 3600 30"),
+    ("hours? days? daily overnight noon midnight", "24 12"),
+    ("(?:week|holi|sun|mon|tues|wednes|thurs|fri|satur)?days? daily weeks? weekly weekends?", "7 14 5 2"),
+    ("weeks? weekly fortnights? months? monthly", "4"),
+    ("weeks? weekly years? yearly annual(?:ly)?", "52"),
+    ("months? monthly years? yearly annual(?:ly)? dozens? inch(?:es)? feet foot", "12"),
+    ("days? daily weeks? years? yearly annual(?:ly)?", "365 366"),
+    ("days? daily weeks? months? monthly january march april may june july august september october november december",
+     "30 31"),
+    ("days? february leap", "28 29"), ("decades?", "10"), ("century centuries", "100"),
+    ("percent(?:age)? cents? dollars? penn(?:y|ies) dimes? nickels? quarters? discount interest tax tip profit "
+     "cm centimet(?:er|re)s? met(?:er|re)s?", "100 0.01"),
+    ("pints? cups? quarts? gallons?", "2 4 8 16"), ("ounces? oz pounds? lbs?", "16"), ("pounds? tons?", "2000"),
+    ("feet foot yards?", "3 36"), ("inch(?:es)? yards?", "36"), ("miles? feet yards?", "5280 1760"),
+    ("k?gs? (?:kilo|milli)?(?:grams?|lit(?:er|re)s?|met(?:er|re)s?) kilos? km ml tons? tonnes?", "1000"),
+    ("half halfway halves twice doubl[a-z]+ pairs? both couples? parents? twins? ways? round return back opposite even "
+     "evenly equal(?:ly)? either other another each averag[a-z]+ more than", "2"),
+    ("thirds? tripl[a-z]+ triang[a-z]+ twice", "3"), ("averag[a-z]+ mean", "2 3 4 5"),
+    ("squares? rectang[a-z]+ quadrupl[a-z]+ sides? perimeter fence[a-z]* walls?", "2 4"),
+    ("legs? wheels? eyes? ears? arms? hands? feet wings? (?:motor|bi)cycles? bikes?", "2"), ("tricycles?", "3"),
+    ("legs? wheels? tires? paws? cars? dogs? cats? horses? cows? sheep pigs?", "4"), ("seasons? suits?", "4"),
+    ("angles? triangles? right", "180 90"), ("degrees? circles? rotat[a-z]+", "360 180 90"), ("decks? cards?", "52"),
+    ("percent(?:age)? less fraction remain[a-z]* rest half thirds? fourths? quarters? fifths? sixths? sevenths? "
+     "eighths? ninths? tenths? discount off (?:him|her|it|your|my)self themselves includ[a-z]+ another one once times "
+     "twice thrice next last siblings? brothers? sisters? friends? shar[a-z]+ splits?", "1"),
+)  # fmt: skip
+_SIGNS: Final = ((re.compile("%"), "100 1"), (re.compile(r"[$¢£€]"), "100 0.01"), (re.compile("[0-9]/[0-9]"), "1"))
+_BELOW_ZERO: Final = (
+    "below negative minus degrees? temperatures? thermometers? fahrenheit celsius debts? deficits? overdr[a-z]+ "
+    "loss(?:es)? depths? altitudes? elevations? underground basements?"
+)
+
 
 def _any_of(words: str) -> re.Pattern[str]:
     return re.compile(rf"(?i)\b(?:{'|'.join(words.split())})\b")
@@ -46,6 +80,8 @@ _KNOWN: Final = tuple(
      [(Fraction(number), name) for number, name in map(str.split, numbers.split(", "))])
     for things, beside, numbers in _FACTS
 )  # fmt: skip
+_CALLING: Final = (*((_any_of(words), numbers) for words, numbers in _CALLS), *_SIGNS)
+_BELOW: Final = _any_of(_BELOW_ZERO)
 
 
 @lru_cache(maxsize=1024)
@@ -62,6 +98,18 @@ def known_names(question: str) -> dict[Fraction, str]:
 def known_numbers(question: str) -> frozenset[Fraction]:
     """Return common knowledge: what always is, and what the question's things bring along."""
     return CONSTANTS.union(known_names(question))
+
+
+@lru_cache(maxsize=1024)
+def called_numbers(question: str) -> frozenset[Fraction]:
+    """Return the common knowledge that some word of a question calls for: hours, 60 and 24; a percentage, 100."""
+    called = (numbers.split() for words, numbers in _CALLING if words.search(question))
+    return frozenset(known_names(question)).union(*(map(Fraction, numbers) for numbers in called))
+
+
+def may_be_negative(question: str) -> bool:
+    """Tell whether something in a question may stand below zero: a temperature, a debt, a depth."""
+    return _BELOW.search(question) is not None
 
 
 def grounded_numbers(question: str) -> tuple[str, ...]:

@@ -47,6 +47,7 @@ class ExampleLengths:
     held_out: int = 0  # examples to measure the loss on
     has_phase: bool = True  # False where only reinforcement learns from them
     repeats: bool = False  # whether an example is seen twice
+    is_masked: bool = False  # whether its loss is among what a constraint offers; `target` then counts such tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +177,8 @@ def _gold(examples: ExampleLengths, tokens: int, most: int) -> Iterator[_Batch]:
     for rows, length in _rows(examples.longest, tokens, most):
         own = max(1, length - examples.shared)
         target = min(examples.target, own)
-        yield _Batch(rows, own, examples.shared, length, examples.shared**2, target, target, _GOLD)
+        copies = _DRAWN if examples.is_masked else _GOLD
+        yield _Batch(rows, own, examples.shared, length, examples.shared**2, target, target, copies)
 
 
 def _replies(rollouts: Rollouts, tokens: int, most: int) -> Iterator[_Batch]:

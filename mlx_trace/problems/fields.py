@@ -61,8 +61,8 @@ class Fields:
             field: row[names[0]] if len(names) == 1 else " ".join(str(row[key]).strip() for key in names)
             for field, names in layout.ours
         }
-        for field in ("question", "equation") if layout.numbers is not None else ():
-            if field in ours:
+        if layout.numbers is not None:
+            for field in ours.keys() & {"question", "equation"}:
                 ours[field] = _unmasked(ours[field], row[layout.numbers])
         _join_solution(ours)
         for key in layout.unread:

@@ -10,11 +10,13 @@ from typing import Final
 
 import numpy as np
 
+from mlx_trace.config import Decoding
 from mlx_trace.decode.grammar.vocabulary import Vocabulary, usable_vocabulary
 from mlx_trace.errors import UserError
 from mlx_trace.model.prompts import CLOSING, Prompter
 from mlx_trace.problems.problem import Problem
 from mlx_trace.seeds import derive_seed
+from mlx_trace.train.choices import Choices, choices_of
 
 AT_ONCE: Final = 1000  # questions that are encoded together
 _POOL: Final = 16  # batches that are sorted by length together
@@ -24,14 +26,23 @@ _SHOWN: Final = 10  # of the examples that are too long
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A prompt and its target, as ids; the target ends in the end of sequence. `steps` are those of the trace."""
+    """A prompt and its target, as ids; the target ends in the end of sequence. `steps` are those of the trace.
+
+    With `choices` only those of its tokens count in the loss.
+    """
 
     prompt: Sequence[int]
     target: Sequence[int]
     steps: int = 0
+    choices: Choices | None = None
 
     def __len__(self) -> int:
         return len(self.prompt) + len(self.target)
+
+    @property
+    def counted(self) -> Sequence[int]:
+        """Return the indexes of the target tokens that count in the loss."""
+        return range(len(self.target)) if self.choices is None else self.choices.at
 
 
 Watch = Callable[[str, int, int], None]  # (what is being done, how far it is, of how many)
@@ -42,14 +53,18 @@ def unwatched(what: str, done: int, total: int) -> None:
 
 
 def examples(
-    problems: Sequence[Problem], prompter: Prompter, max_length: int, watch: Watch = unwatched
-) -> list[Example]:
-    """Encode the problems that have a gold trace; UserError lists the longest if any does not fit `max_length`."""
+    problems: Sequence[Problem], prompter: Prompter, max_length: int, watch: Watch = unwatched,
+    held_to: Decoding | None = None,
+) -> list[Example]:  # fmt: skip
+    """Encode the problems that have a gold trace; UserError lists the longest if any does not fit `max_length`.
+
+    With `held_to`, only what is a choice under that constraint counts in the loss.
+    """
     vocabulary = usable_vocabulary(prompter.tokenizer)
     golds = [(problem.question, problem.trace) for problem in problems if problem.trace is not None]
     made: list[Example] = []
     for start in range(0, len(golds), AT_ONCE):
-        made += _encoded(golds[start : start + AT_ONCE], prompter, vocabulary)
+        made += _encoded(golds[start : start + AT_ONCE], prompter, vocabulary, held_to)
         watch("encoding examples", len(made), len(golds))
     if not made:
         raise UserError("data: none of the problems has a gold trace; SFT needs them (or set epochs: 0 to skip it)")
@@ -63,7 +78,9 @@ def examples(
     return made
 
 
-def _encoded(golds: Sequence[tuple[str, str]], prompter: Prompter, vocabulary: Vocabulary | None) -> Iterator[Example]:
+def _encoded(
+    golds: Sequence[tuple[str, str]], prompter: Prompter, vocabulary: Vocabulary | None, held_to: Decoding | None
+) -> Iterator[Example]:
     """Yield as `example` does, in arrays, which take a tenth of what lists of integers do."""
     if vocabulary is None:
         made = (example(question, trace, prompter, None) for question, trace in golds)
@@ -71,7 +88,11 @@ def _encoded(golds: Sequence[tuple[str, str]], prompter: Prompter, vocabulary: V
         prompts = prompter.many_ids([question for question, _ in golds])
         made = (Example(ids, _target(trace, prompter, vocabulary), _steps(trace))
                 for ids, (_, trace) in zip(prompts, golds, strict=True))  # fmt: skip
-    return (Example(array("i", one.prompt), array("i", one.target), one.steps) for one in made)
+    for (question, _), one in zip(golds, made, strict=True):
+        choices = None
+        if held_to is not None and vocabulary is not None:
+            choices = choices_of(question, one.target[:-1], vocabulary, held_to)
+        yield Example(array("i", one.prompt), array("i", one.target), one.steps, choices)
 
 
 def example(question: str, trace: str, prompter: Prompter, vocabulary: Vocabulary | None) -> Example:

@@ -68,7 +68,8 @@ def gather(config: Config, prompter: Prompter, watch: Watch = unwatched, positio
     rows, lengths, answered = [], [], []
     sizes: dict[str, int] = {}  # of prompts, in tokens
     if needs_gold:
-        rows = examples(mixture.problems, prompter, config.max_seq_length, watch)
+        held_to = config.decoding if config.loss == "choices" else None
+        rows = examples(mixture.problems, prompter, config.max_seq_length, watch, held_to)
         lengths += _example_lengths(mixture.parts, rows)
         _check_size(config, len(rows))
     if wants_rl:

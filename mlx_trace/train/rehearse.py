@@ -6,9 +6,10 @@ Takes problems, a prompter and settings. Knows nothing of networks.
 from collections.abc import Sequence
 from typing import Final
 
-from mlx_trace.config import Decoding
+from mlx_trace.config import RULES, Decoding
 from mlx_trace.decode.grammar.automaton import Automaton
 from mlx_trace.decode.grammar.follow import follow
+from mlx_trace.decode.grammar.rules import rules_for
 from mlx_trace.decode.grammar.vocabulary import vocabulary_of
 from mlx_trace.language.knowledge import grounded_numbers
 from mlx_trace.model.prompts import CLOSING, Prompter
@@ -33,11 +34,14 @@ def try_constraint(problems: Sequence[Problem], prompter: Prompter, decoding: De
     for problem, trace in tried:
         ids = vocabulary.word(trace + CLOSING)
         numbers = grounded_numbers(problem.question) if decoding.grounding == "hard" else None
-        if follow(Automaton(vocabulary, numbers, 2 * len(ids) + 200), vocabulary, ids)[0] < len(ids):
+        rules = rules_for(problem.question, decoding.chosen_rules)
+        if follow(Automaton(vocabulary, numbers, 2 * len(ids) + 200, rules), vocabulary, ids)[0] < len(ids):
             refused.append(problem.id)
     if not tried:
         return ""
     rule = f"constraint {decoding.constraint}, grounding {decoding.grounding}"
+    if chosen := decoding.chosen_rules:
+        rule += f", rules {' '.join(rule for rule in RULES if rule in chosen)}"
     first = f"; the first that cannot: {refused[0]}" if refused else ""
     return f"{rule}: {len(tried) - len(refused):,} of {len(tried):,} gold traces can be written under it{first}"
 

@@ -1,30 +1,34 @@
 """Supervised fine-tuning: cross-entropy on gold traces, every example whole, none dropped.
 
-The loss counts target tokens only, and the head runs at those alone; what lies below the trained layers is computed
-once an example.
+The loss counts target tokens only, all of them or those that are choices under the constraint, and the head runs at
+those alone; what lies below the trained layers is computed once an example.
 """
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 import mlx.core as mx
-import mlx.nn as nn
 import mlx.optimizers as optim
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from mlx_trace.config import Config
+from mlx_trace.decode.grammar.automaton import Choice
+from mlx_trace.decode.grammar.vocabulary import vocabulary_of
+from mlx_trace.decode.sampler import Masks
 from mlx_trace.errors import UserError
 from mlx_trace.memory.predict import MemoryPlan
 from mlx_trace.model.base import Base
-from mlx_trace.model.head import head, head_size
+from mlx_trace.model.head import head_size
 from mlx_trace.model.layers import LossPositions, Split, shared_length
 from mlx_trace.train.activation_cache import ActivationCache
 from mlx_trace.train.checkpoint import Arrays
+from mlx_trace.train.choices import loss_chunks
 from mlx_trace.train.examples import Batches, Example, by_budget
-from mlx_trace.train.learner import Learner, Loss, MicroBatch, in_chunks
+from mlx_trace.train.learner import Learner, MicroBatch
 from mlx_trace.train.metrics import Metrics
 from mlx_trace.train.ranks import Ranks
 from mlx_trace.train.schedule import learning_rate
@@ -60,35 +64,32 @@ class PackedExamples:
         return list(by_budget([order[n] for n in ranks.share(len(order))], self.lengths, tokens))
 
     def pack(self, chosen: Sequence[int], activations: ActivationCache, divisor: float) -> MicroBatch:
-        """Return some examples as a micro-batch; its loss is the sum over target tokens, divided."""
+        """Return some examples as a micro-batch; its loss is the sum over the tokens that count, divided."""
         states, tree = activations(chosen)
         width = tree.levels[-1].width
         places: list[int] = []
         targets: list[int] = []
+        offered: list[Choice | None] = []
         for row, index in enumerate(chosen):
             example = self.rows[index]
             first = row * width + len(example.prompt) - len(self.shared) - 1
-            places += range(first, first + len(example.target))
-            targets += example.target
+            places += [first + at for at in example.counted]
+            targets += [example.target[at] for at in example.counted]
+            offered += example.choices.offered() if example.choices else [None] * len(example.target)
         positions = LossPositions(np.array(places), len(chosen), width)
-        gold = mx.array(targets)
-        chunks = in_chunks(len(targets), self.vocabulary_size,
-                           lambda start, stop: cross_entropy(self.base.network, gold[start:stop], divisor))  # fmt: skip
-        return MicroBatch(states, tree, positions, chunks)
+        chunks, order = loss_chunks(
+            self.base.network, targets, offered, divisor, self._masks, int(states[-1].shape[-1])
+        )
+        return MicroBatch(states, tree, positions, chunks, mx.array(order) if order != sorted(order) else None)
+
+    @cached_property
+    def _masks(self) -> Masks:
+        """Return the masks of what may be offered, where anything is chosen under a constraint."""
+        return Masks(vocabulary_of(self.base.tokenizer) if any(row.choices for row in self.rows) else None)
 
     def num_targets(self, chosen: Sequence[int]) -> int:
-        """Return how many target tokens some examples have."""
-        return sum(len(self.rows[index].target) for index in chosen)
-
-
-def cross_entropy(network: Any, targets: mx.array, divisor: float) -> Loss:
-    """Return the loss −Σ log p(target) / divisor, in fp32."""
-
-    def loss(states: mx.array) -> tuple[mx.array, dict[str, mx.array]]:
-        losses = nn.losses.cross_entropy(head(network, states).astype(mx.float32), targets)
-        return losses.sum() / divisor, {"loss": losses}
-
-    return loss
+        """Return how many tokens of some examples count."""
+        return sum(len(self.rows[index].counted) for index in chosen)
 
 
 class SftState(BaseModel):

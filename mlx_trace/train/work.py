@@ -40,8 +40,9 @@ def _examples(config: Config, material: Material, processes: int) -> ExampleLeng
         size = max(1, config.batch_tokens // longest)
     seen = config.epochs * len(material.rows) if config.iters is None else config.iters * size
     return ExampleLengths(
-        longest, shared, max(len(row.target) for row in every), _share(size, processes),
+        longest, shared, max(len(row.counted) for row in every), _share(size, processes),
         own_tokens(every, shared), len(material.held_out), seen > 0, seen > len(material.rows),
+        config.loss == "choices",
     )  # fmt: skip
 
 

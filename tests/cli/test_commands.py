@@ -85,6 +85,11 @@ def test_eval_holds_replies_to_traces(small_run: Path, capsys: Out) -> None:
     assert (report["constraint"], report["grounding"], report["max_tokens_per_pass"]) == ("scope", "hard", 3)
     assert main([*flags, "--grounding", "off"]) == 0
     assert "synthetic, traces in scope " in capsys.readouterr().out
+    assert main([*flags, "--rules", "once,no_self"]) == 0
+    assert "synthetic, traces in scope, values grounded, 2 of 6 rules" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main([*flags, "--rules", "once,twice"])
+    assert "'once,twice' is neither off nor all, nor some of once, called_constants" in capsys.readouterr().err
     assert main(["eval", "--adapter-path", str(small_run), "-n", "5", "--max-tokens", "20"]) == 2
     assert "the shortest trace takes" in capsys.readouterr().err
     with pytest.raises(SystemExit):

@@ -11,6 +11,7 @@ from itertools import count, product
 from string import ascii_lowercase
 from typing import Any, Final, NamedTuple
 
+from mlx_trace.decode.grammar.rules import PartRules, Rules, Stands
 from mlx_trace.decode.grammar.shortest import (
     COMPUTING,
     FIELDS,
@@ -55,16 +56,20 @@ class Automaton:
     """One trace while it is written. `ids` are its tokens so far, `choice` what may come next (None once it is whole).
 
     `numbers` are all that may stand as values and amounts, as text; without any the model spells its own. The trace
-    never takes more than `max_tokens`: as they run out, only what can still end in time is offered.
+    never takes more than `max_tokens`: as they run out, only what can still end in time is offered. `rules` then choose
+    among what is left, and yield where they would leave nothing.
     """
 
-    def __init__(self, vocabulary: Vocabulary, numbers: Sequence[str] | None, max_tokens: int) -> None:
+    def __init__(
+        self, vocabulary: Vocabulary, numbers: Sequence[str] | None, max_tokens: int, rules: Rules | None = None
+    ) -> None:
         self.ids: list[int] = []
         self._chosen: list[int] = []
         self._vocabulary, self._numbers, self._max_tokens = vocabulary, numbers or None, max_tokens
         self._amounts = [number for number in numbers or () if not number.startswith("-")] or numbers or ()
         self._answers: tuple[Fraction, ...] = ()
-        self._scope = Scope()
+        self._scope, self._rules = Scope(), rules
+        self._ruling: PartRules | None = None
         self._written = 0  # characters of all steps so far
         number = min(self._amounts or ("1",), key=lambda number: len(vocabulary.word(f" value: {number}}}\n")))
         new, newer, *_ = short_names(vocabulary)
@@ -85,7 +90,7 @@ class Automaton:
 
     def replayed(self) -> "Automaton":
         """Return another that has written the same."""
-        other = Automaton(self._vocabulary, self._numbers, self._max_tokens)
+        other = Automaton(self._vocabulary, self._numbers, self._max_tokens, self._rules)
         for token in self._chosen:
             other.take(token)
         return other
@@ -107,6 +112,7 @@ class Automaton:
 
     def _part(self) -> Walk:
         self._scope = Scope(self._answers)
+        self._ruling = PartRules(self._rules, self._scope, self._numbers) if self._rules else None
         self._least = self._cheapest()
         begin, end = self._vocabulary.line(self._least.indent)
         head = f"{begin}trace:{end}"
@@ -115,7 +121,8 @@ class Automaton:
         self._write(head)
         for step in range(MAX_STEPS):
             self._write(f"{begin}- {{op:")
-            op = yield from self._pick({f" {op},": op for op in self._ops(expert, step)})
+            stands = self._ruling.lets_op if self._ruling else None
+            op = yield from self._pick({f" {op},": op for op in self._ops(expert, step)}, stands=stands)
             yield from self._step(op)
             if op == "query":
                 break
@@ -143,6 +150,8 @@ class Automaton:
         step = read_step(pairs)
         self._written += len(render_step(step)) + len("  - \n")
         fault = EFFECTS[type(step)](self._scope, step)
+        if self._ruling:
+            self._ruling.note(op, dict(pairs))
         name = dict(pairs).get("var")
         if isinstance(fault, Fault) and name is not None:  # here the solver ends, and the text does not
             self._scope.put(name, Fraction(1), derived=op in COMPUTING)
@@ -152,6 +161,7 @@ class Automaton:
     def _field(self, kind: str, key: str, end: str, left: int, pairs: Pairs) -> Walk:
         """Write one field, after which `left` tokens must be left; return it as (key, value)."""
         variables = self._scope.values
+        stands = self._ruling.of_field(kind, key, pairs) if self._ruling else None
         match kind:
             case "new":
                 uses = self._uses(pairs[0][1])
@@ -163,25 +173,28 @@ class Automaton:
             case "value":
                 sources = ["prev.result", *(f"sub{n}.result" for n in range(len(self._answers)))]
                 others = {f" source: {name}{end}": ("source", name) for name in sources if self._answers}
-                return (yield from self._quantity(others, key, end, left))
+                return (yield from self._quantity(others, key, end, left, stands))
             case "amount":
                 others = {f" {key}: {name}{end}": (key, name) for name in variables}
-                return (yield from self._quantity(others, key, end, left))
+                return (yield from self._quantity(others, key, end, left, stands))
         names = {"operation": COMPUTE_OPS, "variable": variables,
                  "derived": [name for name in variables if name in self._scope.derived]}[kind]  # fmt: skip
-        return key, (yield from self._pick({f" {key}: {name}{end}": name for name in names}, left))
+        return key, (yield from self._pick({f" {key}: {name}{end}": name for name in names}, left, stands))
 
     def _args(self, end: str, left: int, compute_op: str) -> Walk:
         names = list(self._scope.values)
         last = min(len(self._vocabulary.word(f" {name}]{end}")) for name in names)
-        args = [(yield from self._pick({f" args: [{name},": name for name in names}, left + last))]
+        lets, op = self._ruling, compute_op
+        first = partial(lets.lets_first, op) if lets else None
+        args = [(yield from self._pick({f" args: [{name},": name for name in names}, left + last, first))]
         while True:
             options = {f" {name}]{end}": (name, True) for name in names}
             if compute_op in ("add", "mul") and len(args) + 2 <= MAX_ARGS:
                 room = self._room - left - last
                 inner = {f" {name},": (name, False) for name in names}
                 options |= {text: arg for text, arg in inner.items() if len(self._vocabulary.word(text)) <= room}
-            name, closed = yield from self._pick(options, left)
+            stands = partial(lets.lets_arg, op, tuple(args)) if lets else None
+            name, closed = yield from self._pick(options, left, stands)
             args.append(name)
             if closed:
                 return args
@@ -219,17 +232,20 @@ class Automaton:
             return 0
         return (0 if self._scope.values else 2) if op == "init" else 1
 
-    def _quantity(self, others: Mapping[str, tuple[str, str]], key: str, end: str, left: int) -> Walk:
+    def _quantity(
+        self, others: Mapping[str, tuple[str, str]], key: str, end: str, left: int, stands: Stands | None
+    ) -> Walk:
         """Let the model write a number, or one of the other things that may stand there."""
         if self._numbers is not None:
             numbers = self._amounts if key == "amount" else self._numbers  # an amount below 0 ends in the solver
             stated = {f" {key}: {number}{end}": (key, number) for number in numbers}
-            return (yield from self._pick({**others, **stated}, left))
+            return (yield from self._pick({**others, **stated}, left, stands))
         marks = {kind: mark for mark, kind in _OPENINGS.items()}
         room = self._room - left - len(self._vocabulary.end(end))
         own: list[Run] = [((*before, marks[kind]), None) for before, kind in self._vocabulary.openings(key)]
         own = [run for run in own if len(run[0]) <= room] or [min(own, key=lambda run: len(run[0]))]
-        other = yield from self._choose([*self._fitting(others, left), *own])
+        standing = [run for run in self._fitting(others, left) if stands is None or stands(run[1])]
+        other = yield from self._choose([*standing, *own])
         if other is not None:
             return other
         return key, (yield from self._numeral(end, left))
@@ -268,13 +284,15 @@ class Automaton:
     def _write(self, text: str) -> None:
         self.ids.extend(self._vocabulary.word(text))
 
-    def _pick(self, options: Mapping[str, Any], left: int = 0) -> Walk:
+    def _pick(self, options: Mapping[str, Any], left: int = 0, stands: Stands | None = None) -> Walk:
         """Let the model write one of some texts, of those that leave so many tokens; return what it stands for."""
-        return (yield from self._choose(self._fitting(options, left)))
+        return (yield from self._choose(self._fitting(options, left, stands)))
 
-    def _fitting(self, options: Mapping[str, Any], left: int) -> list[Run]:
+    def _fitting(self, options: Mapping[str, Any], left: int, stands: Stands | None = None) -> list[Run]:
+        """Return the texts that leave so many tokens; of those the ones that stand by the rules, if any does."""
         word, room = self._vocabulary.word, self._room - left
-        return [(tokens, value) for text, value in options.items() if len(tokens := word(text)) <= room]
+        runs = [(tokens, value) for text, value in options.items() if len(tokens := word(text)) <= room]
+        return runs if stands is None else [run for run in runs if stands(run[1])] or runs
 
     def _choose(self, runs: Sequence[Run]) -> Walk:
         """Let the model write one of some runs of tokens; return what it stands for. Where they agree, it is forced.

@@ -1,0 +1,195 @@
+"""Rules on what a trace may say beyond its grammar: which of a choice's options stand, as the steps so far have run.
+
+Takes the rules asked for, a question, and each step once it has run. No rule ends a walk: where none of the options
+stands, the automaton offers all of them. Knows nothing of tokens.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache, partial
+from typing import Any, Final
+
+from mlx_trace.config import Rule
+from mlx_trace.language.experts import Scope
+from mlx_trace.language.knowledge import called_numbers, may_be_negative
+from mlx_trace.language.mentions import find_numbers
+from mlx_trace.language.numbers import spell
+from mlx_trace.language.steps import COMPUTE_OPS
+
+_TAKING: Final = ("consume", "transfer")  # ops that take an amount away from what they name first
+Stands = Callable[[Any], bool]  # whether an option may stand
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The rules that hold for the trace of one question, and how often the question lets each number be taken.
+
+    `most` counts mentions that can be read as a number, and one more if a word calls for it; None: no rule on numbers.
+    """
+
+    names: frozenset[Rule]
+    most: Mapping[str, int] | None = None
+    others: int = 1  # how often a number may be taken that is neither stated nor called for
+
+
+@lru_cache(maxsize=1024)
+def rules_for(question: str, names: frozenset[Rule]) -> Rules | None:
+    """Return the rules that are asked for, as they are for a question; None where none is.
+
+    A question that states no number calls for any, and one of temperatures or debts may go below zero.
+    """
+    if not names:
+        return None
+    stated = Counter(spell(number) for mention in find_numbers(question) for number in {*mention.readings})
+    called = Counter(map(spell, called_numbers(question)))
+    if may_be_negative(question):
+        names -= {"no_negative"}
+    is_called = "called_constants" in names and bool(stated)
+    return Rules(names, stated + called, 0 if is_called else 1)
+
+
+class PartRules:
+    """What one part has taken, made and used so far, and which options its rules leave. Tell it each step by `note`."""
+
+    def __init__(self, rules: Rules, scope: Scope, numbers: Sequence[str] | None) -> None:
+        self._rules, self._scope, self._numbers = rules, scope, numbers
+        self._taken: Counter[str] = Counter()
+        self._done: set[tuple[Any, ...]] = set()  # computations, with the values of their operands
+        self._unused: set[str] = set()  # defined, and not read since
+        self._latest: set[str] = set()  # computed or changed, and not read since
+
+    def note(self, op: str, fields: Mapping[str, Any]) -> None:
+        """Take down a step; its operands' values are still those from before it."""
+        match op:
+            case "compute":
+                read = fields["args"]
+                self._done.add(self._key(fields["compute_op"], read))
+            case "consume" | "add_entity" | "transfer" | "init":
+                amount = fields.get("value", fields.get("amount", ""))
+                self._taken[amount] += 1
+                read = [amount]
+            case "query":
+                return
+            case _:
+                read = [fields["base"], fields["rate"]]
+                self._done.add(self._key(op, read))
+        changed = {fields[key] for key in ("entity", "from", "to") if key in fields}
+        self._unused.difference_update(read, changed)
+        self._latest.difference_update(read)
+        self._latest |= changed
+        if "var" in fields:
+            self._unused.add(fields["var"])
+            self._latest |= {fields["var"]} if op != "init" else set()
+
+    # --- which options stand -----------------------------------------------------------------------------------
+
+    def of_field(self, kind: str, key: str, pairs: Sequence[tuple[str, Any]]) -> Stands | None:
+        """Return which options stand in a field, after the (key, value) pairs of the step so far; None for all."""
+        op, last = pairs[0][1], pairs[-1][1]
+        match kind, key:
+            case "operation", _:
+                return self.lets_operation
+            case "variable", "base":
+                return partial(self.lets_base, op)
+            case "variable", "rate":
+                return partial(self.lets_rate, op, last)
+            case "variable", "entity" | "from" if op in _TAKING:
+                return partial(self.lets_entity, op)
+            case "derived", _:
+                return self.lets_query
+            case "value", _:
+                return lambda pair: pair[0] == "source" or self.lets_number(pair[1])
+            case "amount", _:
+                return lambda pair: self.lets_amount(op, pairs[1][1], pair[1])
+        return None
+
+    def lets_op(self, op: str) -> bool:
+        """Tell whether a step of `op` may come next: whether the rules leave something to say in it."""
+        match op:
+            case "init":
+                return bool(self._scope.answers or self._numbers_left())
+            case "compute":
+                return any(map(self.lets_operation, COMPUTE_OPS))
+            case "query":
+                return any(map(self.lets_query, self._scope.derived))
+            case "consume" | "transfer":
+                return any(self.lets_entity(op, name) for name in self._scope.values)
+            case "add_entity":
+                return True
+        return any(self.lets_base(op, name) for name in self._scope.values)
+
+    def lets_operation(self, operation: str) -> bool:
+        """Tell whether some operands may stand with `operation`."""
+        return any(self.lets_first(operation, name) for name in self._scope.values)
+
+    def lets_first(self, operation: str, name: str) -> bool:
+        """Tell whether some second operand may stand with a first one."""
+        seconds = self._scope.values
+        return operation in ("add", "mul") or any(self.lets_args(operation, (name, second)) for second in seconds)
+
+    def lets_arg(self, operation: str, args: Sequence[str], ending: tuple[str, bool]) -> bool:
+        """Tell whether an operand (its name, and whether it is the last) may follow others."""
+        name, is_last = ending
+        return not is_last or self.lets_args(operation, (*args, name))
+
+    def lets_args(self, operation: str, args: Sequence[str]) -> bool:
+        """Tell whether a computation with just these operands may stand."""
+        values = self._scope.values
+        if operation in ("sub", "div") and "no_self" in self._rules.names and args[0] == args[1]:
+            return False
+        if operation == "sub" and "no_negative" in self._rules.names and values[args[0]] < values[args[1]]:
+            return False
+        return self._is_new(operation, args)
+
+    def lets_base(self, op: str, base: str) -> bool:
+        """Tell whether some rate may stand with a base."""
+        return any(self.lets_rate(op, base, rate) for rate in self._scope.values)
+
+    def lets_rate(self, op: str, base: str, rate: str) -> bool:
+        """Tell whether a percentage may stand: of itself it is none, and more than all cannot be taken off."""
+        if "no_self" in self._rules.names and base == rate:
+            return False
+        if op == "percent_off" and "no_negative" in self._rules.names and self._scope.values[rate] > 100:
+            return False
+        return self._is_new(op, (base, rate))
+
+    def lets_entity(self, op: str, entity: str) -> bool:
+        """Tell whether some amount may be taken from an entity."""
+        amounts = (*self._scope.values, *self._numbers_left())
+        return any(self.lets_amount(op, entity, amount) for amount in amounts)
+
+    def lets_amount(self, op: str, entity: str, amount: str) -> bool:
+        """Tell whether an amount, a variable's or a number, may be taken from an entity, or given to it."""
+        is_number = amount not in self._scope.values
+        if is_number and not self.lets_number(amount):
+            return False
+        if op in _TAKING and "no_self" in self._rules.names and amount == entity:
+            return False
+        if "no_negative" not in self._rules.names or (is_number and self._numbers is None):
+            return True
+        value = Fraction(amount) if is_number else self._scope.values[amount]
+        return value >= 0 and (op not in _TAKING or value <= self._scope.values[entity])
+
+    def lets_number(self, number: str) -> bool:
+        """Tell whether a number may be taken once more; one that the model spells itself always may."""
+        if self._numbers is None or self._rules.most is None:
+            return True
+        most = self._rules.most.get(number, self._rules.others)
+        return most > (self._taken[number] if "once" in self._rules.names else 0)
+
+    def lets_query(self, name: str) -> bool:
+        """Tell whether the answer may be `name`: nothing has read it since it was made, and all else was used."""
+        return "all_used" not in self._rules.names or (name in self._latest and self._unused <= {name})
+
+    def _numbers_left(self) -> list[str]:
+        return list(filter(self.lets_number, ("1",) if self._numbers is None else self._numbers))
+
+    def _is_new(self, op: str, operands: Collection[str]) -> bool:
+        return "no_repeat" not in self._rules.names or self._key(op, operands) not in self._done
+
+    def _key(self, op: str, operands: Collection[str]) -> tuple[Any, ...]:
+        """Return what a computation is known by; operands whose order does not matter are sorted."""
+        ordered = sorted(operands) if op in ("add", "mul") else operands
+        return op, *((name, self._scope.values[name]) for name in ordered)

@@ -1,0 +1,171 @@
+"""The loss on choices: among what the constraint offers, at those tokens alone, however it is cut."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlx_trace.config import Config, Decoding
+from mlx_trace.decode.grammar.automaton import Choice
+from mlx_trace.decode.grammar.vocabulary import Vocabulary, vocabulary_of
+from mlx_trace.decode.sampler import Masks
+from mlx_trace.language.steps import LONGEST_NAME
+from mlx_trace.model.base import Base
+from mlx_trace.model.prompts import CLOSING
+from mlx_trace.problems.synthetic.generator import draw
+from mlx_trace.problems.synthetic.schema import load_schemas
+from mlx_trace.train.choices import Choices, choices_of, loss_chunks
+from mlx_trace.train.examples import Example
+from mlx_trace.train.loop import Interrupted
+from mlx_trace.train.run import plan, train
+from mlx_trace.train.work import work_of
+from tests.train.conftest import adapt, close, gradient, make_learner, plain_gradient, sft_batches, whole_logprobs
+from tests.train.test_run import adapter, config, metrics
+
+import mlx.core as mx  # isort: skip
+
+HELD_TO = Decoding(rules="all")
+EGGS = "Ann has 16 eggs and eats 3 of them. How many are left?"
+GOLD = (
+    "expert: arithmetic\ntrace:\n- {op: init, var: eggs, value: 16}\n- {op: init, var: eaten, value: 3}\n"
+    "- {op: compute, compute_op: sub, args: [eggs, eaten], var: left}\n- {op: query, var: left}"
+)
+
+
+def choices(question: str, trace: str, words: Vocabulary, held_to: Decoding = HELD_TO) -> Choices | None:
+    return choices_of(question, words.word(trace + CLOSING), words, held_to)
+
+
+@pytest.fixture
+def rows(random_base: Base) -> list[Example]:
+    """Gold traces of several lengths, with short prompts; of the last all tokens count."""
+    words = vocabulary_of(random_base.tokenizer)
+    made = []
+    schemas = {schema.name: schema for schema in load_schemas().values()}
+    for at, name in enumerate(("rate_distance", "percent_off", "comparison_half", "rate_earning")):
+        problem = draw(schemas[name], 3, at)
+        assert problem.trace is not None
+        found = choices(problem.question, problem.trace, words) if at < 3 else None
+        made.append(Example([5, 6, *range(8, 9 + at)], [*words.word(problem.trace + CLOSING), 2], 0, found))
+    assert [len(row.counted) < len(row.target) // 2 for row in made] == [True, True, True, False]
+    return made
+
+
+def plain(network: Any, rows: list[Example], words: Vocabulary, masks: list[np.ndarray]) -> mx.array:
+    """Return the mean of −log p over what counts, p among what was offered, by way of every position's whole logits."""
+    losses, shown = [], iter(masks)
+    for row in rows:
+        logits = whole_logprobs(network, row.prompt, row.target)
+        for at in row.counted:
+            offered = logits[at] if row.choices is None else mx.where(mx.array(next(shown)), logits[at], -mx.inf)
+            losses.append(mx.logsumexp(offered) - offered[row.target[at]])
+    return mx.stack(losses).mean()
+
+
+def masks_of(rows: list[Example], words: Vocabulary, size: int) -> list[np.ndarray]:
+    """Return what each choice offers, (size,) booleans."""
+    found = []
+    for choice in (choice for row in rows if row.choices for choice in row.choices.offered()):
+        mask = np.zeros(size, dtype=bool)
+        if choice.mask is not None:
+            mask[: words.size] = words.mask(choice.mask)
+        mask[list(choice.ids)] = True
+        found.append(mask)
+    return found
+
+
+@pytest.mark.parametrize("tokens", [10_000, 200, 1])
+def test_gradients_are_those_of_the_whole_network(random_base: Base, rows: list[Example], tokens: int) -> None:
+    network, words = adapt(random_base, 2), vocabulary_of(random_base.tokenizer)
+    learner = make_learner(network, 2)
+    masks = masks_of(rows, words, whole_logprobs(network, [5], [6]).shape[-1])
+    batches = sft_batches(random_base, learner, rows, tokens)
+    assert sum(learner.measure(batch)[0] for batch in batches) == pytest.approx(
+        plain(network, rows, words, masks).item(), rel=1e-5
+    )
+    assert close(gradient(learner, batches), plain_gradient(network, plain, rows, words, masks))
+
+
+def test_the_head_runs_at_choices_alone(random_base: Base, rows: list[Example]) -> None:
+    learner = make_learner(adapt(random_base, 1))
+    (batch,) = sft_batches(random_base, learner, rows[:3])
+    assert sum(chunk.size for chunk in batch.chunks) == sum(len(row.choices or ()) for row in rows[:3])
+    assert len(learner.measure(batch)[1]["loss"]) < sum(len(row.target) for row in rows[:3]) / 2
+
+
+def test_what_is_forced_costs_nothing(random_base: Base) -> None:
+    width = 32
+    chunks, order = loss_chunks(
+        random_base.network, [7, 9], [Choice(None, (7,)), Choice(None, (4, 9))], 1.0, Masks(None), width
+    )
+    (chunk,) = chunks
+    states = mx.random.normal((2, width))
+    slope = mx.grad(lambda states: chunk.loss(states)[0])(states)
+    losses = np.array(chunk.loss(states)[1]["loss"])[order]
+    assert losses[0] == 0
+    assert losses[1] > 0
+    assert not mx.abs(slope[0]).max().item()
+    assert mx.abs(slope[1]).max().item()
+
+
+def test_what_is_learnt_is_what_decoding_offers(random_base: Base) -> None:
+    words = vocabulary_of(random_base.tokenizer)
+    found = choices(EGGS, GOLD, words)
+    assert found is not None
+    ids = words.word(GOLD + CLOSING)
+    assert len(found) == len(found.masks) == len(found.ends) < len(ids)
+    for at, choice in zip(found.at, found.offered(), strict=True):
+        assert ids[at] in choice.ids or (choice.mask is not None and words.mask(choice.mask)[ids[at]])
+        assert choice.mask is not None or len(choice.ids) > 1, "a choice is between two at least"
+
+
+def test_a_gold_that_breaks_a_rule_is_held_to_what_it_keeps(random_base: Base) -> None:
+    words = vocabulary_of(random_base.tokenizer)
+    below = GOLD.replace("[eggs, eaten]", "[eaten, eggs]")
+    assert choices(EGGS, below, words) == choices(EGGS, below, words, Decoding())
+    ungrounded = GOLD.replace("16", "1234")
+    assert choices(EGGS, ungrounded, words) == choices(EGGS, ungrounded, words, Decoding(grounding="off"))
+    assert choices(EGGS, GOLD.replace("eaten", "e" * (LONGEST_NAME + 9)), words) is None
+
+
+def test_a_run_that_was_stopped_ends_with_the_same_bytes(random_model: Path, tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"loss": "choices", "reinforce": {"iters": 0}, "val_examples": 4, "steps_per_eval": 2,
+                               "decoding": {"rules": ["once", "no_self"]}, "epochs": 2, "num_layers": 1}  # fmt: skip
+    whole, stopped = (config(random_model, tmp_path / name, **changes) for name in ("whole", "stopped"))
+
+    def run(settings: Config, resume: bool = False, stop_at: int = 0) -> None:
+        def report(phase: str, done: int, *_: Any) -> None:
+            if done == stop_at:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        train(plan(settings), report, resume)
+
+    run(whole)
+    with pytest.raises(Interrupted):
+        run(stopped, stop_at=3)
+    run(stopped, resume=True)
+    assert adapter(tmp_path / "stopped") == adapter(tmp_path / "whole")
+    assert metrics(tmp_path / "stopped") == metrics(tmp_path / "whole")
+    found = metrics(tmp_path / "whole")
+    assert float(found[0]["loss"]) > float(found[9]["loss"])
+
+
+def test_memory_is_planned_for_what_counts(random_model: Path, tmp_path: Path) -> None:
+    from mlx_trace.model.prompts import Prompter
+
+    targets = {}
+    for loss in ("all", "choices"):
+        planned = plan(config(random_model, tmp_path / loss, loss=loss, reinforce={"iters": 0}))
+        work = work_of(planned.config, planned.material, Prompter(planned.base.tokenizer, planned.config.prompt))
+        assert work.examples is not None
+        assert work.examples.is_masked == (loss == "choices")
+        targets[loss] = work.examples.target
+    assert 0 < targets["choices"] < targets["all"] / 2
+
+
+def test_choices_need_a_constraint() -> None:
+    with pytest.raises(ValueError, match=r"decoding.constraint: scope"):
+        Config.model_validate({"loss": "choices", "decoding": {"constraint": "none"}})
