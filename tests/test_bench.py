@@ -1,4 +1,4 @@
-"""Benchmarks run at their smallest, and print one object; what they measure is for quiet machines."""
+"""Benchmarks run at their smallest, each of them; what they measure is for quiet machines."""
 
 import importlib.util
 import json
@@ -8,22 +8,71 @@ from pathlib import Path
 
 import pytest
 
+from mlx_trace.resources import adapters_dir, tiny_dir
+from tests.model.gguf.models import byte_level, write_random
+
 BENCH = Path(__file__).parents[1] / "eval" / "bench"
 SMALLEST = {
-    "decode.py": (["--prompts", "6", "--batches", "4", "--rollouts", "4", "--runs", "1", "--cpu-seconds"],
-                  {"constrained", "unconstrained", "distinct", "automaton_share", "prefill_8_of_1"}),
-    "memory.py": (["bf16"], {"bf16"}),
-    "rl.py": (["--prompts", "2", "--group", "2", "--runs", "1", "--max-tokens", "60"], {"constrained", "unconstrained"}),
+    "language": (["-n", "50", "--runs", "1"], {"steps", "traces_per_second"}),
+    "problems": (["--runs", "1"], {"a second"}),
+    "constraint": (["-n", "2", "--max-tokens", "60"], {"synthetic", "phrasing"}),
+    "decode": (["--prompts", "6", "--batches", "4", "--rollouts", "4", "--runs", "1", "--cpu-seconds"],
+               {"constrained", "unconstrained", "distinct", "automaton_share", "prefill_8_of_1"}),
+    "sft": (["--rows", "1", "--batch-size", "1", "--runs", "1", "--vocabulary", "4000"],
+            {"first_epoch", "later_epochs", "smallest_memory"}),
+    "rl": (["--prompts", "2", "--group", "2", "--runs", "1", "--max-tokens", "60"], {"constrained", "unconstrained"}),
+    "memory": (["bf16"], {"bf16"}),
+    "llama_cpp": (["-n", "1"], {"f32", "q8_0"}),
+    "real_size": (["--tokenizer", str(tiny_dir()), "--narrower", "4", "--updates", "1"], {"peak_memory", "moved"}),
 }  # fmt: skip
-PEERS = {"rl.py": "mlx_lm_lora"}  # what a benchmark measures against, beside mlx-lm
+PEERS = {"rl": "mlx_lm_lora", "llama_cpp": "xllamacpp", "gguf_files": "xllamacpp"}  # beside mlx-lm
+ELSEWHERE = {"algorithms", "families", "gguf_files"}  # by tests of their own, below
+NO_SCRIPTS = {"all", "grpo", "replay", "scaled"}  # what others import; `all` only starts them
+ROW = {"question": "Ana has 3 boxes of 4 pens. How many pens is that?", "answer": "3*4=<<3*4=12>>12 pens.\n#### 12"}
+
+
+def run(script: str, *arguments: str) -> str:
+    if (peer := PEERS.get(script)) and importlib.util.find_spec(peer) is None:
+        pytest.skip(f"needs the package {peer}")
+    command = [sys.executable, str(BENCH / f"{script}.py"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_benchmark_is_tried() -> None:
+    assert {path.stem for path in BENCH.glob("*.py")} == {*SMALLEST, *ELSEWHERE, *NO_SCRIPTS}
 
 
 @pytest.mark.parametrize("script", SMALLEST)
 def test_a_benchmark_prints_one_object(script: str) -> None:
-    if (peer := PEERS.get(script)) and importlib.util.find_spec(peer) is None:
-        pytest.skip(f"needs the package {peer} (extra bench)")
     arguments, keys = SMALLEST[script]
-    command = [sys.executable, str(BENCH / script), *arguments, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert keys <= json.loads(done.stdout).keys()
+    last = run(script, *arguments, "--json").splitlines()[-1]
+    assert keys <= json.loads(last).keys()
+
+
+def test_families_are_counted(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps(ROW) + "\n", encoding="utf-8")
+    lines = run("families", str(rows), str(tiny_dir()), "--every", "200").splitlines()
+    assert lines[-1].startswith(tiny_dir().name)
+    assert all("walks parsed 10 of 10" in line for line in lines), lines
+
+
+def test_gguf_files_are_measured(tmp_path: Path) -> None:
+    from mlx_trace.model.gguf.write import write_gguf
+
+    file = tmp_path / "random.gguf"
+    write_gguf(write_random(tmp_path / "model", "llama", byte_level("gpt-2")), file, "f32")
+    figures = json.loads(run("gguf_files", str(file), "--prompts", "2", "--texts", "5", "--tokens", "4", "--json"))
+    assert {"conversion", "second_start"} <= figures.keys()
+
+
+def test_algorithms_are_compared(tmp_path: Path) -> None:
+    smallest = ["--seeds", "0", "1", "--algorithms", "sft", "rloo", "--tokens", "40", "--seconds", "0",
+                "--problems", "8", "-n", "2"]  # fmt: skip
+    printed = run(
+        "algorithms", "--adapter-path", str(adapters_dir() / "tiny"), "--work", str(tmp_path / "work"), *smallest
+    )
+    assert "At 40 tokens" in printed
+    assert "rloo" in printed

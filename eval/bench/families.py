@@ -1,8 +1,9 @@
 """Does the constraint hold what a model is taught, in every family of tokenizers? Gold traces and random walks, all.
 
-    python eval/bench/families.py TRAIN.jsonl [TOKENIZER_FOLDER ...]
+    python eval/bench/families.py TRAIN.jsonl [TOKENIZER_FOLDER ...] [--every N]
 
-TRAIN.jsonl is GSM-8K's training split; folders are those of real models' tokenizers.
+TRAIN.jsonl is GSM-8K's training split; folders are those of real models' tokenizers. With --every, only one gold trace
+and one walk of so many are taken.
 """
 
 import argparse
@@ -53,13 +54,14 @@ def walk(words: Vocabulary, numbers: tuple[str, ...] | None, rng: Random) -> lis
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("train", type=Path)
-    parser.add_argument("folders", type=Path, nargs="*")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("train", type=Path, help="GSM-8K's training rows")
+    parser.add_argument("folders", type=Path, nargs="*", help="tokenizers of real models")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="take one of so many (default 1: all)")
     options = parser.parse_args()
     from transformers import PreTrainedTokenizerFast
 
-    everything = golds(options.train)
+    everything, walks = golds(options.train)[:: options.every], WALKS // options.every
     named = {name: families.trained(name) for name in families.NAMES}
     named |= {folder.name: PreTrainedTokenizerFast.from_pretrained(folder) for folder in options.folders}
     for name, tokenizer in named.items():
@@ -73,12 +75,12 @@ def main() -> None:
             far, choices = follow(Automaton(words, numbers, 2000), words, ids)
             offered += far == len(ids)
             written, chosen = written + far, chosen + choices
-        for seed in range(WALKS):
+        for seed in range(walks):
             ids = walk(words, everything[seed % len(everything)][1] if seed % 2 else None, Random(seed))
             sound += isinstance(parse(rust.decode(ids, skip_special_tokens=False)), Trace)
         print(
             f"{name:<15} golds offered {offered:,} of {len(everything):,}, tokenized as plain text {same:,}; "
-            f"choices {chosen / written:.1%} of their tokens; walks parsed {sound:,} of {WALKS:,}; "
+            f"choices {chosen / written:.1%} of their tokens; walks parsed {sound:,} of {walks:,}; "
             f"{time.perf_counter() - began:.0f} s",
             flush=True,
         )

@@ -1,6 +1,6 @@
 """TinyLlama's full shape, with random weights: loads, trains its top 6 layers by SFT and RL, and saves, here.
 
-    python eval/bench/real_size.py --tokenizer DIR [--bits 4] [--work DIR] [--json]
+    python eval/bench/real_size.py --tokenizer DIR [--bits 4] [--narrower N] [--work DIR] [--json]
 
 DIR holds TinyLlama's tokenizer. Weights are fp32 on a CPU and bf16 elsewhere, or quantised with --bits. Prints each
 update's time and peak memory beside the plan's prediction. Replies are short, since this is about size, not about time.
@@ -24,6 +24,7 @@ import mlx.nn as nn
 from mlx.utils import tree_flatten
 from mlx_lm.models import llama
 
+WIDTHS = ("hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads")
 SHAPE: dict[str, Any] = {
     "model_type": "llama", "hidden_size": 2048, "num_hidden_layers": 22, "intermediate_size": 5632,
     "num_attention_heads": 32, "num_key_value_heads": 4, "rms_norm_eps": 1e-5, "vocab_size": 32_000,
@@ -33,11 +34,12 @@ SHAPE: dict[str, Any] = {
 GIB = 1 << 30
 
 
-def write_model(folder: Path, tokenizer: Path, bits: int | None) -> Path:
-    """Write a model directory with random weights in TinyLlama's shape."""
-    config = SHAPE | ({"quantization": {"group_size": 64, "bits": bits}} if bits else {})
+def write_model(folder: Path, tokenizer: Path, bits: int | None, narrower: int = 1) -> Path:
+    """Write a model directory with random weights in TinyLlama's shape, or in one so many times as narrow."""
+    shape = SHAPE | {width: SHAPE[width] // narrower for width in WIDTHS}
+    config = shape | ({"quantization": {"group_size": 64, "bits": bits}} if bits else {})
     mx.random.seed(0)
-    network = llama.Model(llama.ModelArgs.from_dict(SHAPE))
+    network = llama.Model(llama.ModelArgs.from_dict(shape))
     if mx.default_device().type != mx.DeviceType.cpu:
         network.set_dtype(mx.bfloat16)
     if bits:
@@ -86,6 +88,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tokenizer", type=Path, required=True, help="a directory with TinyLlama's tokenizer")
     parser.add_argument("--bits", type=int, choices=(4, 8), help="quantise the base (QLoRA)")
+    parser.add_argument(
+        "--narrower", type=int, choices=(1, 2, 4), default=1, help="so many times as narrow (default 1)"
+    )
     parser.add_argument("--updates", type=int, default=2, help="of each phase (default 2)")
     parser.add_argument("--work", type=Path, help="where to put the model and the run (default: removed afterwards)")
     parser.add_argument("--json", action="store_true", help="print one JSON object at the end")
@@ -93,7 +98,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         work = options.work or Path(folder)
         model = work / f"tinyllama-{options.bits or 'full'}"
-        found = run(model if model.exists() else write_model(model, options.tokenizer, options.bits), work, options)
+        if not model.exists():
+            write_model(model, options.tokenizer, options.bits, options.narrower)
+        found = run(model, work, options)
     if options.json:
         print(json.dumps(found))
     else:

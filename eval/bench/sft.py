@@ -257,7 +257,8 @@ def measure(options: argparse.Namespace, folder: Path) -> None:
     bench = prepare(options, folder / "deep", options.rows, options.num_layers, {})
     check_losses(bench)
     runs = compare(bench, options.runs)
-    wide = prepare(options, folder / "wide", WIDE_BATCHES * options.batch_size, WIDE_LAYERS, WIDE)
+    shape = WIDE | {"vocab_size": options.vocabulary}
+    wide = prepare(options, folder / "wide", WIDE_BATCHES * options.batch_size, WIDE_LAYERS, shape)
     small = replace(wide, config=wide.config.model_copy(update={"grad_checkpoint": True}))
     peaks = {
         way: {side: run(each, side).peak for side in SIDES} for way, each in (("usual", wide), ("smallest", small))
@@ -276,6 +277,8 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=8, help="rows of an update (default 8)")
     parser.add_argument("--runs", type=int, default=5, help="runs of each side to take the median of (default 5)")
     parser.add_argument("--num-layers", type=int, default=4, help="top layers that are trained, of 22 (default 4)")
+    parser.add_argument("--vocabulary", type=int, default=WIDE["vocab_size"], metavar="N",
+                        help="tokens of the network whose memory is compared (default %(default)s)")  # fmt: skip
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="of weights (default: float32 on a CPU only)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()

@@ -64,4 +64,4 @@ def _read(line: str) -> Step | None:
     return None if match is None else build(*match.groups())
 
 
-_remembered: Final = lru_cache(maxsize=1 << 15)(_read)  # steps never change, and traces have most of theirs in common
+_remembered: Final = lru_cache(maxsize=1 << 12)(_read)  # steps never change, and traces have most of theirs in common

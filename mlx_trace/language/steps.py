@@ -251,7 +251,7 @@ def render_step(step: Step) -> str:
     return step.text if isinstance(step, Malformed) else _rendered(step)
 
 
-@lru_cache(maxsize=1 << 15)  # traces have most of their steps in common
+@lru_cache(maxsize=1 << 12)  # traces have most of their steps in common
 def _rendered(step: Step) -> str:
     shown = (f", {key}: {_render_value(getattr(step, name))}" for name, key in _WRITTEN[type(step)])
     return f"{{op: {step.op}{''.join(shown)}}}"

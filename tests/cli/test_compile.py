@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mlx_trace.problems.mixture import read_file
+from mlx_trace.problems.split import is_held_out
 from tests.cli.test_main import Run, run
 from tests.problems.rows import ROWS, write_rows
 
@@ -190,7 +191,8 @@ def test_train_takes_files_as_data(run: Run, tmp_path: Path) -> None:
     assert "synthetic" in out
     code, out, _ = run("train", "--data", "compiled.jsonl", *quick)
     assert code == 0
-    assert f"sft: {-(-len(ROWS) // 8)} updates on {len(ROWS)} examples" in out
+    kept = sum(not is_held_out(question) for question, _ in ROWS)
+    assert f"sft: {-(-kept // 8)} updates on {kept} examples" in out
     told = (
         "--field",
         "question=Frage",

@@ -155,12 +155,13 @@ def rows_of(file: BufferedReader, tensor: Tensor, first: int = 0, count: int | N
 
 
 def values_of(rows: NDArray[np.uint8], kind: str) -> NDArray[np.float32]:
-    """Return rows (R, B) of bytes as numbers (R, N)."""
+    """Return rows (R, B) of bytes as numbers (R, N), which damage makes infinite: they are refused when written."""
     from gguf.constants import GGMLQuantizationType
     from gguf.quants import dequantize
 
     # as one long row: the package goes through a few rows at a time
-    flat = dequantize(np.ascontiguousarray(rows).reshape(1, -1), GGMLQuantizationType[kind])
+    with np.errstate(all="ignore"):
+        flat = dequantize(np.ascontiguousarray(rows).reshape(1, -1), GGMLQuantizationType[kind])
     return flat.astype(np.float32, copy=False).reshape(len(rows), -1)
 
 
@@ -222,9 +223,10 @@ def _rounding(tensor: Tensor) -> float:
 
 def _alike(left: NDArray[np.float32], right: NDArray[np.float32], allowed: float) -> bool:
     """Tell whether every row differs by no more than rounding does; a row far below the usual size is not judged."""
-    sizes = np.sqrt(np.mean(np.square(right), axis=1))
-    errors = np.sqrt(np.mean(np.square(left - right), axis=1))
-    usual = float(np.sqrt(np.mean(np.square(sizes))))
+    with np.errstate(all="ignore"):  # of what is no number nothing is like anything
+        sizes = np.sqrt(np.mean(np.square(right), axis=1))
+        errors = np.sqrt(np.mean(np.square(left - right), axis=1))
+        usual = float(np.sqrt(np.mean(np.square(sizes))))
     return bool(np.all(errors <= 2 * allowed * np.maximum(sizes, 0.1 * usual)))
 
 

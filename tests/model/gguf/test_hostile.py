@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mlx_trace.errors import UserError
@@ -139,6 +139,7 @@ def test_a_file_cut_short_anywhere_is_refused(sound: bytes, tmp_path: Path) -> N
 
 
 @settings(max_examples=300)
+@example(at=16_131, change=b"\x00\x00|")  # a scale that is infinite
 @given(at=st.integers(0, 20_000), change=st.binary(min_size=1, max_size=12))
 def test_a_file_with_other_bytes_is_read_or_refused(sound: bytes, tmp_path_factory: pytest.TempPathFactory, at: int,
                                                     change: bytes) -> None:  # fmt: skip
