@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, Validation
 from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from mlx_trace.config import OPERATION_FIRST, TraceForm
 from mlx_trace.language.numbers import read_numeral, spell
 
 Operand = str | Fraction  # a variable's name, or a literal
@@ -245,15 +246,15 @@ def field_names(op: str) -> list[str]:
     return [field.name.removesuffix("_") for field in fields(_BY_OP[op]) if field.name != "op"]
 
 
-def render_step(step: Step) -> str:
-    """Write a step in canonical flow style; a malformed one as it was read."""
+def render_step(step: Step, form: TraceForm = OPERATION_FIRST) -> str:
+    """Write a step in canonical flow style, its keys in a form's order; a malformed one as it was read."""
     if isinstance(step, Malformed):
         return step.text
-    shown = [f"op: {step.op}"]
-    for field in fields(step):
-        if field.name != "op":
-            shown.append(f"{field.name.removesuffix('_')}: {_render_value(getattr(step, field.name))}")
-    return "{" + ", ".join(shown) + "}"
+    names = [field.name for field in fields(step) if field.name != "op"]
+    if form == "name_first" and "var" in names:
+        names.sort(key=lambda name: name != "var")
+    shown = (f"{name.removesuffix('_')}: {_render_value(getattr(step, name))}" for name in names)
+    return "{" + ", ".join([f"op: {step.op}", *shown]) + "}"
 
 
 def _render_value(value: object) -> str:

@@ -1,7 +1,7 @@
 """Text ⇄ trace: find the document in a model's output, parse it, and write canonical text.
 
 Takes any text or bytes and never raises; a text without a trace gives a `NoTrace` that says why. Knows nothing of
-experts' ops or execution. Canonical text has a fast path in front of the YAML loader, with the same result.
+experts' ops or execution. Canonical text, in either form, has a fast path before the YAML loader, with the same result.
 """
 
 import re
@@ -12,6 +12,7 @@ from typing import Any, Final
 import yaml
 from pydantic import ValidationError
 
+from mlx_trace.config import OPERATION_FIRST, TraceForm
 from mlx_trace.language.steps import (
     AddEntity,
     Compute,
@@ -79,16 +80,16 @@ def parse_document(document: str) -> Trace | NoTrace:
     return _parse_canonical(document) or _parse_yaml(document)
 
 
-def render(trace: Trace) -> str:
+def render(trace: Trace, form: TraceForm = OPERATION_FIRST) -> str:
     """Write canonical text: one flow-style step a line, parts of a composition indented; no newline at the end."""
     if len(trace.parts) == 1:
-        return "\n".join(_render_part(trace.parts[0]))
-    blocks = (_render_part(part) for part in trace.parts)
+        return "\n".join(_render_part(trace.parts[0], form))
+    blocks = (_render_part(part, form) for part in trace.parts)
     return "\n".join("\n".join(["- " + first, *("  " + line for line in rest)]) for first, *rest in blocks)
 
 
-def _render_part(part: Part) -> list[str]:
-    return [f"expert: {part.expert}", "trace:", *("- " + render_step(step) for step in part.steps)]
+def _render_part(part: Part, form: TraceForm) -> list[str]:
+    return [f"expert: {part.expert}", "trace:", *("- " + render_step(step, form) for step in part.steps)]
 
 
 def _candidates(text: str) -> Iterator[str]:
@@ -234,25 +235,32 @@ def _line(op: str, *fields: str) -> re.Pattern[str]:
     return re.compile(rf"- \{{op: {op}, {shown}\}}", re.ASCII)
 
 
-def _percent(op: Any) -> tuple[re.Pattern[str], Callable[..., Step]]:
-    return _line(op, "base", "rate", "var"), lambda base, rate, var: Percent(base, rate, var, op)
+def _compute(op: Any, args: str, var: str) -> Step:
+    return Compute(op, tuple(args.split(", ")), var)
 
 
-_LINES: Final[dict[str, tuple[re.Pattern[str], Callable[..., Step]]]] = {
-    "init": (_line("init", "var", "value"), Init),
-    "compute": (
-        _line("compute", "compute_op", "args", "var"),
-        lambda op, args, var: Compute(op, tuple(args.split(", ")), var),
-    ),
-    "percent_of": _percent("percent_of"),
-    "percent_off": _percent("percent_off"),
-    "percent_increase": _percent("percent_increase"),
-    "consume": (_line("consume", "entity", "amount"), Consume),
-    "add_entity": (_line("add_entity", "entity", "amount"), AddEntity),
-    "transfer": (_line("transfer", "from", "to", "amount"), Transfer),
-    "query": (_line("query", "var"), Query),
+def _percent_lines(op: Any) -> "_Lines":
+    return {
+        f"{op}, base": (_line(op, "base", "rate", "var"), lambda base, rate, var: Percent(base, rate, var, op)),
+        f"{op}, var": (_line(op, "var", "base", "rate"), lambda var, base, rate: Percent(base, rate, var, op)),
+    }
+
+
+_Lines = dict[str, tuple[re.Pattern[str], Callable[..., Step]]]
+_LINES: Final[_Lines] = {  # by their op and what comes first behind it
+    "init, var": (_line("init", "var", "value"), Init),
+    "compute, compute_op": (_line("compute", "compute_op", "args", "var"), _compute),
+    "compute, var": (_line("compute", "var", "compute_op", "args"), lambda var, op, args: _compute(op, args, var)),
+    **_percent_lines("percent_of"),
+    **_percent_lines("percent_off"),
+    **_percent_lines("percent_increase"),
+    "consume, entity": (_line("consume", "entity", "amount"), Consume),
+    "add_entity, entity": (_line("add_entity", "entity", "amount"), AddEntity),
+    "transfer, from": (_line("transfer", "from", "to", "amount"), Transfer),
+    "query, var": (_line("query", "var"), Query),
 }
 _SOURCED: Final = _line("init", "var", "source")
+_OP: Final = len("- {op: ")
 
 
 def _parse_canonical(document: str) -> Trace | None:
@@ -288,7 +296,7 @@ def _canonical_part(lines: list[str]) -> Part | None:
         return None
     steps = []
     for line in lines[2:]:
-        pattern, build = _LINES.get(line[7 : line.find(",")], (_SOURCED, InitFrom))
+        pattern, build = _LINES.get(line[_OP : line.find(":", _OP)], (_SOURCED, InitFrom))
         match = pattern.fullmatch(line)
         if match is None:
             pattern, build = _SOURCED, InitFrom
