@@ -42,7 +42,8 @@ class Decoder:
             check_rows(base.network, base.name)
         vocabulary = vocabulary_of(base.tokenizer) if decoding.constraint == "scope" else None
         self.engine = Engine(base.network, prompter.stop_ids, vocabulary, prompter.prefix,
-                             decoding.max_tokens_per_pass, max_sequences, cached_layer, prompter.prompt.trace_form)  # fmt: skip
+                             decoding.max_tokens_per_pass, max_sequences, cached_layer,
+                             prompter.prompt.trace_form)  # fmt: skip
         self.masks = self.engine.masks
 
     def check(self, max_tokens: int) -> None:

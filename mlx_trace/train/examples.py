@@ -13,6 +13,7 @@ import numpy as np
 from mlx_trace.decode.grammar.vocabulary import Vocabulary, usable_vocabulary
 from mlx_trace.errors import UserError
 from mlx_trace.model.prompts import CLOSING, Prompter
+from mlx_trace.problems.forms import in_form
 from mlx_trace.problems.problem import Problem
 from mlx_trace.seeds import derive_seed
 
@@ -46,7 +47,8 @@ def examples(
 ) -> list[Example]:
     """Encode the problems that have a gold trace; UserError lists the longest if any does not fit `max_length`."""
     vocabulary = usable_vocabulary(prompter.tokenizer)
-    golds = [(problem.question, problem.trace) for problem in problems if problem.trace is not None]
+    form = prompter.prompt.trace_form
+    golds = [(problem.question, trace) for problem in problems if (trace := in_form(problem, form)) is not None]
     made: list[Example] = []
     for start in range(0, len(golds), AT_ONCE):
         made += _encoded(golds[start : start + AT_ONCE], prompter, vocabulary)

@@ -11,11 +11,12 @@ from typing import Any, Final
 
 from mlx_trace.language.solver import Solved, solve
 from mlx_trace.language.syntax import NoTrace, parse_document, render
-from mlx_trace.problems.compile.emit import emit
+from mlx_trace.problems.compile.emit import emit, shortest
 from mlx_trace.problems.compile.equations import Equation, read_equations
 from mlx_trace.problems.compile.graph import Graph, mentions_of, overlooked
 from mlx_trace.problems.compile.grounding import Grounding
 from mlx_trace.problems.compile.node import Node, walk
+from mlx_trace.problems.compile.told_results import told_results
 from mlx_trace.problems.fields import GOLD_MARK, Told
 from mlx_trace.problems.gsm8k import has_solution, read_row
 from mlx_trace.problems.problem import Problem, read_leniently
@@ -67,7 +68,17 @@ def compile_row(row: dict[str, Any], name: str) -> Compiled | Refused:
     outcome = trace if isinstance(trace, NoTrace) else solve(trace)
     if isinstance(trace, NoTrace) or not isinstance(outcome, Solved) or outcome.answer != gold:
         return Refused("the trace does not run")  # too long, or a number too large
-    return Compiled(problem.model_copy(update={"trace": render(trace)}), is_grounded(target), trace.parts[0].expert)
+    expert = trace.parts[0].expert
+    results = _results(target, question, str(answer).rpartition(GOLD_MARK)[0]) if expert != "entity_track" else ()
+    made = problem.model_copy(update={"trace": render(trace), "results": results})
+    return Compiled(made, is_grounded(target), expert)
+
+
+def _results(target: Node, question: str, solution: str) -> tuple[str, ...]:
+    """Return what a solution calls the results on the way to a target, in the order of the trace's steps."""
+    called = told_results(solution, question)
+    names = tuple(called.get(node.value, "") for node in walk(shortest(target)) if node.op != "leaf")
+    return names if any(names) else ()
 
 
 def _is_text(text: str) -> bool:
