@@ -182,8 +182,8 @@ def _what(words: Sequence[str]) -> str:
                      and (name := phrase(rest[at + 1 :])[0])), "")  # fmt: skip
         return f"{noun}_{head}" if noun else head
     if head in ("fraction", "ratio", "average", "mean", "speed", "rate", "probability"):
-        noun = phrase(rest[1:])[0] if head in ("average", "mean") else ""
-        return f"average_{noun}" if noun else "average" if head == "mean" else head
+        noun = (phrase(rest[1:])[0] or (rest[1] if rest[1:2] and rest[1] in VERBS else "")) if head != "mean" else ""
+        return f"average_{noun}" if noun and head == "average" else "average" if head == "mean" else head
     noun, _ = phrase(rest)
     if noun in ("amount", "number", "value", "total") and (of := _behind_of(rest)):
         return of

@@ -11,9 +11,10 @@ from typing import Final
 from mlx_trace.language.steps import LONGEST_NAME
 from mlx_trace.problems.compile.grounding import same_noun
 from mlx_trace.problems.compile.nouns import many, one
-from mlx_trace.problems.compile.words import AMOUNTS, MEASURES
+from mlx_trace.problems.compile.words import AMOUNTS, IRREGULAR, MEASURES
 
 RESERVED: Final = re.compile(r"step[0-9]+|result")  # names that say nothing
+_ONE: Final = {several: single for single, several in IRREGULAR.items()}
 _PREFIX: Final = re.compile(r"^(?:total|other|multiplied|reduced|increased|discounted|more|fewer|average)_")
 _SUFFIX: Final = re.compile(r"_?\d+$|_(?:left|now|each|needed|at_first|at_end|part|per_[a-z]+)$")
 _DIGITS: Final = re.compile(r"[a-z]_?(\d+)$")
@@ -49,12 +50,15 @@ def result_name(
     first = given[0] if given else ""
     bare = not first.startswith(("total_", "more_", "fewer_"))
     is_its_own = op in ("add", "sub") and names[0] and first.endswith(f"_{names[0]}")  # bottle_caps, of caps
-    if bare and (is_its_own or (again and op in ("mul", "div"))):
-        found = [*told_apart, *given]
-    else:
-        found = [*given, *told_apart]
+    first_apart = bare and (is_its_own or (again and op in ("mul", "div")))
+    found = [*told_apart, *given] if first_apart else [*given, *told_apart]
     counted = noun_of(names[0]) or noun
-    found += [*computed(op, names, noun), *_after(op, names, noun), f"{counted}_so_far" if counted else "amount"]
+    found += [
+        *computed(op, names, noun),
+        *_after(op, names, noun),
+        *([f"{counted}_so_far"] if counted else []),
+        "amount",
+    ]
     for name in map(_legal, found):
         if name and name not in taken and not RESERVED.fullmatch(name):
             return name
@@ -193,7 +197,8 @@ def _quotient(above: str, below: str, noun: str) -> Iterator[str]:
     kind, per, whole = below.partition("_per_")
     if per and (same_noun(kind, noun_of(above)) or not noun_of(above)):
         yield many(whole)
-    counted, thing = noun_of(above) or noun, one(noun_of(below)).rpartition("_")[2]
+    counted, things = noun_of(above) or noun, noun_of(below).rpartition("_")[2]
+    thing = _ONE.get(things, one(things))
     if re.split(r"_|\d", below)[0] in _PARTS:
         yield f"{counted}_part" if counted else "share"
     if counted and thing and not same_noun(counted, thing):
