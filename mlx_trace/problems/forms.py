@@ -151,8 +151,10 @@ def _named(part: Part, said: list[str], called: Sequence[str]) -> Part:
         called_so = told.get(step.var, "")
         wanted = _with_unit(said, called_so) if step.var == queried and said else [called_so] * (called_so != "money")
         shown = [names.get(arg, "" if RESERVED.fullmatch(arg) else arg) for arg in map(str, _args(step))]
-        noun = nouns.get(step.var, called_so)
-        names[step.var] = result_name(wanted, _op(step), shown, {*kept, *names.values()}, noun, often[called_so] > 1)
+        noun = nouns.get(step.var, called_so.removeprefix("total_").removesuffix("_left"))
+        names[step.var] = result_name(
+            wanted, _op(step), shown, {*kept, *names.values()}, noun, often[called_so] > 1 and step.var != queried
+        )
     return replace(part, steps=tuple(_renamed(step, names) for step in part.steps))
 
 

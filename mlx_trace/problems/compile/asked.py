@@ -70,8 +70,10 @@ def asked(question: str) -> Iterator[str]:
     clause = list(takewhile(lambda word: word not in _CLAUSES, rest))
     if not thing and rest[:1] == ["many"] and clause[1:2] and clause[1] in _MORE:
         yield "still_needed" if "need" in clause else "difference"
+    is_size = rest[:1] != [] and rest[0] in _SIZES and thing in _SIZES.values()
+    whose = phrase([word for word in clause[1:] if word not in _BEINGS])[0] if is_size else ""
     people = {word for word in Words(question).words if word[0].isupper()}
-    yield from _told(thing, clause, len(people) > 1)
+    yield from (*_told(thing, clause, len(people) > 1), *([f"{whose}_{thing}"] if whose else []))
 
 
 def told(before: Sequence[str], behind: Sequence[str], money: bool) -> str:
@@ -144,8 +146,8 @@ def _how(rest: Sequence[str]) -> str:
         unit = _unit(after)
         if unit in TIMES_OF_DAY:
             return unit
-        lasts = said & _TAKES and not said & _LENGTHY
-        return "time" if lasts or (not said & _LENGTHY and not said & {"is", "are", "was"}) else "length"
+        is_thing = after[:1] in (["is"], ["are"], ["was"]) and after[1:2] and after[1] in _OWNERS
+        return "length" if said & _LENGTHY or (is_thing and not said & _TAKES) else "time"
     if kind == "often":
         return "times"
     thing = _SIZES.get(kind, "")

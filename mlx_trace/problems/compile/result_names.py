@@ -16,11 +16,12 @@ from mlx_trace.problems.compile.words import AMOUNTS, IRREGULAR, MEASURES
 RESERVED: Final = re.compile(r"step[0-9]+|result")  # names that say nothing
 _ONE: Final = {several: single for single, several in IRREGULAR.items()}
 _PREFIX: Final = re.compile(r"^(?:total|other|multiplied|reduced|increased|discounted|more|fewer|average)_")
-_SUFFIX: Final = re.compile(r"_?\d+$|_(?:left|now|each|needed|at_first|at_end|part|per_[a-z]+)$")
+_SUFFIX: Final = re.compile(r"_?\d+$|_(?:left|now|each|needed|at_first|at_end|part|so_far|after_[a-z]+|per_[a-z]+)$")
 _DIGITS: Final = re.compile(r"[a-z]_?(\d+)$")
 _MONEY: Final = (AMOUNTS | frozenset("price dollars cents cost earnings change charge".split())) - {"bonus"}
 _FACTORS: Final = frozenset("times twice thrice double triple fold factor multiple multiplier half".split())
 _PARTS: Final = frozenset("part parts divisor times factor two three four half third quarter".split())
+_SIZES: Final = frozenset("age height weight length width depth speed temperature distance size price".split())
 _COMPARED: Final = frozenset(
     "more fewer less older younger taller shorter longer heavier lighter faster slower".split()
 )
@@ -80,11 +81,12 @@ def _told_apart(name: str, op: str, args: Sequence[str], again: bool) -> Iterato
     whole = name.startswith("total_") or name.endswith("_left")
     if op in ("sub", "percent_off") and not whole and name not in _MONEY:
         yield f"{name}_left"
-    if op == "add" or (op == "mul" and not again):
+    is_size = name in _SIZES
+    if op == "add" or (op == "mul" and not again and not is_size):
         yield name if whole else f"total_{name}"
     if op != "add":
         yield from (f"{word}_{name.removeprefix('total_')}" for word in _telling(args, name))
-    if op == "mul" and not whole:
+    if op == "mul" and not whole and not is_size:
         yield f"total_{name}"
     elif op == "div":
         yield f"{name}_each"
