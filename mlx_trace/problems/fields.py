@@ -52,6 +52,10 @@ class Fields:
             if names:
                 found[field] = row[names[0]] if len(names) == 1 else " ".join(str(row[key]).strip() for key in names)
                 used.update(names)
+        results = row.get("results")  # which compile writes beside a trace
+        if "trace" in found and isinstance(results, list) and all(isinstance(name, str) for name in results):
+            found["results"] = results
+            used.add("results")
         if "question" in found and "numbers" in keys:
             found["question"] = _unmasked(found["question"], row[keys["numbers"]])
         _join_solution(found)

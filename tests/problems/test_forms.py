@@ -2,6 +2,7 @@
 
 import re
 from functools import cache
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -11,8 +12,9 @@ from mlx_trace.language.steps import LONGEST_NAME, Compute, Percent
 from mlx_trace.language.syntax import Trace, parse_document, render
 from mlx_trace.problems.compile.compiler import Compiled, compile_row
 from mlx_trace.problems.compile.result_names import RESERVED
+from mlx_trace.problems.fields import Fields
 from mlx_trace.problems.forms import in_form
-from mlx_trace.problems.problem import Problem
+from mlx_trace.problems.problem import Problem, read_problems, read_row, write_problems
 from mlx_trace.problems.synthetic.generator import draw
 from mlx_trace.problems.synthetic.schema import load_schemas
 from tests.language.traces import running_parts, traces
@@ -136,6 +138,15 @@ def test_an_expert_that_is_expected_stays_and_so_do_transfers() -> None:
         if problem.expert is not None or "op: transfer" in (problem.trace or ""):
             experts = [part.expert for part in read(problem.trace).parts]
             assert [part.expert for part in read(in_form(problem, "name_first")).parts] == experts
+
+
+def test_what_a_solution_calls_its_results_survives_a_file(tmp_path: Path) -> None:
+    made = [compiled(*row) for row in ROWS]
+    assert any(problem.results for problem in made)
+    write_problems(tmp_path / "a.jsonl", made)
+    assert read_problems(tmp_path / "a.jsonl", read_row) == made
+    foreign = {"question": "How many?", "answer": "4", "results": [1, 2]}
+    assert "results" not in Fields().read(foreign), "which may mean anything elsewhere"
 
 
 def test_names_of_ones_own_stay() -> None:
