@@ -67,11 +67,20 @@ class LoraParameters(Section):
         return keys
 
 
+TraceForm = Literal["operation_first", "name_first"]
+OPERATION_FIRST: Final[TraceForm] = "operation_first"
+
+
 class Prompt(Section):
-    """How a question becomes a prompt."""
+    """How a question becomes a prompt, and in which form its trace is the reply."""
 
     template: Literal["chat", "raw"] = Field("chat", description="chat: the tokenizer's template; raw: plain text")
     system: str = Field(SYSTEM_PROMPT, description="the system prompt; empty for none")
+    trace_form: TraceForm = Field(
+        OPERATION_FIRST,
+        description="operation_first: a step says what it does, then to what name; name_first: first a name that says "
+        "what is computed (eggs_left), and arithmetic wherever several experts can be right",
+    )
 
 
 def _unquoted_off(value: object) -> object:
@@ -224,7 +233,7 @@ class Config(Section):
     )
     lora_parameters: LoraParameters = Field(LoraParameters(), description="rank, scale, dropout, keys")
     resume_adapter_file: Path | None = Field(None, description="start from this adapter (a file, or a run's directory)")
-    prompt: Prompt = Field(Prompt(), description="template, system")
+    prompt: Prompt = Field(Prompt(), description="template, system, trace_form")
     decoding: Decoding = Field(Decoding(), description="constraint, grounding, max_tokens_per_pass")
     data: list[Source] = Field(
         [SyntheticSource(source="synthetic", n=1000)],

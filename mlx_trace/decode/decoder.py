@@ -43,13 +43,14 @@ class Decoder:
             check_rows(base.network, base.name)
         vocabulary = vocabulary_of(base.tokenizer) if decoding.constraint == "scope" else None
         self.engine = Engine(base.network, prompter.stop_ids, vocabulary, prompter.prefix,
-                             decoding.max_tokens_per_pass, max_sequences, cached_layer)  # fmt: skip
+                             decoding.max_tokens_per_pass, max_sequences, cached_layer,
+                             prompter.prompt.trace_form)  # fmt: skip
         self.masks = self.engine.masks
 
     def check(self, max_tokens: int) -> None:
         """Raise UserError if so few tokens hold no trace."""
         if self.engine.vocabulary is not None:
-            Automaton(self.engine.vocabulary, None, max_tokens)
+            Automaton(self.engine.vocabulary, None, max_tokens, form=self.engine.form)
 
     def refresh(self) -> None:
         """Forget what was computed with other weights."""

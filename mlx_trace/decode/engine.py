@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 import mlx.core as mx
 import numpy as np
 
+from mlx_trace.config import OPERATION_FIRST, TraceForm
 from mlx_trace.decode.cache import RaggedCache
 from mlx_trace.decode.episode import Draw, Episode, Request, SharedSequence
 from mlx_trace.decode.forward import CachedActivations, Forward
@@ -42,11 +43,11 @@ class Engine:
     def __init__(
         self, network: Any, stop_ids: Collection[int], vocabulary: Vocabulary | None = None,
         prefix: Sequence[int] = (), max_tokens_per_pass: MaxTokensPerPass = "auto",
-        max_sequences: int = MAX_SEQUENCES, cached_layer: int | None = None,
+        max_sequences: int = MAX_SEQUENCES, cached_layer: int | None = None, form: TraceForm = OPERATION_FIRST,
     ) -> None:  # fmt: skip
         self.network, self.stop_ids, self.vocabulary = network, frozenset(stop_ids), vocabulary
         self.prefix, self.max_sequences, self.cached_layer = list(prefix), max_sequences, cached_layer
-        self.max_tokens_per_pass = max_tokens_per_pass
+        self.max_tokens_per_pass, self.form = max_tokens_per_pass, form
         # tokens that take as long as a pass takes by itself
         self.headroom = None if max_tokens_per_pass == "probe" else HEADROOM
         self.masks = Masks(vocabulary)
@@ -90,7 +91,7 @@ class Engine:
         if self.vocabulary is None:
             return None
         began = time.perf_counter()
-        automaton = Automaton(self.vocabulary, request.numbers, max_tokens, request.rules)
+        automaton = Automaton(self.vocabulary, request.numbers, max_tokens, request.rules, self.form)
         self.automaton_seconds += time.perf_counter() - began
         return automaton
 

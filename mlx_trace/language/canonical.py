@@ -30,25 +30,32 @@ def _line(op: str, *fields: str) -> re.Pattern[str]:
     return re.compile(rf"- \{{op: {op}, {shown}\}}", re.ASCII)
 
 
-def _percent(op: Any) -> tuple[re.Pattern[str], Callable[..., Step]]:
-    return _line(op, "base", "rate", "var"), lambda base, rate, var: Percent(base, rate, var, op)
+def _compute(op: Any, args: str, var: str) -> Step:
+    return Compute(op, tuple(args.split(", ")), var)
 
 
-_LINES: Final[dict[str, tuple[re.Pattern[str], Callable[..., Step]]]] = {
-    "init": (_line("init", "var", "value"), Init),
-    "compute": (
-        _line("compute", "compute_op", "args", "var"),
-        lambda op, args, var: Compute(op, tuple(args.split(", ")), var),
-    ),
-    "percent_of": _percent("percent_of"),
-    "percent_off": _percent("percent_off"),
-    "percent_increase": _percent("percent_increase"),
-    "consume": (_line("consume", "entity", "amount"), Consume),
-    "add_entity": (_line("add_entity", "entity", "amount"), AddEntity),
-    "transfer": (_line("transfer", "from", "to", "amount"), Transfer),
-    "query": (_line("query", "var"), Query),
+def _percent_lines(op: Any) -> "_Lines":
+    return {
+        f"{op}, base": (_line(op, "base", "rate", "var"), lambda base, rate, var: Percent(base, rate, var, op)),
+        f"{op}, var": (_line(op, "var", "base", "rate"), lambda var, base, rate: Percent(base, rate, var, op)),
+    }
+
+
+_Lines = dict[str, tuple[re.Pattern[str], Callable[..., Step]]]
+_LINES: Final[_Lines] = {  # by their op and what comes first behind it
+    "init, var": (_line("init", "var", "value"), Init),
+    "compute, compute_op": (_line("compute", "compute_op", "args", "var"), _compute),
+    "compute, var": (_line("compute", "var", "compute_op", "args"), lambda var, op, args: _compute(op, args, var)),
+    **_percent_lines("percent_of"),
+    **_percent_lines("percent_off"),
+    **_percent_lines("percent_increase"),
+    "consume, entity": (_line("consume", "entity", "amount"), Consume),
+    "add_entity, entity": (_line("add_entity", "entity", "amount"), AddEntity),
+    "transfer, from": (_line("transfer", "from", "to", "amount"), Transfer),
+    "query, var": (_line("query", "var"), Query),
 }
 _SOURCED: Final = _line("init", "var", "source")
+_OP: Final = len("- {op: ")
 
 
 def read_line(line: str) -> Step | None:
@@ -57,7 +64,7 @@ def read_line(line: str) -> Step | None:
 
 
 def _read(line: str) -> Step | None:
-    pattern, build = _LINES.get(line[7 : line.find(",")], (_SOURCED, InitFrom))
+    pattern, build = _LINES.get(line[_OP : line.find(":", _OP)], (_SOURCED, InitFrom))
     match = pattern.fullmatch(line)
     if match is None:
         build, match = InitFrom, _SOURCED.fullmatch(line)

@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, Validation
 from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from mlx_trace.config import OPERATION_FIRST, TraceForm
 from mlx_trace.language.numbers import read_numeral, spell
 
 Operand = str | Fraction  # a variable's name, or a literal
@@ -246,14 +247,17 @@ def field_names(op: str) -> list[str]:
     return [field.name.removesuffix("_") for field in fields(_BY_OP[op]) if field.name != "op"]
 
 
-def render_step(step: Step) -> str:
-    """Write a step in canonical flow style; a malformed one as it was read."""
-    return step.text if isinstance(step, Malformed) else _rendered(step)
+def render_step(step: Step, form: TraceForm = OPERATION_FIRST) -> str:
+    """Write a step in canonical flow style, its keys in a form's order; a malformed one as it was read."""
+    return step.text if isinstance(step, Malformed) else _rendered(step, form)
 
 
 @lru_cache(maxsize=1 << 12)  # traces have most of their steps in common
-def _rendered(step: Step) -> str:
-    shown = (f", {key}: {_render_value(getattr(step, name))}" for name, key in _WRITTEN[type(step)])
+def _rendered(step: Step, form: TraceForm) -> str:
+    written = _WRITTEN[type(step)]
+    if form == "name_first":
+        written = sorted(written, key=lambda field: field[1] != "var")
+    shown = (f", {key}: {_render_value(getattr(step, name))}" for name, key in written)
     return f"{{op: {step.op}{''.join(shown)}}}"
 
 

@@ -1,7 +1,7 @@
 """Text ⇄ trace: find the document in a model's output, parse it, and write canonical text.
 
 Takes any text or bytes and never raises; a text without a trace gives a `NoTrace` that says why. Knows nothing of
-experts' ops or execution. Canonical text has a fast path in front of the YAML loader, with the same result.
+experts' ops or execution. Canonical text, in either form, has a fast path before the YAML loader, with the same result.
 """
 
 import re
@@ -12,6 +12,7 @@ from typing import Any, Final
 import yaml
 from pydantic import ValidationError
 
+from mlx_trace.config import OPERATION_FIRST, TraceForm
 from mlx_trace.language.canonical import read_line
 from mlx_trace.language.steps import (
     Malformed,
@@ -72,16 +73,16 @@ def parse_document(document: str) -> Trace | NoTrace:
     return _parse_canonical(document) or _parse_yaml(document)
 
 
-def render(trace: Trace) -> str:
+def render(trace: Trace, form: TraceForm = OPERATION_FIRST) -> str:
     """Write canonical text: one flow-style step a line, parts of a composition indented; no newline at the end."""
     if len(trace.parts) == 1:
-        return "\n".join(_render_part(trace.parts[0]))
-    blocks = (_render_part(part) for part in trace.parts)
+        return "\n".join(_render_part(trace.parts[0], form))
+    blocks = (_render_part(part, form) for part in trace.parts)
     return "\n".join("\n".join(["- " + first, *("  " + line for line in rest)]) for first, *rest in blocks)
 
 
-def _render_part(part: Part) -> list[str]:
-    return [f"expert: {part.expert}", "trace:", *("- " + render_step(step) for step in part.steps)]
+def _render_part(part: Part, form: TraceForm) -> list[str]:
+    return [f"expert: {part.expert}", "trace:", *("- " + render_step(step, form) for step in part.steps)]
 
 
 def _candidates(text: str) -> Iterator[str]:

@@ -12,7 +12,17 @@ from jinja2 import TemplateError
 
 from mlx_trace.config import Prompt
 from mlx_trace.errors import UserError
-from mlx_trace.model.prompts import CLOSING, DATE, FENCE, OPENING, Prompter, dated, jinja_literal, own_template
+from mlx_trace.model.prompts import (
+    CLOSING,
+    DATE,
+    FENCE,
+    OPENING,
+    Prompter,
+    dated,
+    jinja_literal,
+    own_template,
+    with_form,
+)
 
 CHAT_TEMPLATE: Final = "chat_template.jinja"  # what transformers calls it, in a model's folder
 PROBES: Final = (
@@ -85,7 +95,8 @@ _RAW: Final = """\
 def stock_template(prompter: Prompter) -> str:
     """Return the chat template with which a question alone gets the prompter's ids. UserError if none does."""
     fault = ""
-    for template in _candidates(prompter):
+    for candidate in _candidates(prompter):
+        template = with_form(candidate, prompter.prompt.trace_form)
         fault = _fault(prompter, template)
         if not fault:
             return template

@@ -10,7 +10,7 @@ from functools import cached_property
 from itertools import takewhile
 from typing import Any, Final
 
-from mlx_trace.config import Prompt
+from mlx_trace.config import OPERATION_FIRST, Prompt, TraceForm
 from mlx_trace.errors import UserError
 from mlx_trace.model import jinja
 from mlx_trace.model.jinja import DAY
@@ -25,6 +25,7 @@ _PLAIN: Final = re.compile(
     r"[A-Za-z0-9](?:[A-Za-z0-9 .,;:?!$%'\"()/-]*[A-Za-z0-9.?!])?"
 )  # text, and no template's syntax
 _TRIED: Final = ("How many?", "A box holds 12 eggs. " * 20 + "How many do 3 boxes hold?")
+_FORM: Final = re.compile(r"\{# trace_form: (\w+) #\}")
 _SHOWN: Final = 60  # characters of a question in a message
 
 
@@ -45,12 +46,24 @@ def jinja_literal(text: str) -> str:
     return "'" + escaped.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t") + "'"
 
 
+def carried_form(template: str | None) -> TraceForm:
+    """Return the form of traces that a chat template was written for."""
+    mark = _FORM.search(template or "")
+    return "name_first" if mark and mark[1] == "name_first" else OPERATION_FIRST
+
+
+def with_form(template: str, form: TraceForm) -> str:
+    """Return a template that tells the form of traces in a comment, which other tools pass over."""
+    bare = _FORM.sub("", template)
+    return bare if form == OPERATION_FIRST else f"{{# trace_form: {form} #}}{bare}"
+
+
 def carried_prompt(tokenizer: Any) -> Prompt:
     """Return the prompt settings of a model without an adapter: its own if its template asks by itself, else defaults.
 
-    A fused model carries its system text in its template, so that none is given to it.
+    A fused model carries its system text in its template, so that none is given to it, and the form of its traces.
     """
-    bare = Prompt(system="")
+    bare = Prompt(system="", trace_form=carried_form(own_template(tokenizer)))
     return bare if getattr(tokenizer, "chat_template", None) and Prompter(tokenizer, bare).opens_fence else Prompt()
 
 

@@ -15,6 +15,7 @@ from mlx_trace.errors import UserError
 from mlx_trace.notice import tell
 
 FIELDS: Final = get_args(FieldName)
+_RESULTS: Final = "results"  # what a solution calls its results
 Told = Mapping[Any, str]  # our field → theirs, or several joined by +: {"question": "Body+Question"}
 _BODIES: Final = ("body",)  # what a question goes on from
 _NAMES: Final[dict[str, tuple[str, ...]]] = {
@@ -64,6 +65,9 @@ class Fields:
         if layout.numbers is not None:
             for field in ours.keys() & {"question", "equation"}:
                 ours[field] = _unmasked(ours[field], row[layout.numbers])
+        results = row.get(_RESULTS)  # which compile writes beside a trace
+        if "trace" in ours and isinstance(results, list) and all(isinstance(name, str) for name in results):
+            ours[_RESULTS] = results
         _join_solution(ours)
         for key in layout.unread:
             self.unread[key] = self.unread.get(key, 0) + 1
@@ -82,7 +86,7 @@ class Fields:
         keys = {key.strip().lower(): key for key in reversed(list(row)) if isinstance(key, str)}
         named = ((field, self._told(field, row) if field in self.told else _known(field, keys)) for field in FIELDS)
         ours = tuple((field, names) for field, names in named if names)
-        used = {name for _, names in ours for name in names}
+        used = {name for _, names in ours for name in names} | ({_RESULTS} if "trace" in dict(ours) else set())
         unread = (key for key in row if key not in used and str(key).strip().lower() not in _PASSED_OVER)
         return FieldLayout(ours, keys.get("numbers"), tuple(map(str, unread)))
 

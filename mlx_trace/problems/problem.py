@@ -31,7 +31,8 @@ FileForm = Literal["problems", "messages"]
 class Problem(BaseModel):
     """A question and its answer, an exact string; the gold trace is canonical text where one is known.
 
-    `expert` is None where several experts can be right; `source` says where the problem comes from.
+    `expert` is None where several experts can be right; `source` says where the problem comes from. `results` are what
+    a worked solution calls what the trace computes, step by step, "" where it says nothing.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -42,6 +43,7 @@ class Problem(BaseModel):
     expert: str | None = None
     trace: str | None = None
     source: str = ""
+    results: tuple[str, ...] = Field((), exclude_if=lambda results: not results)
 
     @model_validator(mode="before")
     @classmethod

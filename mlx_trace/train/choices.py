@@ -14,7 +14,7 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 
-from mlx_trace.config import Decoding
+from mlx_trace.config import Decoding, TraceForm
 from mlx_trace.decode.grammar.automaton import Automaton, Choice
 from mlx_trace.decode.grammar.follow import choices_on
 from mlx_trace.decode.grammar.rules import rules_for
@@ -46,7 +46,9 @@ class Choices:
                 for mask, start, end in zip(self.masks, starts, self.ends, strict=True)]  # fmt: skip
 
 
-def choices_of(question: str, ids: Sequence[int], vocabulary: Vocabulary, decoding: Decoding) -> Choices | None:
+def choices_of(
+    question: str, ids: Sequence[int], vocabulary: Vocabulary, decoding: Decoding, form: TraceForm
+) -> Choices | None:
     """Return the choices that writing `ids` takes under the constraint; None if it cannot be written at all.
 
     A trace that breaks a rule is held to the constraint without rules; one of numbers that are not grounded, to none on
@@ -55,7 +57,8 @@ def choices_of(question: str, ids: Sequence[int], vocabulary: Vocabulary, decodi
     numbers = grounded_numbers(question) if decoding.grounding == "hard" else None
     rules = rules_for(question, decoding.chosen_rules)
     for allowed, own in ((numbers, rules), (numbers, None), (None, None)):
-        written, found = choices_on(Automaton(vocabulary, allowed, 2 * len(ids) + 200, own), vocabulary, ids)
+        automaton = Automaton(vocabulary, allowed, 2 * len(ids) + 200, own, form)
+        written, found = choices_on(automaton, vocabulary, ids)
         if written == len(ids):
             return _packed(found)
     return None

@@ -14,6 +14,7 @@ from mlx_trace.config import Decoding
 from mlx_trace.decode.grammar.vocabulary import Vocabulary, usable_vocabulary
 from mlx_trace.errors import UserError
 from mlx_trace.model.prompts import CLOSING, Prompter
+from mlx_trace.problems.forms import in_form
 from mlx_trace.problems.problem import Problem
 from mlx_trace.seeds import derive_seed
 from mlx_trace.train.choices import Choices, choices_of
@@ -61,7 +62,8 @@ def examples(
     With `held_to`, only what is a choice under that constraint counts in the loss.
     """
     vocabulary = usable_vocabulary(prompter.tokenizer)
-    golds = [(problem.question, problem.trace) for problem in problems if problem.trace is not None]
+    form = prompter.prompt.trace_form
+    golds = [(problem.question, trace) for problem in problems if (trace := in_form(problem, form)) is not None]
     made: list[Example] = []
     for start in range(0, len(golds), AT_ONCE):
         made += _encoded(golds[start : start + AT_ONCE], prompter, vocabulary, held_to)
@@ -91,7 +93,7 @@ def _encoded(
     for (question, _), one in zip(golds, made, strict=True):
         choices = None
         if held_to is not None and vocabulary is not None:
-            choices = choices_of(question, one.target[:-1], vocabulary, held_to)
+            choices = choices_of(question, one.target[:-1], vocabulary, held_to, prompter.prompt.trace_form)
         yield Example(array("i", one.prompt), array("i", one.target), one.steps, choices)
 
 

@@ -179,7 +179,9 @@ def check_replies(config: Config, prompter: Prompter) -> None:
     """Refuse replies of so few tokens that they hold no trace."""
     if config.decoding.constraint == "scope":
         try:
-            Automaton(vocabulary_of(prompter.tokenizer), None, config.reinforce.max_tokens)
+            Automaton(
+                vocabulary_of(prompter.tokenizer), None, config.reinforce.max_tokens, form=config.prompt.trace_form
+            )
         except UserError as error:
             raise UserError(*(f"reinforce.max_tokens: {fault}" for fault in error.faults)) from None
 

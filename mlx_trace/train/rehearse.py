@@ -13,6 +13,7 @@ from mlx_trace.decode.grammar.rules import rules_for
 from mlx_trace.decode.grammar.vocabulary import vocabulary_of
 from mlx_trace.language.knowledge import grounded_numbers
 from mlx_trace.model.prompts import CLOSING, Prompter
+from mlx_trace.problems.forms import in_form
 from mlx_trace.problems.problem import Problem
 from mlx_trace.train.rl.reward import Scorer
 
@@ -28,14 +29,15 @@ def try_constraint(problems: Sequence[Problem], prompter: Prompter, decoding: De
     if decoding.constraint == "none":
         return ""
     vocabulary = vocabulary_of(prompter.tokenizer)
-    golds = [(problem, problem.trace) for problem in problems if problem.trace is not None]
-    tried = golds[:: -(-len(golds) // _TRIED) or 1]
+    golds = [problem for problem in problems if problem.trace is not None]
+    form = prompter.prompt.trace_form
+    tried = [(problem, in_form(problem, form) or "") for problem in golds[:: -(-len(golds) // _TRIED) or 1]]
     refused = []
     for problem, trace in tried:
         ids = vocabulary.word(trace + CLOSING)
         numbers = grounded_numbers(problem.question) if decoding.grounding == "hard" else None
         rules = rules_for(problem.question, decoding.chosen_rules)
-        if follow(Automaton(vocabulary, numbers, 2 * len(ids) + 200, rules), vocabulary, ids)[0] < len(ids):
+        if follow(Automaton(vocabulary, numbers, 2 * len(ids) + 200, rules, form), vocabulary, ids)[0] < len(ids):
             refused.append(problem.id)
     if not tried:
         return ""

@@ -55,6 +55,23 @@ def test_canonical_text_takes_the_fast_path_and_survives(text: str) -> None:
     assert render(read(text)) == text
 
 
+@given(traces())
+def test_the_other_form_says_the_same_and_is_read_as_fast(trace: Trace) -> None:
+    if any(not part.steps for part in trace.parts):
+        return
+    text = render(trace, "name_first")
+    assert read(text) == trace and render(read(text), "name_first") == text
+    assert syntax._parse_canonical(text) == syntax._parse_canonical(render(trace))
+    assert syntax._parse_yaml(text) == trace
+
+
+def test_the_other_form_begins_with_what_is_computed() -> None:
+    text = render(read(COMPOSED), "name_first")
+    assert "- {op: percent_off, var: result, base: price, rate: rate}" in text
+    assert "- {op: compute, var: result, compute_op: add, args: [sale, 10]}" in text
+    assert syntax._parse_canonical(text) == read(COMPOSED)
+
+
 def test_a_sequence_of_one_is_the_mapping() -> None:
     indented = "- " + SINGLE.replace("\n", "\n  ")
     assert read(indented) == read(SINGLE)

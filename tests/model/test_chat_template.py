@@ -2,7 +2,7 @@
 
 import copy
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -92,6 +92,22 @@ def test_a_question_alone_gets_the_prompters_ids_and_a_fused_model_the_same(name
     assert Prompter(fused, prompt).is_carried
     assert stock_template(Prompter(fused, prompt)) == stock_template(Prompter(fused, carried_prompt(fused)))
     assert stock_template(Prompter(fused, prompt)) == fused.chat_template, "fused again, it does not grow"
+
+
+@pytest.mark.parametrize("name", ["tiny", "no role", "thinking", "several"])
+@pytest.mark.parametrize("template", ["chat", "raw"])
+def test_a_fused_model_carries_the_form_of_its_traces(name: str, template: Literal["chat", "raw"]) -> None:
+    tokenizer = TOKENIZERS[name]()
+    plain, other = Prompt(template=template), Prompt(template=template, trace_form="name_first")
+    fused = carrying(tokenizer, stock_template(Prompter(tokenizer, other)))
+    assert carried_prompt(fused).trace_form == "name_first"
+    assert Prompter(fused, carried_prompt(fused)).ids("Why?") == Prompter(tokenizer, plain).ids("Why?")
+    assert stock_template(Prompter(fused, carried_prompt(fused))) == fused.chat_template, (
+        "fused again, it does not grow"
+    )
+    again = carrying(fused, stock_template(Prompter(fused, plain)))
+    assert carried_prompt(again).trace_form == "operation_first", "trained again, in the first form"
+    assert again.chat_template == stock_template(Prompter(tokenizer, plain))
 
 
 @pytest.mark.parametrize("name", ["tiny", "llama32", "no role", "thinking"])

@@ -5,7 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlx_trace.train.examples import Batches, by_budget
+from mlx_trace.config import Prompt
+from mlx_trace.model.prompts import Prompter
+from mlx_trace.problems.synthetic.generator import draw
+from mlx_trace.problems.synthetic.schema import load_schemas
+from mlx_trace.train.examples import Batches, by_budget, examples
 
 LENGTHS = [7 * n % 83 + 3 for n in range(101)]
 
@@ -54,3 +58,11 @@ def test_a_budget_keeps_the_order_and_is_kept(lengths: list[int], tokens: int) -
     assert [at for batch in batches for at in batch] == list(range(len(lengths)))
     for batch in batches:
         assert len(batch) == 1 or len(batch) * max(lengths[at] for at in batch) <= tokens
+
+
+def test_examples_are_taught_in_the_form_that_the_prompt_asks_for(prompter: Prompter) -> None:
+    problem = draw(load_schemas()["arithmetic/change_from_bill"], 1, 0)
+    named = Prompter(prompter.tokenizer, Prompt(trace_form="name_first"))
+    taught = [asked.decode(examples([problem], asked, 4096)[0].target) for asked in (prompter, named)]
+    assert taught[0].startswith(problem.trace or "?")
+    assert "{op: compute, var: change, compute_op: sub, args: [" in taught[1] and "step1" not in taught[1]

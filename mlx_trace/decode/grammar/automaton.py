@@ -11,13 +11,14 @@ from itertools import count, product
 from string import ascii_lowercase
 from typing import Any, Final, NamedTuple
 
+from mlx_trace.config import OPERATION_FIRST, TraceForm
 from mlx_trace.decode.grammar.rules import PartRules, Rules, Stands
 from mlx_trace.decode.grammar.shortest import (
     COMPUTING,
-    FIELDS,
     Cheapest,
     args_cost,
     ending,
+    fields_of_step,
     line_end,
     query_cost,
     rest,
@@ -57,11 +58,16 @@ class Automaton:
 
     `numbers` are all that may stand as values and amounts, as text; without any the model spells its own. The trace
     never takes more than `max_tokens`: as they run out, only what can still end in time is offered. `rules` then choose
-    among what is left, and yield where they would leave nothing.
+    among what is left, and yield where they would leave nothing. `form` is the order of a step's keys.
     """
 
     def __init__(
-        self, vocabulary: Vocabulary, numbers: Sequence[str] | None, max_tokens: int, rules: Rules | None = None
+        self,
+        vocabulary: Vocabulary,
+        numbers: Sequence[str] | None,
+        max_tokens: int,
+        rules: Rules | None = None,
+        form: TraceForm = OPERATION_FIRST,
     ) -> None:
         self.ids: list[int] = []
         self._chosen: list[int] = []
@@ -73,7 +79,7 @@ class Automaton:
         self._written = 0  # characters of all steps so far
         number = min(self._amounts or ("1",), key=lambda number: len(vocabulary.word(f" value: {number}}}\n")))
         new, newer, *_ = short_names(vocabulary)
-        self._least = Cheapest(None, None, new, newer, number, "")
+        self._least = Cheapest(None, None, new, newer, number, "", form)
         if (shortest := shortest_part(vocabulary, self._least)) > max_tokens:
             raise UserError(f"max_tokens is {max_tokens}, and the shortest trace takes {shortest} tokens")
         self._walk = self._document()
@@ -90,7 +96,7 @@ class Automaton:
 
     def replayed(self) -> "Automaton":
         """Return another that has written the same."""
-        other = Automaton(self._vocabulary, self._numbers, self._max_tokens, self._rules)
+        other = Automaton(self._vocabulary, self._numbers, self._max_tokens, self._rules, self._least.form)
         for token in self._chosen:
             other.take(token)
         return other
@@ -141,12 +147,15 @@ class Automaton:
     def _step(self, op: str) -> Walk:
         """Write the fields of a step, then run it, which defines its variable."""
         pairs: Pairs = [("op", op)]
-        for at, (key, kind) in enumerate(FIELDS[op]):
-            last = at + 1 == len(FIELDS[op])
+        fields = fields_of_step(op, self._least.form)
+        for at, (key, kind) in enumerate(fields):
+            last = at + 1 == len(fields)
             end = line_end(self._vocabulary, self._least.indent, op) if last else ","
             pairs.append((yield from self._field(kind, key, end, self._rest(op, at), pairs)))
             if kind == "new" and self._least.variable is None:
                 self._least = self._least._replace(variable=pairs[-1][1])
+            if kind == "new" and not last and op in COMPUTING and self._least.derived is None:
+                self._least = self._least._replace(derived=pairs[-1][1])
         step = read_step(pairs)
         self._written += len(render_step(step)) + len("  - \n")
         fault = EFFECTS[type(step)](self._scope, step)

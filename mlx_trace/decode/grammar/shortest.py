@@ -8,6 +8,7 @@ from itertools import product
 from string import ascii_letters, digits
 from typing import Final, NamedTuple
 
+from mlx_trace.config import OPERATION_FIRST, TraceForm
 from mlx_trace.decode.grammar.vocabulary import Vocabulary
 from mlx_trace.language.experts import EXPERTS
 from mlx_trace.model.prompts import FENCE
@@ -27,11 +28,12 @@ FIELDS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "query": (("var", "derived"),),
 }
 COMPUTING: Final = frozenset(op for op, fields in FIELDS.items() if fields[-1] == ("var", "new"))
+_NAME_FIRST: Final = {op: (fields[-1], *fields[:-1]) if op in COMPUTING else fields for op, fields in FIELDS.items()}
 
 
 class Cheapest(NamedTuple):
     """What takes the fewest tokens: a variable and a derived one (None where there is none), two new names, a number;
-    and how far the lines of the document are indented."""
+    how far the lines of the document are indented, and in which order their keys stand."""
 
     variable: str | None
     derived: str | None
@@ -39,6 +41,12 @@ class Cheapest(NamedTuple):
     newer: str
     number: str
     indent: str
+    form: TraceForm = OPERATION_FIRST
+
+
+def fields_of_step(op: str, form: TraceForm) -> tuple[tuple[str, str], ...]:
+    """Return an op's fields in a form's order."""
+    return (FIELDS if form == OPERATION_FIRST else _NAME_FIRST)[op]
 
 
 @lru_cache(maxsize=1 << 16)
@@ -51,7 +59,9 @@ def ending(vocabulary: Vocabulary, least: Cheapest) -> int:
         lines.append(f"{{op: init, var: {variable}, value: {least.number}}}")
     if derived is None:
         derived = least.new
-        lines.append(f"{{op: compute, compute_op: add, args: [{variable}, {variable}], var: {derived}}}")
+        shown = {"compute_op": "add", "args": f"[{variable}, {variable}]", "var": derived}
+        fields = (f", {key}: {shown[key]}" for key, _ in fields_of_step("compute", least.form))
+        lines.append(f"{{op: compute{''.join(fields)}}}")
     lines.append(f"{{op: query, var: {derived}}}")
     text = "".join(f"{least.indent}- {line}\n" for line in lines) + FENCE
     return len(vocabulary.word(vocabulary.line(least.indent)[0] + text.removeprefix(least.indent)))
@@ -60,7 +70,7 @@ def ending(vocabulary: Vocabulary, least: Cheapest) -> int:
 @lru_cache(maxsize=1 << 16)
 def rest(vocabulary: Vocabulary, least: Cheapest, op: str, field: int) -> int:
     """Return how many tokens a step of `op` takes after a field, by number (-1: its op), with the shortest ending."""
-    fields = FIELDS[op]
+    fields = fields_of_step(op, least.form)
     shown = {
         "new": least.new, "receiver": least.new, "operation": "add", "args": f"[{least.variable}, {least.variable}]",
         "variable": least.variable, "derived": least.derived, "value": least.number, "amount": least.number,

@@ -205,6 +205,8 @@ _SAMPLES: Final = (
     "expert: percentage\ntrace:\n- {op: init, var: price_per_item, value: 1234.5}\n- {op: init, var: x, value: 1/3}\n"
     "- {op: percent_off, base: price_per_item, rate: x, var: step1}\n"
     "- {op: compute, compute_op: mul, args: [step1, x, bob.apples], var: result}\n- {op: query, var: result}\n```",
+    "expert: percentage\ntrace:\n- {op: percent_off, var: sale_price, base: price_per_item, rate: x}\n"
+    "- {op: compute, var: eggs_left, compute_op: sub, args: [eggs, sale_price]}\n- {op: query, var: eggs_left}\n```",
     "- expert: entity_track\n  trace:\n  - {op: init, var: eggs, value: 70}\n"
     "  - {op: transfer, from: eggs, to: ann, amount: 5}\n  - {op: query, var: eggs}\n- expert: arithmetic\n  trace:\n"
     "  - {op: init, var: a, source: prev.result}\n  - {op: query, var: b}\n```",

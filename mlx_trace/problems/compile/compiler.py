@@ -14,13 +14,14 @@ from mlx_trace.language.grade import is_right
 from mlx_trace.language.numbers import spell
 from mlx_trace.language.solver import Solved, solve
 from mlx_trace.language.syntax import NoTrace, parse_document, render
-from mlx_trace.problems.compile.emit import emit
+from mlx_trace.problems.compile.emit import emit, shortest
 from mlx_trace.problems.compile.equations import Equation, read_equations
 from mlx_trace.problems.compile.formula import read_formula
 from mlx_trace.problems.compile.graph import Graph, mentions_of, overlooked
 from mlx_trace.problems.compile.grounding import Grounding
 from mlx_trace.problems.compile.kinds import Kinds
 from mlx_trace.problems.compile.node import Node, walk
+from mlx_trace.problems.compile.told_results import told_results
 from mlx_trace.problems.fields import GOLD_MARK, Told
 from mlx_trace.problems.gsm8k import has_solution, read_row
 from mlx_trace.problems.problem import Problem, read_leniently
@@ -87,8 +88,17 @@ def compile_row(row: dict[str, Any], name: str) -> Compiled | Refused:
     outcome = trace if isinstance(trace, NoTrace) else solve(trace)
     if isinstance(trace, NoTrace) or not isinstance(outcome, Solved) or outcome.answer != target.value:
         return Refused("the trace does not run")  # too long, or a number too large
-    exact = {"trace": render(trace), "answer": spell(target.value)}
-    return Compiled(problem.model_copy(update=exact), is_grounded(target), trace.parts[0].expert)
+    expert = trace.parts[0].expert
+    results = _results(target, question, str(answer).rpartition(GOLD_MARK)[0]) if expert != "entity_track" else ()
+    exact = {"trace": render(trace), "answer": spell(target.value), "results": results}
+    return Compiled(problem.model_copy(update=exact), is_grounded(target), expert)
+
+
+def _results(target: Node, question: str, solution: str) -> tuple[str, ...]:
+    """Return what a solution calls the results on the way to a target, in the order of the trace's steps."""
+    called = told_results(solution, question)
+    names = tuple(called.get(node.value, "") for node in walk(shortest(target)) if node.op != "leaf")
+    return names if any(names) else ()
 
 
 def _is_text(text: str) -> bool:

@@ -1,0 +1,206 @@
+"""A gold trace in the form that a run is trained in: made anew for each example, so files hold one form alone.
+
+Files and problems hold `operation_first`. In `name_first` results are named after what they are, where they were called
+step1 or result; and where no expert is expected, what several could say is arithmetic. Names of one's own stay.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from itertools import count
+from typing import Any, Final
+
+from mlx_trace.config import OPERATION_FIRST, TraceForm
+from mlx_trace.language.mentions import find_numbers
+from mlx_trace.language.steps import (
+    AddEntity,
+    Compute,
+    Consume,
+    Init,
+    InitFrom,
+    Operand,
+    Percent,
+    Query,
+    Step,
+    Transfer,
+)
+from mlx_trace.language.syntax import NoTrace, Part, Trace, parse_document, render
+from mlx_trace.problems.compile.asked import asked
+from mlx_trace.problems.compile.names import Namer
+from mlx_trace.problems.compile.node import Node
+from mlx_trace.problems.compile.result_names import RESERVED, result_name
+from mlx_trace.problems.compile.words import TIMES_OF_DAY
+from mlx_trace.problems.problem import Problem
+
+_NO_NOUNS: Final = ("", "difference", "still_needed")
+_ALIKE: Final = ("rate_equation", "comparison")  # experts that say no more than arithmetic does
+
+
+def in_form(problem: Problem, form: TraceForm) -> str | None:
+    """Return a problem's gold trace in a form; None if it has none."""
+    if form == OPERATION_FIRST or problem.trace is None:
+        return problem.trace
+    trace = parse_document(problem.trace)
+    if isinstance(trace, NoTrace):
+        return problem.trace
+    parts = trace.parts
+    if len(parts) == 1 and problem.expert is None:
+        parts = (_as_arithmetic(parts[0], problem.question),)
+    called = problem.results if len(parts) == 1 else ()
+    said = [*(_taken_up(parts, at) for at in range(len(parts) - 1)), list(asked(problem.question))]
+    named = tuple(_named(part, names, called) for part, names in zip(parts, said, strict=True))
+    return render(Trace(named), form)
+
+
+def _taken_up(parts: Sequence[Part], at: int) -> list[str]:
+    """Return what later parts call a part's answer."""
+    sources = [f"sub{at}.result"]
+    later = [(number, step) for number, part in enumerate(parts) for step in part.steps if isinstance(step, InitFrom)]
+    return [step.var for number, step in later
+            if step.source in sources or (step.source == "prev.result" and number == at + 1)]  # fmt: skip
+
+
+# --- one way to write one thing --------------------------------------------------------------------------------
+
+
+def _as_arithmetic(part: Part, question: str) -> Part:
+    """Return a part as arithmetic, if that can say the same: anything but percentages and what changes hands."""
+    if part.expert in _ALIKE:
+        return replace(part, expert="arithmetic")
+    if part.expert != "entity_track" or any(isinstance(step, Transfer) for step in part.steps):
+        return part
+    steps = _Possession(part, question).steps()
+    return part if steps is None else Part("arithmetic", steps)
+
+
+class _Possession:
+    """What somebody has, gains and loses, as sums and differences."""
+
+    def __init__(self, part: Part, question: str) -> None:
+        self.part = part
+        mentions = find_numbers(question)
+        self.namer = Namer(question, mentions)
+        self.namer.given |= {step.var for step in part.steps if isinstance(step, Init | Compute)}
+        self.waiting = list(enumerate(mentions))  # numbers of the question that no step has taken
+        self.held: dict[str, Operand] = {}  # the variable that an entity stands for
+        self.numbers = (name for n in count(1) if (name := f"step{n}") not in self.namer.given)
+
+    def steps(self) -> tuple[Step, ...] | None:
+        """Return the steps; None if they cannot be written so."""
+        made: list[Step] = []
+        for step in self.part.steps:
+            match step:
+                case Init(var=var, value=value):
+                    self._mention(value)
+                    self.held[var] = var
+                    made.append(step)
+                case Consume(entity=entity, amount=amount) | AddEntity(entity=entity, amount=amount):
+                    if entity not in self.held:
+                        return None
+                    self._change(made, entity, amount, "sub" if isinstance(step, Consume) else "add")
+                case Compute(args=args, var=var):
+                    made.append(replace(step, args=tuple(self._operand(arg) for arg in args)))
+                    self.held[var] = var
+                case Query(var=var):
+                    made.append(Query(str(self._operand(var))))
+                case _:
+                    return None
+        return tuple(made)
+
+    def _operand(self, operand: Operand) -> Operand:
+        return self.held.get(operand, operand) if isinstance(operand, str) else operand
+
+    def _change(self, made: list[Step], entity: str, amount: Operand, op: Any) -> None:
+        """Add what an event computes; gains one after the other are one sum."""
+        last, before, new = made[-1] if made else None, self.held[entity], self._operand(amount)
+        if isinstance(new, Fraction):
+            name = self.namer.name(self._mention(new))
+            made.append(Init(name, new))
+            new = name
+        if op == "add" and isinstance(last, Compute) and last.compute_op == "add" and last.var == before:
+            made.remove(last)
+            made.append(replace(last, args=(*last.args, new)))
+            return
+        self.held[entity] = next(self.numbers)
+        made.append(Compute(op, (before, new), str(self.held[entity])))
+
+    def _mention(self, value: Fraction) -> Node:
+        """Return the question's next number of this value, as a leaf; a number of its own if there is none."""
+        at = next((at for at, mention in self.waiting if value in mention.readings), None)
+        self.waiting = [(other, mention) for other, mention in self.waiting if other != at]
+        return Node("leaf", value, mention=at)
+
+
+# --- names that say what they are ------------------------------------------------------------------------------
+
+
+def _named(part: Part, said: list[str], called: Sequence[str]) -> Part:
+    """Return a part whose results have names; `said` is what is asked for, `called` what the solution calls them."""
+    computing = [step for step in part.steps if isinstance(step, Compute | Percent)]
+    told = dict(zip((step.var for step in computing), called, strict=False))
+    queried = next((step.var for step in part.steps if isinstance(step, Query)), "")
+    kept = {name for step in part.steps for name in _defined(step) if not RESERVED.fullmatch(name)}
+    nouns = _nouns(computing, queried, min(said, key=len, default=""))
+    often = Counter(told.values())
+    names: dict[str, str] = {}
+    # the answer's name first: those on the way give way to it
+    for step in sorted(computing, key=lambda step: not said or step.var != queried):
+        if not RESERVED.fullmatch(step.var):
+            continue
+        called_so = told.get(step.var, "")
+        wanted = _with_unit(said, called_so) if step.var == queried and said else [called_so] * (called_so != "money")
+        shown = [names.get(arg, "" if RESERVED.fullmatch(arg) else arg) for arg in map(str, _args(step))]
+        noun = nouns.get(step.var, called_so.removeprefix("total_").removesuffix("_left"))
+        names[step.var] = result_name(
+            wanted, _op(step), shown, {*kept, *names.values()}, noun, often[called_so] > 1 and step.var != queried
+        )
+    return replace(part, steps=tuple(_renamed(step, names) for step in part.steps))
+
+
+def _with_unit(said: list[str], told: str) -> list[str]:
+    """Return what is asked for, a time in the unit in which the solution gives it."""
+    return [f"time_{told}" if name == "time" and told in TIMES_OF_DAY else name for name in said]
+
+
+def _nouns(computing: Sequence[Compute | Percent], queried: str, noun: str) -> dict[str, str]:
+    """Return what results count, by their names: sums and differences count what their operands do."""
+    nouns = {queried: noun.removesuffix("_left").removeprefix("total_")} if noun not in _NO_NOUNS else {}
+    for step in reversed(computing):
+        if _op(step) in ("add", "sub"):
+            nouns |= {arg: nouns[step.var] for arg in _args(step) if isinstance(arg, str) and step.var in nouns}
+    return nouns
+
+
+def _op(step: Compute | Percent) -> str:
+    return step.compute_op if isinstance(step, Compute) else step.op
+
+
+def _args(step: Compute | Percent) -> tuple[Operand, ...]:
+    return step.args if isinstance(step, Compute) else (step.base, step.rate)
+
+
+def _defined(step: Step) -> tuple[str, ...]:
+    """Return the names that a step may be the first to use."""
+    return tuple(name for field in ("var", "entity", "to") if (name := getattr(step, field, "")))
+
+
+def _renamed(step: Step, names: Mapping[str, str]) -> Step:
+    """Return a step with other names for its variables."""
+
+    def new(operand: Operand) -> Any:
+        return names.get(operand, operand) if isinstance(operand, str) else operand
+
+    match step:
+        case Compute(args=args, var=var):
+            return replace(step, args=tuple(map(new, args)), var=new(var))
+        case Percent(base=base, rate=rate, var=var):
+            return replace(step, base=new(base), rate=new(rate), var=new(var))
+        case Query(var=var):
+            return Query(new(var))
+        case Consume(entity=entity, amount=amount) | AddEntity(entity=entity, amount=amount):
+            return replace(step, entity=new(entity), amount=new(amount))
+        case Transfer(amount=amount):
+            parties: dict[str, Any] = {"from": new(step.from_), "to": new(step.to)}
+            return Transfer(amount=new(amount), **parties)
+    return step
