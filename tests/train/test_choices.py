@@ -36,7 +36,7 @@ GOLD = (
 
 
 def choices(question: str, trace: str, words: Vocabulary, held_to: Decoding = HELD_TO) -> Choices | None:
-    return choices_of(question, words.word(trace + CLOSING), words, held_to)
+    return choices_of(question, words.word(trace + CLOSING), words, held_to, "operation_first")
 
 
 @pytest.fixture
