@@ -1,22 +1,22 @@
-"""A run's configuration as pydantic models. Defaults are written here and only here, those of data in `config_sources`.
+"""A run's configuration as pydantic models. Defaults are written here and only here, but for those of data
+(`config_sources`) and of reinforcement (`config_reinforce`).
 
 Keys that mlx-lm has too mean the same, but for `iters`: ours counts optimizer updates, mlx-lm's micro-batches. Unknown
 keys are errors.
 """
 
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from mlx_trace.config_reinforce import ReinforceConfig
 from mlx_trace.config_sources import Section, Source, SyntheticSource
 
 SYSTEM_PROMPT: Final = (
     "You are a helpful assistant with access to the following experts: "
     "entity_track, arithmetic, rate_equation, comparison, percentage"
 )
-MAX_TOKENS: Final = 400  # of a reply
 MODEL: Final = "a name such as tiny or smollm2-135m, a directory, a GGUF file, or a hub name"
 DTYPE: Final = "what to compute in; auto: float32 on a CPU, the model's own type on a GPU"
 LINEAR: Final = (
@@ -26,26 +26,6 @@ LINEAR: Final = (
 _MOST_EPOCHS: Final = 100_000
 SEEDS: Final = 1 << 64  # how many seeds there are
 _FULL_RATE: Final = 1e-5  # where all weights of a layer are trained
-
-
-class Rewards(Section, allow_inf_nan=False):
-    """The five rewards; they may be changed but must stay in this order."""
-
-    correct: float = 1.0
-    wrong_answer: float = 0.7
-    invalid_trace: float = 0.5
-    wrong_expert: float = 0.3
-    parse_failure: float = 0.0
-
-    @model_validator(mode="after")
-    def _in_order(self) -> "Rewards":
-        values = list(self.model_dump().values())
-        if not all(above > below for above, below in pairwise(values)):
-            raise ValueError(f"rewards must fall from correct to parse_failure, got {values}")
-        return self
-
-
-REWARDS: Final = Rewards()
 
 
 class LoraParameters(Section):
@@ -104,6 +84,14 @@ Rule = Literal["once", "called_constants", "no_self", "no_repeat", "no_negative"
 RULES: Final[tuple[Rule, ...]] = get_args(Rule)
 
 
+def _rules(value: object) -> object:
+    value = _unquoted_off(value)
+    named = value.split(",") if isinstance(value, str) and value not in ("off", "all") else value
+    if named in ("off", "all") or (isinstance(named, list) and all(name in RULES for name in named)):
+        return named
+    raise ValueError(f"input should be off, all, or some of {', '.join(RULES)}")
+
+
 class Decoding(Section):
     """What a reply may say, and how it is decoded; rollouts, evaluation and chat share it."""
 
@@ -113,7 +101,7 @@ class Decoding(Section):
     grounding: Annotated[Literal["off", "hard"], BeforeValidator(_unquoted_off)] = Field(
         "hard", description="hard: values only from the question and common constants (under scope); off: any"
     )
-    rules: Annotated[Literal["off", "all"] | list[Rule], BeforeValidator(_unquoted_off)] = Field(
+    rules: Annotated[Literal["off", "all"] | list[Rule], BeforeValidator(_rules)] = Field(
         "off",
         description="what else is not offered (under scope): off, all, or some of once (a number as often as it "
         "is stated), called_constants (others only where a word calls for them; both under hard grounding), no_self "
@@ -127,97 +115,19 @@ class Decoding(Section):
 
     @property
     def chosen_rules(self) -> frozenset[Rule]:
-        """Return the rules that hold: none without a constraint, which they belong to."""
+        """Return the rules that hold: none without a constraint, those on numbers only where numbers are grounded."""
         if self.constraint == "none" or self.rules == "off":
             return frozenset()
-        return frozenset(RULES if self.rules == "all" else self.rules)
+        rules = frozenset(RULES if self.rules == "all" else self.rules)
+        return rules if self.grounding == "hard" else rules - {"once", "called_constants"}
 
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
-Algorithm = Literal["reinforce", "rloo", "grpo", "expert_iteration"]
-PRESETS: Final[dict[str, dict[str, Any]]] = {  # what an algorithm means, where a key is not given
-    "reinforce": {"baseline": "ema"},
-    "rloo": {"baseline": "leave_one_out"},
-    "grpo": {"baseline": "group_mean", "scale_rewards": "group", "clip": 0.2, "updates_per_batch": 2},
-    "expert_iteration": {"baseline": "none", "kl": 0.0},
-}
 RENAMED: Final = {  # keys of earlier versions, which are still read
     "trunk_cache": "activation_cache",
     "decoding.cap": "decoding.max_tokens_per_pass",
     "reinforce.resample_dead": "reinforce.resample_zero_variance",
 }
-_COMPARING: Final = ("leave_one_out", "group_mean")  # baselines within a prompt's samples
-
-
-class ReinforceConfig(Section):
-    """The reinforcement phase."""
-
-    iters: int = Field(0, ge=0, description="rollouts that are learnt from; 0 leaves the phase out")
-    algorithm: Algorithm = Field(
-        "rloo",
-        description="reinforce (ema baseline), rloo (leave_one_out), grpo (group_mean, scaled, clipped, two updates a "
-        "rollout) or expert_iteration (SFT on solved samples); presets, whose keys may be given all the same",
-    )
-    batch_size: int = Field(8, ge=1, description="prompts of a rollout")
-    group_size: int = Field(4, ge=1, description="samples of a prompt")
-    learning_rate: float = Field(1e-5, gt=0, le=1, description="AdamW's rate in this phase")
-    temperature: float = Field(1.0, gt=0, description="of sampling, and of training's log-probabilities")
-    max_tokens: int = Field(MAX_TOKENS, ge=1, description="longest reply")
-    baseline: Literal["ema", "leave_one_out", "group_mean", "none"] = Field(
-        "leave_one_out",
-        description="what rewards are centred on: ema, leave_one_out (the prompt's other samples), group_mean or none",
-    )
-    ema_decay: float = Field(0.9, ge=0, lt=1, description="of the ema baseline")
-    ema_start: float = Field(0.5, description="of the ema baseline")
-    scale_rewards: Literal["none", "group", "batch"] = Field(
-        "none", description="divide advantages by the rewards' standard deviation: none, group or batch"
-    )
-    loss_divisor: Literal["sampled", "max_tokens"] = Field(
-        "sampled", description="the loss is divided by all sampled tokens of a rollout, or by what there could be"
-    )
-    clip: float = Field(0.0, ge=0, lt=1, description="clip the ratio to the sampling policy at 1 ± this; 0 is none")
-    updates_per_batch: int = Field(1, ge=1, description="optimizer steps on one rollout")
-    kl: float = Field(0.01, ge=0, description="weight of the divergence from the adapter as RL found it")
-    entropy: float = Field(0.0, ge=0, description="weight of the entropy, as a bonus")
-    sft_weight: float = Field(0.0, ge=0, description="weight of the SFT loss on as many gold examples, mixed in")
-    resample_zero_variance: int = Field(
-        0, ge=0, description="times that groups of equal rewards are replaced by other prompts' samples"
-    )
-    mask_truncated: bool = Field(False, description="do not learn from replies that were cut off")
-    rewards: Rewards = Field(REWARDS, description="what each grade earns")
-    reward_function: str | None = Field(
-        None, description="FILE.py:NAME, called with (problem, reply, grade), returns a reward instead"
-    )
-    data: list[Source] | None = Field(None, description="prompts of this phase; null: those of SFT")
-    examples: int | None = Field(None, ge=1, description="as examples, of this phase's data")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _preset(cls, content: Any) -> Any:
-        """Fill in what the algorithm means; an algorithm that is none is left to be reported."""
-        if not isinstance(content, dict):
-            return content
-        algorithm = content.get("algorithm", "rloo")
-        return PRESETS.get(algorithm, {}) | content if isinstance(algorithm, str) else content
-
-    @model_validator(mode="after")
-    def _groups(self) -> "ReinforceConfig":
-        if self.baseline in _COMPARING and self.group_size < 2:
-            raise ValueError(f"{self.baseline} compares samples of one prompt: group_size must be 2 or more")
-        if self.scale_rewards == "group" and self.group_size < 2:
-            raise ValueError("scale_rewards: group compares samples of one prompt: group_size must be 2 or more")
-        if self.resample_zero_variance and not self.skips_zero_variance:
-            raise ValueError(
-                f"resample_zero_variance replaces groups that teach nothing; with baseline {self.baseline} all do"
-            )
-        if self.updates_per_batch > 1 and not self.clip and self.algorithm != "expert_iteration":
-            raise ValueError("updates_per_batch above 1 leaves the sampling policy behind: set clip, such as 0.2")
-        return self
-
-    @property
-    def skips_zero_variance(self) -> bool:
-        """Tell whether a group of equal rewards teaches nothing, so that it is left out."""
-        return self.baseline in _COMPARING
 
 
 class Config(Section):
@@ -234,7 +144,7 @@ class Config(Section):
     lora_parameters: LoraParameters = Field(LoraParameters(), description="rank, scale, dropout, keys")
     resume_adapter_file: Path | None = Field(None, description="start from this adapter (a file, or a run's directory)")
     prompt: Prompt = Field(Prompt(), description="template, system, trace_form")
-    decoding: Decoding = Field(Decoding(), description="constraint, grounding, max_tokens_per_pass")
+    decoding: Decoding = Field(Decoding(), description="constraint, grounding, rules, max_tokens_per_pass")
     data: list[Source] = Field(
         [SyntheticSource(source="synthetic", n=1000)],
         min_length=1,

@@ -98,14 +98,16 @@ def validate_config(content: Mapping[str, Any], where: str, overrides: Mapping[s
         for fault in error.errors(include_url=False):
             keys = [str(part) for part in fault["loc"] if part not in _SOURCES]
             key = ".".join(keys)
-            origin = f"--{key.replace('_', '-')}" if key in overrides else f"{where}: {key}"
+            origin = f"--{key.replace('_', '-')}" if key in overrides else f"{where}: {key}" if key else where
             faults.append(f"{origin}: {_explain(fault, keys)}")
         raise UserError(*faults) from None
 
 
 def _explain(fault: Any, keys: list[str]) -> str:
     if fault["type"] == "extra_forbidden":
-        known, key = _known_keys(keys[:-1]), keys[-1].replace("-", "_")
+        source = next((_SOURCES[part] for part in fault["loc"] if part in _SOURCES), None)
+        known = _known_keys(keys[:-1]) if source is None else list(source.model_fields)
+        key = keys[-1].replace("-", "_")
         hint = (
             meant_elsewhere(key) or meant(key, known) or meant(key, all_keys()) or f"those here are {', '.join(known)}"
         )

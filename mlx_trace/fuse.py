@@ -16,7 +16,7 @@ import mlx.core as mx
 from mlx.utils import tree_unflatten
 from mlx_lm.utils import dequantize_model, save
 
-from mlx_trace.config import MAX_TOKENS
+from mlx_trace.config_reinforce import MAX_TOKENS
 from mlx_trace.errors import UserError
 from mlx_trace.files import read_json, unreadable, why_unwritten
 from mlx_trace.model.base import Base, load_base

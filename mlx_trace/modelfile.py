@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mlx_trace.config import MAX_TOKENS
+from mlx_trace.config_reinforce import MAX_TOKENS
 from mlx_trace.model.chat_template import PROBES, render
 from mlx_trace.model.prompts import CLOSING, Prompter
 

@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from mlx_trace.cli.options import add_model_options, load_named
-from mlx_trace.config import MAX_TOKENS, Decoding
+from mlx_trace.config import Decoding
+from mlx_trace.config_reinforce import MAX_TOKENS
 from mlx_trace.evaluate.evaluate import Record, evaluate, summarise
 from mlx_trace.evaluate.stats import mcnemar
 from mlx_trace.evaluate.suites import suite

@@ -1,6 +1,7 @@
 """`mlx-trace compile` and `mlx-trace variants`: worked solutions become traces, and one problem becomes many."""
 
 import argparse
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -97,8 +98,9 @@ def _why_none(path: Path, rows: int, reasons: Counter[str], told: Told) -> list[
     if reasons["no question"] or reasons["no answer"]:
         row = next((row for _, row, _ in read_rows(path) if row), {})
         name = "question" if reasons["no question"] else "answer"
-        if name not in Fields(told).read(row):
-            lines.append(f"  {missing(name, row)}")
+        with contextlib.suppress(ValueError):  # a told field that it lacks is among the reasons already
+            if name not in Fields(told).read(row):
+                lines.append(f"  {missing(name, row)}")
     if reasons[NO_SOLUTION]:
         lines.append(
             f"  a solution ends in {GOLD_MARK} and its answer, or has a field of its own (--field solution=NAME), "

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
-from mlx_trace.config import DTYPE, MAX_TOKENS, MODEL, RULES, SEEDS, Decoding, Dtype, Prompt
+from mlx_trace.config import DTYPE, MODEL, RULES, SEEDS, Decoding, Dtype, Prompt
+from mlx_trace.config_reinforce import MAX_TOKENS
 from mlx_trace.config_sources import MOST
 from mlx_trace.errors import UserError
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, Literal
 
-from mlx_trace.config import REWARDS, Rewards
+from mlx_trace.config_reinforce import REWARDS, Rewards
 from mlx_trace.language.experts import COMPOSITION, EXPERTS
 from mlx_trace.language.numbers import spell
 from mlx_trace.language.solver import Failed, Outcome, Solved, solve

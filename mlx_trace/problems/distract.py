@@ -56,6 +56,7 @@ _FORMS: Final = (
 )
 _END: Final = re.compile(r"(?<=[.!?]) +(?=[A-Z0-9$\"“])")
 _ABBREVIATED: Final = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|St|Jr|Sr|No|vs|a\.m|p\.m|[A-Z])\.$")
+_AT_A_PLACE: Final = re.compile(r" (?:in|on|at) ")
 _POINTING: Final = re.compile(
     r"(?i)\b(?:he|she|it|they|them|him|her|his|hers|its|their|theirs|this|that|these|those|there|then|here|same|such|"
     r"another|others?|both|former|latter|also|too)\b"
@@ -118,7 +119,8 @@ def telling_sentences(questions: Iterable[str]) -> list[str]:
 
 def _stands_alone(sentence: str) -> bool:
     words = sentence.split()
-    named = words[0].removesuffix("'s") in people() or words[:2] == ["There", "are"]
+    somewhere = words[:2] == ["There", "are"] and _AT_A_PLACE.search(sentence) is not None
+    named = words[0].removesuffix("'s") in people() or somewhere
     if (
         not named
         or not sentence.endswith(".")

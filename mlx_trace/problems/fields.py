@@ -5,13 +5,14 @@ names are those of GSM-8K, SVAMP, MAWPS, ASDiv, MultiArith, AddSub and SingleEq.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, get_args
 
 from mlx_trace.config_sources import FieldName
 from mlx_trace.errors import UserError
+from mlx_trace.language.steps import NAME
 from mlx_trace.notice import tell
 
 FIELDS: Final = get_args(FieldName)
@@ -26,7 +27,7 @@ _NAMES: Final[dict[str, tuple[str, ...]]] = {
 }  # fmt: skip
 GOLD_MARK: Final = "####"  # what GSM-8K writes between a solution and its answer
 _CHATS: Final = ("messages", "prompt", "completion")
-# Read by no one, and known to be no mistake: equations and notes of those sets, and a fold.
+# Read by no one, and known to be no mistake: notes of those sets, and a fold.
 _PASSED_OVER: Final = frozenset(
     "equation lequations formula type variation_type solution-type solution_type grade ltemplates lalignments "
     "lqueryvars quants fold ques ques_statement group_nums numbers equations template".split()
@@ -59,14 +60,14 @@ class Fields:
             return dict(row)
         layout = self._layout(row)
         ours: dict[str, Any] = {
-            field: row[names[0]] if len(names) == 1 else " ".join(str(row[key]).strip() for key in names)
+            field: row[names[0]] if len(names) == 1 else _joined(row[key] for key in names)
             for field, names in layout.ours
         }
         if layout.numbers is not None:
             for field in ours.keys() & {"question", "equation"}:
                 ours[field] = _unmasked(ours[field], row[layout.numbers])
         results = row.get(_RESULTS)  # which compile writes beside a trace
-        if "trace" in ours and isinstance(results, list) and all(isinstance(name, str) for name in results):
+        if "trace" in ours and isinstance(results, list) and all(map(_is_name, results)):
             ours[_RESULTS] = results
         _join_solution(ours)
         for key in layout.unread:
@@ -102,6 +103,14 @@ class Fields:
         if self.unread:
             names = ", ".join(list(self.unread)[:8]) + (" …" if len(self.unread) > 8 else "")
             tell(f"{path}: not read: {names} (--field question=NAME says what a field is)")
+
+
+def _joined(values: Iterable[object]) -> str:
+    return " ".join(str(value).strip() for value in values if value is not None)
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and (not value or NAME.fullmatch(value) is not None)
 
 
 def _join_solution(ours: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from mlx_trace.config import OPERATION_FIRST, TraceForm
 from mlx_trace.language.mentions import find_numbers
+from mlx_trace.language.solver import Solved, solve
 from mlx_trace.language.steps import (
     AddEntity,
     Compute,
@@ -71,7 +72,12 @@ def _as_arithmetic(part: Part, question: str) -> Part:
     if part.expert != "entity_track" or any(isinstance(step, Transfer) for step in part.steps):
         return part
     steps = _Possession(part, question).steps()
-    return part if steps is None else Part("arithmetic", steps)
+    if steps is None:
+        return part
+    made = Part("arithmetic", steps)
+    before, after = solve(Trace((part,))), solve(Trace((made,)))
+    is_same = isinstance(before, Solved) and isinstance(after, Solved) and before.answer == after.answer
+    return made if is_same else part
 
 
 class _Possession:

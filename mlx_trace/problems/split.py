@@ -21,16 +21,21 @@ _LEFT_OUT: Final = frozenset(
 
 
 def is_held_out(question: str) -> bool:
-    """Tell whether a question is held out: by its text if it is known, by its wording if that is, else one in ten."""
+    """Tell whether a question is held out: by its text or wording if that is known, else one wording in ten."""
+    known = known_side(question)
+    return int.from_bytes(_hash(wording_of(question))) % SHARE == 0 if known is None else known
+
+
+def known_side(question: str) -> bool | None:
+    """Tell whether one of GSM-8K's questions, or a variant of one, is held out; None for any other."""
     texts, wordings = _known()
-    wording = _hash(wording_of(question))
-    known = texts.get(_hash(" ".join(question.split())), wordings.get(wording))
-    return int.from_bytes(wording) % SHARE == 0 if known is None else known
+    return texts.get(_hash(" ".join(question.split())), wordings.get(_hash(wording_of(question))))
 
 
 def wording_of(question: str) -> str:
     """Return a question's words without its numbers, articles and capitalised words: variants have the same."""
-    return " ".join(word for word in _WORD.findall(question) if word[0].islower() and word not in _LEFT_OUT)
+    words = (word for word in _WORD.findall(question) if word[0].islower() and word not in _LEFT_OUT)
+    return " ".join(words) or " ".join(question.split())  # a script without small letters is told by its text
 
 
 def _hash(text: str) -> bytes:

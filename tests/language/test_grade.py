@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from mlx_trace.config import Rewards
+from mlx_trace.config_reinforce import Rewards
 from mlx_trace.language.grade import grade
 from mlx_trace.language.syntax import render
 from tests.language.test_solver import FIRST, RULES, composed, part

@@ -161,8 +161,10 @@ def is_worked(row: dict[str, Any]) -> bool:
 
 
 def _with_equation(row: dict[str, Any], name: str) -> Problem:
-    return Problem(id=str(row.get("id", name)), question=row["question"], answer=row["answer"],
-                   source=f"equation/{name}")  # fmt: skip
+    answer = row["answer"]
+    if isinstance(answer, str):
+        answer = answer.rpartition(GOLD_MARK)[2].strip()
+    return Problem(id=str(row.get("id", name)), question=row["question"], answer=answer, source=f"equation/{name}")
 
 
 def _grow(question: str, equations: list[Equation], forced: Mapping[int, int] | None = None) -> Graph:

@@ -92,7 +92,7 @@ def tell_again(path: Path, count: int, seed: int, tally: Tally, told: Told | Non
 
 def grounded_problem(row: dict[str, Any], name: str) -> tuple[Problem | None, str]:
     """Return a row's problem if its trace is grounded, else why it is of no use; a worked solution is compiled."""
-    if gsm8k.is_row(row) or is_worked(row):
+    if gsm8k.is_row(row) or is_worked(row) or (row.get("equation") and not row.get("trace")):
         outcome = compile_row(row, name)
         if isinstance(outcome, Refused):
             return None, outcome.reason

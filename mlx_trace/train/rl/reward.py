@@ -11,7 +11,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, Final
 
-from mlx_trace.config import ReinforceConfig
+from mlx_trace.config_reinforce import ReinforceConfig
 from mlx_trace.errors import UserError
 from mlx_trace.language.grade import Grade, grade
 from mlx_trace.problems.problem import Problem
