@@ -19,7 +19,7 @@ from mlx_trace.errors import UserError, why
 from mlx_trace.notice import tell
 
 _FULL: Final = 1 << 16  # bytes left on a disk that is full
-_OPEN: Final = re.compile(r"/dev/(stdout|stderr)|/(?:dev|proc/self)/fd/(\d+)")
+_OPEN: Final = re.compile(r"//?dev/(stdout|stderr)|//?(?:dev|proc/self)/fd/(\d{1,9})")
 _NUMBERS: Final = {"stdout": 1, "stderr": 2}
 
 

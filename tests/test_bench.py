@@ -26,7 +26,7 @@ SMALLEST = {
     "real_size": (["--tokenizer", str(tiny_dir()), "--narrower", "4", "--updates", "1"], {"peak_memory", "moved"}),
 }  # fmt: skip
 PEERS = {"rl": "mlx_lm_lora", "llama_cpp": "xllamacpp", "gguf_files": "xllamacpp"}  # beside mlx-lm
-ELSEWHERE = {"algorithms", "families", "gguf_files"}  # by tests of their own, below
+ELSEWHERE = {"algorithms", "families", "gguf_files", "rules"}  # by tests of their own, below
 NO_SCRIPTS = {"all", "grpo", "replay", "scaled"}  # what others import; `all` only starts them
 ROW = {"question": "Ana has 3 boxes of 4 pens. How many pens is that?", "answer": "3*4=<<3*4=12>>12 pens.\n#### 12"}
 
@@ -57,6 +57,12 @@ def test_families_are_counted(tmp_path: Path) -> None:
     lines = run("families", str(rows), str(tiny_dir()), "--every", "200").splitlines()
     assert lines[-1].startswith(tiny_dir().name)
     assert all("walks parsed 10 of 10" in line for line in lines), lines
+
+
+def test_rules_are_counted() -> None:
+    printed = run("rules", "-n", "1", "--every", "40")
+    assert "all_used" in printed
+    assert "no_self" in printed
 
 
 def test_gguf_files_are_measured(tmp_path: Path) -> None:

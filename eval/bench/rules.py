@@ -58,11 +58,12 @@ def main() -> None:
     )
     parser.add_argument("--model", default="tiny", metavar="NAME", help="whose tokens (default tiny)")
     parser.add_argument("-n", type=int, default=2, metavar="N", help="problems of each schema (default 2)")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="take one of so many (default 1: all)")
     parser.add_argument("--show", type=int, default=0, metavar="K", help="forbidden golds to print of each rule")
     options = parser.parse_args()
-    console, words = Console(highlight=False, width=160), vocabulary_of(read_outline(options.model)[1])
+    console, words = Console(highlight=False, width=160), vocabulary_of(read_outline(options.model).tokenizer)
     shown = Table("", "rule", "golds", "forbidden", "ms a trace", box=None, pad_edge=False)
-    for name, problems in sets(options.rows, options.n):
+    for name, problems in ((name, problems[:: options.every]) for name, problems in sets(options.rows, options.n)):
         for label, names in TESTED.items():
             began = time.perf_counter()
             found = forbidden(problems, words, names)

@@ -11,6 +11,7 @@ from mlx_trace.cli.options import add_model_options, load_named, settle_adapter
 from mlx_trace.cli.output import show
 from mlx_trace.errors import UserError
 from mlx_trace.files import unreadable
+from mlx_trace.notice import tell
 
 _LOST: Final = 0.05  # a change of probabilities that shows
 _KINDS: Final = ("f32", "f16", "bf16", "q8_0")
@@ -32,8 +33,13 @@ def run_fuse(options: argparse.Namespace) -> int:
     base, prompt = load_named(options)
     from mlx_trace.fuse import fuse
     from mlx_trace.llama_cpp import check_for_llama_cpp, write_for_llama_cpp
+    from mlx_trace.model.adapter import read_adapter_config
     from mlx_trace.model.prompts import Prompter
 
+    adapter = settle_adapter(options.model, options.adapter_path)
+    if adapter is not None and read_adapter_config(adapter).loss == "choices":
+        tell(f"{adapter}: learnt only what the constraint leaves to choose (loss: choices): a tool without the "
+             "constraint will not get whole traces of the fused model")  # fmt: skip
     prompter = Prompter(base.tokenizer, prompt)
     if options.gguf is not None:
         check_for_llama_cpp(base.path, options.gguf, prompter)

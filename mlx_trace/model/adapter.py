@@ -13,7 +13,7 @@ from mlx.utils import tree_flatten
 from mlx_lm.tuner.utils import linear_to_lora_layers
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from mlx_trace.config import LINEAR, Config, Prompt
+from mlx_trace.config import LINEAR, OPERATION_FIRST, Config, Prompt
 from mlx_trace.errors import UserError
 from mlx_trace.faults import faults_of
 from mlx_trace.files import read_json
@@ -57,6 +57,7 @@ class AdapterConfig(BaseModel):
     base_shape: str | None = None
     base_rest: str | None = None
     prompt: Prompt | None = None
+    loss: str | None = None  # choices: what the constraint decides was not taught
 
     @model_validator(mode="before")
     @classmethod
@@ -145,6 +146,7 @@ def adapter_config(base: Base, config: Config) -> dict[str, Any]:
     """Return what mlx-lm needs to load the adapter, and which base it belongs to."""
     modules = {name.rpartition(".")[0] for name, _ in adapter_weights(base.network)}
     weights = base.fingerprint()
+    is_usual = config.prompt.trace_form == OPERATION_FIRST  # earlier versions know no forms, and read such adapters
     return {
         "model": base.name,
         "fine_tune_type": config.fine_tune_type,
@@ -153,8 +155,8 @@ def adapter_config(base: Base, config: Config) -> dict[str, Any]:
         "base_digest": weights.digest,
         "base_shape": weights.shape,
         "base_rest": weights.without(modules),
-        "prompt": config.prompt.model_dump(),
-    }
+        "prompt": config.prompt.model_dump(exclude={"trace_form"} if is_usual else None),
+    } | ({} if config.loss == "all" else {"loss": config.loss})
 
 
 # --- reading one -------------------------------------------------------------------------------------------------

@@ -75,7 +75,7 @@ def read_config_json(path: Path, trust_remote_code: bool = False) -> dict[str, A
         raise UserError(f"{file}: not an object with a model's figures")
     architecture = content.get("model_type")
     if architecture in ARCHITECTURES:
-        content = _with_rope(content)
+        content = _with_rope({**content, **_ends(path)})
         check_figures(content, str(file))
     elif not trust_remote_code:
         known = ", ".join(ARCHITECTURES)

@@ -3,8 +3,10 @@
 Takes a configuration and a prompter. Knows nothing of networks.
 """
 
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Final
 
 from mlx_trace.config import Config
@@ -48,6 +50,15 @@ class Material:
     lengths: list[Lengths] = field(default_factory=list)
     overlaps: list[Overlap] = field(default_factory=list)
     constraint: str = ""  # how gold traces fare under it
+
+    def digest(self) -> str:
+        """Return a digest of everything that is learnt from, in its order."""
+        summary = blake2b(digest_size=16)
+        for row in (*self.rows, *self.held_out):
+            summary.update(array("i", [*row.prompt, -1, *row.target, -2]).tobytes())
+        for problem in self.problems:
+            summary.update(f"{problem.id}\0{problem.question}\0{problem.answer}\n".encode())
+        return summary.hexdigest()
 
 
 def gather(config: Config, prompter: Prompter, watch: Watch = unwatched, positions: int | None = None) -> Material:

@@ -90,6 +90,7 @@ class Run:
         with stopping() as stop:
             for index, phase in enumerate(phases):
                 if progress is not None and index < progress["phase"]:
+                    self._judge(phase)
                     continue
                 start = progress["index"] if progress is not None and index == progress["phase"] else 0
                 self._run_phase(phase, index, start, stop)
@@ -119,9 +120,13 @@ class Run:
                 self._save(phase, number, index + 1)
             if stopped and not last:
                 raise Interrupted
+        self._judge(phase)
+        self.after_phase(phase.name)
+
+    def _judge(self, phase: Phase) -> None:
+        """Note what is doubtful of a phase that is done."""
         if self.ranks.is_first and (doubt := verdict(phase.name, self._measured(phase.name))):
             self.doubts.append(doubt)
-        self.after_phase(phase.name)
 
     # --- state -----------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ _FEW: Final = 3  # updates whose mean says nothing
 _ERRORS: Final = 3.0  # standard errors that chance hardly makes
 _NATS: Final = 0.1  # a token, and a quarter of the loss: what batches of like examples differ by
 _SHARE: Final = 1.25
+_NONE: Final = 1e-6  # rewards that differ by less are equal
 
 
 def verdict(phase: str, rows: Rows) -> str | None:
@@ -43,7 +44,7 @@ def _of_rewards(rows: Rows) -> str | None:
     """Compare the end with the first rollout, of the policy as it was found, and with the beginning."""
     size = max(_FEW, len(rows) // 10)
     last = rows[-size:]
-    if min(_column(last, "parse_failure")) == 1:
+    if min(_column(last, "parse_failure")) == 1 and max(_column(last, "reward_std")) < _NONE:
         return f"no reply of the last {len(last)} updates was a trace, so there was nothing to learn from"
     for first in (rows[:1], rows[:size]):
         if len(first) + len(last) <= len(rows) and _fall(first, last) > _ERRORS:
@@ -59,9 +60,9 @@ def _fall(first: Rows, last: Rows) -> float:
     What counts as one sample is a prompt with all its replies, which are alike.
     """
     before, after = (sum(_column(rows, "groups")) for rows in (first, last))
-    if not before or not after:
-        return 0.0
     rows = [*first, *last]
+    if not before or not after or any("reward_std" not in row for row in rows):  # rows of earlier versions lack it
+        return 0.0
     rewards, deviations, groups = (_column(rows, name) for name in ("reward", "reward_std", "groups"))
     total = before + after
     mean = sum(reward * count for reward, count in zip(rewards, groups, strict=True)) / total
@@ -73,7 +74,7 @@ def _fall(first: Rows, last: Rows) -> float:
 
 
 def _column(rows: Rows, name: str) -> list[float]:
-    return [float(row.get(name, 0.0)) for row in rows]
+    return [float(row.get(name) or 0.0) for row in rows]
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -115,7 +115,9 @@ def plan(asked: Config, resume: bool = False, watch: Watch = unwatched) -> Plan:
     work = work_of(config, material, prompter, ranks.size, on_gpu)
     allowed = budget.budget_of(config.memory, usable)
     shape = shape_of(outline.config, config, not on_gpu, is_dequantised(outline.path))
-    saved = _saved_plan(config.adapter_path) if resume else None
+    saved, digest = _saved_plan(config.adapter_path) if resume else (None, None)
+    if saved is not None:
+        _check_same_data(config.adapter_path, digest, material)
     if saved is None:  # refused on its shape alone, if it is
         budget.settle(budget.PlannedRun(shape, work, config.activation_cache, allowed), usable=usable)
     base = _load(config, outline, resume)
@@ -179,12 +181,22 @@ def _free_disk(path: Path) -> int:
     return shutil.disk_usage(next(folder for folder in (path, *path.absolute().parents) if folder.exists())).free
 
 
-def _saved_plan(path: Path) -> MemoryPlan | None:
-    """Return what was settled when a run was started; None if it never got that far."""
+def _saved_plan(path: Path) -> tuple[MemoryPlan | None, str | None]:
+    """Return what was settled when a run was started, and the digest of its data; None where it is not known."""
     file = path / PLAN_FILE
     if not file.exists():
-        return None
-    return MemoryPlan(**checked(_SavedPlan, read_json(file), file).model_dump())
+        return None, None
+    saved = checked(_SavedPlan, read_json(file), file)
+    return MemoryPlan(**saved.model_dump(exclude={"data"})), saved.data
+
+
+def _check_same_data(path: Path, digest: str | None, material: Material) -> None:
+    """Refuse to go on with other data than a run was started on: its order and its best loss are of those."""
+    if digest is None:
+        tell(f"{path}: was begun by a version that did not note its data; if they are other ones now, nobody can tell")
+    elif digest != material.digest():
+        raise UserError(f"{path}: its data are not those that it was started on: a file has changed, or the families "
+                        "of mlx-trace have; --resume-adapter-file goes on from its adapter in a new run")  # fmt: skip
 
 
 class _SavedPlan(BaseModel):
@@ -198,6 +210,7 @@ class _SavedPlan(BaseModel):
         validation_alias=AliasChoices("activation_cache", "trunk_cache")
     )
     headroom: int | None = Field(None, ge=1)
+    data: str | None = None  # the digest of what is trained on
 
 
 def train(
@@ -233,7 +246,7 @@ def _settle_passes(planned: Plan) -> None:
     for engine in engines:
         engine.headroom = headroom
     if planned.ranks.is_first:
-        settled = asdict(replace(planned.memory, headroom=headroom))
+        settled = asdict(replace(planned.memory, headroom=headroom)) | {"data": planned.material.digest()}
         write_atomically(planned.config.adapter_path / PLAN_FILE, [json.dumps(settled) + "\n"])
 
 

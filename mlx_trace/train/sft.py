@@ -75,7 +75,7 @@ class PackedExamples:
             first = row * width + len(example.prompt) - len(self.shared) - 1
             places += [first + at for at in example.counted]
             targets += [example.target[at] for at in example.counted]
-            offered += example.choices.offered() if example.choices else [None] * len(example.target)
+            offered += example.choices.offered() if example.choices is not None else [None] * len(example.target)
         positions = LossPositions(np.array(places), len(chosen), width)
         chunks, order = loss_chunks(
             self.base.network, targets, offered, divisor, self._masks, int(states[-1].shape[-1])
@@ -85,7 +85,7 @@ class PackedExamples:
     @cached_property
     def _masks(self) -> Masks:
         """Return the masks of what may be offered, where anything is chosen under a constraint."""
-        return Masks(vocabulary_of(self.base.tokenizer) if any(row.choices for row in self.rows) else None)
+        return Masks(vocabulary_of(self.base.tokenizer) if any(row.choices is not None for row in self.rows) else None)
 
     def num_targets(self, chosen: Sequence[int]) -> int:
         """Return how many tokens of some examples count."""

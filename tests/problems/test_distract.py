@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlx_trace.config import CompiledSource, SyntheticSource
+from mlx_trace.config_sources import CompiledSource, SyntheticSource
 from mlx_trace.language.knowledge import known_numbers
 from mlx_trace.language.mentions import find_numbers
 from mlx_trace.language.syntax import Trace, parse

@@ -228,6 +228,22 @@ def test_a_plan_of_valid_json_with_wrong_content_is_one_line(random_model: Path,
     assert len(error.value.faults) == 1
 
 
+def test_a_run_goes_on_with_its_own_data_only(
+    random_model: Path, copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = copy / "plan.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    plan(settings(random_model, copy), resume=True)
+    assert "data" not in capsys.readouterr().err
+    file.write_text(json.dumps(content | {"data": "0" * 32}), encoding="utf-8")
+    with pytest.raises(UserError, match="its data are not those that it was started on"):
+        plan(settings(random_model, copy), resume=True)
+    del content["data"]
+    file.write_text(json.dumps(content), encoding="utf-8")
+    plan(settings(random_model, copy), resume=True)
+    assert "was begun by a version that did not note its data" in capsys.readouterr().err
+
+
 def test_arrays_of_another_run_are_one_line(random_model: Path, copy: Path, tmp_path: Path) -> None:
     other = config(random_model, tmp_path / "other", lora_parameters={"rank": 2}, save_every=1, iters=1,
                    reinforce={"iters": 0})  # fmt: skip
