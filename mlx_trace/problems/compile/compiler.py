@@ -70,26 +70,25 @@ def compile_row(row: dict[str, Any], name: str) -> Compiled | Refused:
         problem = read_row(row, name) if formula is None else _with_equation(row, name)
     except ValueError:
         return Refused("the gold is not a number")
-    gold = problem.expected
+    return _traced(problem, str(answer).rpartition(GOLD_MARK)[0], formula)
+
+
+def _traced(problem: Problem, solution: str, formula: Equation | None) -> Compiled | Refused:
+    """Give a problem the trace of its solution, or of its equation if it has one."""
+    question, gold = problem.question, problem.expected
     assert gold is not None
-    result = (
-        find_target(question, str(answer).rpartition(GOLD_MARK)[0], gold)
-        if formula is None
-        else equation_target(question, formula, gold)
-    )
-    if isinstance(result, Refused):
-        return result
-    target, grounding = result
-    mended = Kinds(grounding).mend(target)
-    if mended is None:
+    found = find_target(question, solution, gold) if formula is None else equation_target(question, formula, gold)
+    if isinstance(found, Refused):
+        return found
+    target, grounding = Kinds(found[1]).mend(found[0]), found[1]
+    if target is None:
         return Refused(UNDECIDED)
-    target = mended
     trace = parse_document(emit(target, question, grounding.mentions))
     outcome = trace if isinstance(trace, NoTrace) else solve(trace)
     if isinstance(trace, NoTrace) or not isinstance(outcome, Solved) or outcome.answer != target.value:
         return Refused("the trace does not run")  # too long, or a number too large
     expert = trace.parts[0].expert
-    results = _results(target, question, str(answer).rpartition(GOLD_MARK)[0]) if expert != "entity_track" else ()
+    results = _results(target, question, solution) if expert != "entity_track" else ()
     exact = {"trace": render(trace), "answer": spell(target.value), "results": results}
     return Compiled(problem.model_copy(update=exact), is_grounded(target), expert)
 
