@@ -23,14 +23,6 @@ _OPEN: Final = re.compile(r"//?dev/(stdout|stderr)|//?(?:dev|proc/self)/fd/(\d{1
 _NUMBERS: Final = {"stdout": 1, "stderr": 2}
 
 
-def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield (line number from 1, text) for every line that is not blank; UserError if the file cannot be read."""
-    for number, text in lenient_lines(path):
-        if text is None:
-            raise UserError(f"{path}:{number}: not UTF-8 text")
-        yield number, text
-
-
 def lenient_lines(path: Path) -> Iterator[tuple[int, str | None]]:
     """Yield (line number from 1, text, or None if it is not UTF-8) for every line that is not blank."""
     try:

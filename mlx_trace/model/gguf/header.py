@@ -120,15 +120,6 @@ def open_file(path: Path) -> tuple[BinaryIO, int]:
     return file, status.st_size
 
 
-def is_gguf(path: Path) -> bool:
-    """Tell whether a file begins as a GGUF file does."""
-    if not path.is_file():
-        return False
-    file, _ = open_file(path)
-    with file:
-        return file.read(len(MAGIC)) == MAGIC
-
-
 def read_header(path: Path) -> Header:
     """Read a file's metadata and tensor table; UserError says what is wrong with a file that is not sound."""
     file, size = open_file(path)
