@@ -84,7 +84,8 @@ Rule = Literal["once", "called_constants", "no_self", "no_repeat", "no_negative"
 RULES: Final[tuple[Rule, ...]] = get_args(Rule)
 
 
-def _rules(value: object) -> object:
+def read_rules(value: object) -> Any:
+    """Return off, all, or a list of rules, also from names with commas between; ValueError for anything else."""
     value = _unquoted_off(value)
     named = value.split(",") if isinstance(value, str) and value not in ("off", "all") else value
     if named in ("off", "all") or (isinstance(named, list) and all(name in RULES for name in named)):
@@ -101,7 +102,7 @@ class Decoding(Section):
     grounding: Annotated[Literal["off", "hard"], BeforeValidator(_unquoted_off)] = Field(
         "hard", description="hard: values only from the question and common constants (under scope); off: any"
     )
-    rules: Annotated[Literal["off", "all"] | list[Rule], BeforeValidator(_rules)] = Field(
+    rules: Annotated[Literal["off", "all"] | list[Rule], BeforeValidator(read_rules)] = Field(
         "off",
         description="what else is not offered (under scope): off, all, or some of once (a number as often as it "
         "is stated), called_constants (others only where a word calls for them; both under hard grounding), no_self "

@@ -36,7 +36,7 @@ def run_fuse(options: argparse.Namespace) -> int:
     from mlx_trace.model.adapter import read_adapter_config
     from mlx_trace.model.prompts import Prompter
 
-    adapter = settle_adapter(options.model, options.adapter_path)
+    adapter = options.adapter_path  # as load_named settled it
     if adapter is not None and read_adapter_config(adapter).loss == "choices":
         tell(f"{adapter}: learnt only what the constraint leaves to choose (loss: choices): a tool without the "
              "constraint will not get whole traces of the fused model")  # fmt: skip

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
-from mlx_trace.config import DTYPE, MODEL, RULES, SEEDS, Decoding, Dtype, Prompt
+from mlx_trace.config import DTYPE, MODEL, RULES, SEEDS, Decoding, Dtype, Prompt, read_rules
 from mlx_trace.config_reinforce import MAX_TOKENS
 from mlx_trace.config_sources import MOST
 from mlx_trace.errors import UserError
@@ -86,11 +86,12 @@ def _auto_or_count(text: str) -> str | int:
 
 
 def _rules(text: str) -> str | list[str]:
-    if text in ("off", "all"):
-        return text
-    if set(names := text.split(",")) <= set(RULES):
-        return names
-    raise argparse.ArgumentTypeError(f"{text!r} is neither off nor all, nor some of {', '.join(RULES)}")
+    try:
+        rules: str | list[str] = read_rules(text)
+    except ValueError:
+        message = f"{text!r} is neither off nor all, nor some of {', '.join(RULES)}"
+        raise argparse.ArgumentTypeError(message) from None
+    return rules
 
 
 def decoding_of(options: argparse.Namespace) -> Decoding:

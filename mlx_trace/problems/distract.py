@@ -109,12 +109,12 @@ def share_distracted(problems: Sequence[Problem], share: float, seed: int) -> li
 
 def telling_sentences(questions: Iterable[str]) -> list[str]:
     """Return sentences that tell one number of somebody we know or of a place, and stand alone."""
-    found: dict[str, None] = {}
+    telling: dict[str, None] = {}
     for question in questions:
         for sentence in sentences_of(question)[:1]:  # later ones go on from it
             if _stands_alone(sentence):
-                found[sentence] = None
-    return list(found)
+                telling[sentence] = None
+    return list(telling)
 
 
 def _stands_alone(sentence: str) -> bool:
@@ -134,13 +134,13 @@ def _stands_alone(sentence: str) -> bool:
 
 def sentences_of(question: str) -> list[str]:
     """Return a question's sentences; an abbreviation ends none."""
-    found: list[str] = []
+    sentences: list[str] = []
     for piece in _END.split(question.strip()):
-        if found and _ABBREVIATED.search(found[-1]):
-            found[-1] += f" {piece}"
+        if sentences and _ABBREVIATED.search(sentences[-1]):
+            sentences[-1] += f" {piece}"
         else:
-            found.append(piece)
-    return found
+            sentences.append(piece)
+    return sentences
 
 
 # --- what is told ----------------------------------------------------------------------------------------------
@@ -196,19 +196,19 @@ def _content(text: str) -> set[str]:
 def _insert(question: str, fact: str, rng: Random) -> str | None:
     """Return a question with a fact before it, or inside where nothing points back; never behind what is asked."""
     sentences = sentences_of(question)
-    asked = next((at for at, sentence in enumerate(sentences) if "?" in sentence), len(sentences) - 1)
+    asked = next((index for index, sentence in enumerate(sentences) if "?" in sentence), len(sentences) - 1)
     spoken_of = _persons(fact) & _persons(question)
     if spoken_of:  # of the question's own person, once that is named
-        first = next(at for at, sentence in enumerate(sentences) if spoken_of & _persons(sentence))
+        first = next(index for index, sentence in enumerate(sentences) if spoken_of & _persons(sentence))
         places = list(range(first + 1, asked + 1))
     else:
-        places = [at for at in range(asked + 1) if not _POINTING.search(" ".join(sentences[at:]))]
-        places = [at for at in places if not at or not _goes_on(sentences[at:])]
+        places = [index for index in range(asked + 1) if not _POINTING.search(" ".join(sentences[index:]))]
+        places = [index for index in places if not index or not _goes_on(sentences[index:])]
         places += [0] if _names_itself(sentences[0]) else []
     if not places:
         return None
-    at = places[rng.randrange(len(places))]
-    return " ".join([*sentences[:at], fact, *sentences[at:]])
+    index = places[rng.randrange(len(places))]
+    return " ".join([*sentences[:index], fact, *sentences[index:]])
 
 
 def _goes_on(sentences: list[str]) -> bool:

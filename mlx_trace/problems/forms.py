@@ -49,17 +49,17 @@ def in_form(problem: Problem, form: TraceForm) -> str | None:
     if len(parts) == 1 and problem.expert is None:
         parts = (_as_arithmetic(parts[0], problem.question),)
     called = problem.results if len(parts) == 1 else ()
-    said = [*(_taken_up(parts, at) for at in range(len(parts) - 1)), list(asked(problem.question))]
+    said = [*(_taken_up(parts, index) for index in range(len(parts) - 1)), list(asked(problem.question))]
     named = tuple(_named(part, names, called) for part, names in zip(parts, said, strict=True))
     return render(Trace(named), form)
 
 
-def _taken_up(parts: Sequence[Part], at: int) -> list[str]:
+def _taken_up(parts: Sequence[Part], index: int) -> list[str]:
     """Return what later parts call a part's answer."""
-    sources = [f"sub{at}.result"]
+    sources = [f"sub{index}.result"]
     later = [(number, step) for number, part in enumerate(parts) for step in part.steps if isinstance(step, InitFrom)]
     return [step.var for number, step in later
-            if step.source in sources or (step.source == "prev.result" and number == at + 1)]  # fmt: skip
+            if step.source in sources or (step.source == "prev.result" and number == index + 1)]  # fmt: skip
 
 
 # --- one way to write one thing --------------------------------------------------------------------------------
@@ -133,9 +133,9 @@ class _Possession:
 
     def _mention(self, value: Fraction) -> Node:
         """Return the question's next number of this value, as a leaf; a number of its own if there is none."""
-        at = next((at for at, mention in self.waiting if value in mention.readings), None)
-        self.waiting = [(other, mention) for other, mention in self.waiting if other != at]
-        return Node("leaf", value, mention=at)
+        index = next((index for index, mention in self.waiting if value in mention.readings), None)
+        self.waiting = [(other, mention) for other, mention in self.waiting if other != index]
+        return Node("leaf", value, mention=index)
 
 
 # --- names that say what they are ------------------------------------------------------------------------------

@@ -31,13 +31,13 @@ _GATHERED: Final = 1 << 23  # numbers of the head's weights that are gathered at
 class Choices:
     """Where a target's tokens were chosen, and what was offered there, in arrays: there are millions of them."""
 
-    at: Sequence[int]  # indexes into the target, rising
+    indexes: Sequence[int]  # indexes into the target, rising
     ids: Sequence[int]  # listed tokens, those of one choice after those of the other
     ends: Sequence[int]  # where each choice's end
     masks: tuple[Mask | None, ...]
 
     def __len__(self) -> int:
-        return len(self.at)
+        return len(self.indexes)
 
     def offered(self) -> list[Choice]:
         """Return what was offered at each."""
@@ -58,18 +58,18 @@ def choices_of(
     rules = rules_for(question, decoding.chosen_rules)
     for allowed, own in ((numbers, rules), (numbers, None), (None, None)):
         automaton = Automaton(vocabulary, allowed, 2 * len(ids) + 200, own, form)
-        written, found = choices_on(automaton, vocabulary, ids)
+        written, choices = choices_on(automaton, vocabulary, ids)
         if written == len(ids):
-            return _packed(found)
+            return _packed(choices)
     return None
 
 
-def _packed(found: Sequence[tuple[int, Choice]]) -> Choices:
-    listed = [choice.ids for _, choice in found]
+def _packed(choices: Sequence[tuple[int, Choice]]) -> Choices:
+    listed = [choice.ids for _, choice in choices]
     return Choices(
-        array("i", (at for at, _ in found)), array("i", (token for ids in listed for token in ids)),
+        array("i", (index for index, _ in choices)), array("i", (token for ids in listed for token in ids)),
         array("i", np.cumsum([len(ids) for ids in listed]).tolist()),
-        tuple(None if choice.mask is None else _same(choice.mask) for _, choice in found),
+        tuple(None if choice.mask is None else _same(choice.mask) for _, choice in choices),
     )  # fmt: skip
 
 

@@ -43,7 +43,7 @@ class Example:
     @property
     def counted(self) -> Sequence[int]:
         """Return the indexes of the target tokens that count in the loss."""
-        return range(len(self.target)) if self.choices is None else self.choices.at
+        return range(len(self.target)) if self.choices is None else self.choices.indexes
 
 
 Watch = Callable[[str, int, int], None]  # (what is being done, how far it is, of how many)
@@ -70,12 +70,12 @@ def examples(
         watch("encoding examples", len(made), len(golds))
     if not made:
         raise UserError("data: none of the problems has a gold trace; SFT needs them (or set epochs: 0 to skip it)")
-    if long := sorted((-len(example), at) for at, example in enumerate(made) if len(example) > max_length):
+    if long := sorted((-len(example), index) for index, example in enumerate(made) if len(example) > max_length):
         with_traces = [problem for problem in problems if problem.trace is not None]
         raise UserError(
             f"{len(long)} of {len(made)} examples are longer than max_seq_length ({max_length} tokens); "
             "none is cut or left out, so raise it or change the data. The longest:",
-            *(f"  {-length} tokens: {with_traces[at].id}" for length, at in long[:_SHOWN]),
+            *(f"  {-length} tokens: {with_traces[index].id}" for length, index in long[:_SHOWN]),
         )
     return made
 
@@ -90,11 +90,11 @@ def _encoded(
         prompts = prompter.many_ids([question for question, _ in golds])
         made = (Example(ids, _target(trace, prompter, vocabulary), _steps(trace))
                 for ids, (_, trace) in zip(prompts, golds, strict=True))  # fmt: skip
-    for (question, _), one in zip(golds, made, strict=True):
+    for (question, _), encoded in zip(golds, made, strict=True):
         choices = None
         if held_to is not None and vocabulary is not None:
-            choices = choices_of(question, one.target[:-1], vocabulary, held_to, prompter.prompt.trace_form)
-        yield Example(array("i", one.prompt), array("i", one.target), one.steps, choices)
+            choices = choices_of(question, encoded.target[:-1], vocabulary, held_to, prompter.prompt.trace_form)
+        yield Example(array("i", encoded.prompt), array("i", encoded.target), encoded.steps, choices)
 
 
 def example(question: str, trace: str, prompter: Prompter, vocabulary: Vocabulary | None) -> Example:
@@ -171,8 +171,8 @@ class Batches:
         near = np.array(self.lengths, dtype=float)
         if len(order) <= pool:  # or such small data would have the same batches in every epoch
             near *= 1 + _JITTER * rng.random(len(order))
-        pools = [sorted(order[at : at + pool], key=near.__getitem__) for at in range(0, len(order), pool)]
-        batches = [batch for one in pools for batch in self._cut(one)]
+        pools = [sorted(order[start : start + pool], key=near.__getitem__) for start in range(0, len(order), pool)]
+        batches = [batch for chunk in pools for batch in self._cut(chunk)]
         rng.shuffle(batches)
         return batches
 
@@ -183,7 +183,7 @@ class Batches:
 
     def _cut(self, order: list[int]) -> Iterator[list[int]]:
         if self.tokens is None:
-            yield from (order[at : at + self.size] for at in range(0, len(order), self.size))
+            yield from (order[start : start + self.size] for start in range(0, len(order), self.size))
         else:
             yield from by_budget(order, self.lengths, self.tokens)
 
@@ -192,11 +192,11 @@ def by_budget(order: Sequence[int], lengths: Sequence[int], tokens: int) -> Iter
     """Cut an order into batches that hold at most so many tokens once padded; one that exceeds them stands alone."""
     batch: list[int] = []
     longest = 0
-    for at in order:
-        longest = max(longest, lengths[at])
+    for index in order:
+        longest = max(longest, lengths[index])
         if batch and (len(batch) + 1) * longest > tokens:
             yield batch
-            batch, longest = [], lengths[at]
-        batch.append(at)
+            batch, longest = [], lengths[index]
+        batch.append(index)
     if batch:
         yield batch

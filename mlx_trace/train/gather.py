@@ -6,6 +6,7 @@ Takes a configuration and a prompter. Knows nothing of networks.
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import blake2b
 from typing import Final
 
@@ -51,6 +52,7 @@ class Material:
     overlaps: list[Overlap] = field(default_factory=list)
     constraint: str = ""  # how gold traces fare under it
 
+    @cached_property
     def digest(self) -> str:
         """Return a digest of everything that is learnt from, in its order."""
         summary = blake2b(digest_size=16)
@@ -94,10 +96,10 @@ def gather(config: Config, prompter: Prompter, watch: Watch = unwatched, positio
     _check_positions(config, positions, rows, [sizes[problem.question] for problem in answered])
     sets = {name: suite(name) for name in config.contamination}
     training = [*mixture.problems, *(prompts.problems if prompts is not mixture else [])]
-    found = overlaps(sets, _watched(training, watch)) if sets else []
+    overlapping = overlaps(sets, _watched(training, watch)) if sets else []
     kept, held_out = _hold_out(rows, config)
     constraint = try_constraint(mixture.problems, prompter, config.decoding)
-    return Material(kept, held_out, answered, lengths, found, constraint)
+    return Material(kept, held_out, answered, lengths, overlapping, constraint)
 
 
 def _check_positions(config: Config, positions: int | None, rows: Sequence[Example], prompts: Sequence[int]) -> None:
@@ -128,17 +130,17 @@ def _hold_out(rows: list[Example], config: Config) -> tuple[list[Example], list[
 
 def _example_lengths(parts: Sequence[SourcePart], rows: Sequence[Example]) -> list[Lengths]:
     """Describe each source's examples; `rows` are those of all problems with a trace, in order."""
-    found = []
+    measured = []
     start = 0
     for part in parts:
         count = sum(problem.trace is not None for problem in part.problems)
         mine = rows[start : start + count]
         start += count
         note = part.note if count == len(part.problems) else f"{len(part.problems) - count:,} without a trace"
-        found.append(
+        measured.append(
             _lengths(part.name, "sft", [len(row.prompt) for row in mine], [len(row.target) for row in mine], note)
         )
-    return found
+    return measured
 
 
 def _prompt_sizes(

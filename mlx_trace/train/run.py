@@ -194,7 +194,7 @@ def _check_same_data(path: Path, digest: str | None, material: Material) -> None
     """Refuse to go on with other data than a run was started on: its order and its best loss are of those."""
     if digest is None:
         tell(f"{path}: was begun by a version that did not note its data; if they are other ones now, nobody can tell")
-    elif digest != material.digest():
+    elif digest != material.digest:
         raise UserError(f"{path}: its data are not those that it was started on: a file has changed, or the families "
                         "of mlx-trace have; --resume-adapter-file goes on from its adapter in a new run")  # fmt: skip
 
@@ -246,7 +246,7 @@ def _settle_passes(planned: Plan) -> None:
     for engine in engines:
         engine.headroom = headroom
     if planned.ranks.is_first:
-        settled = asdict(replace(planned.memory, headroom=headroom)) | {"data": planned.material.digest()}
+        settled = asdict(replace(planned.memory, headroom=headroom)) | {"data": planned.material.digest}
         write_atomically(planned.config.adapter_path / PLAN_FILE, [json.dumps(settled) + "\n"])
 
 

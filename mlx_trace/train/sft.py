@@ -73,8 +73,8 @@ class PackedExamples:
         for row, index in enumerate(chosen):
             example = self.rows[index]
             first = row * width + len(example.prompt) - len(self.shared) - 1
-            places += [first + at for at in example.counted]
-            targets += [example.target[at] for at in example.counted]
+            places += [first + position for position in example.counted]
+            targets += [example.target[position] for position in example.counted]
             offered += example.choices.offered() if example.choices is not None else [None] * len(example.target)
         positions = LossPositions(np.array(places), len(chosen), width)
         chunks, order = loss_chunks(

@@ -117,7 +117,7 @@ def test_what_is_learnt_is_what_decoding_offers(random_base: Base) -> None:
     assert found is not None
     ids = words.word(GOLD + CLOSING)
     assert len(found) == len(found.masks) == len(found.ends) < len(ids)
-    for at, choice in zip(found.at, found.offered(), strict=True):
+    for at, choice in zip(found.indexes, found.offered(), strict=True):
         assert ids[at] in choice.ids or (choice.mask is not None and words.mask(choice.mask)[ids[at]])
         assert choice.mask is not None or len(choice.ids) > 1, "a choice is between two at least"
 

@@ -148,10 +148,10 @@ class Automaton:
         """Write the fields of a step, then run it, which defines its variable."""
         pairs: Pairs = [("op", op)]
         fields = fields_of_step(op, self._least.form)
-        for at, (key, kind) in enumerate(fields):
-            last = at + 1 == len(fields)
+        for field, (key, kind) in enumerate(fields):
+            last = field + 1 == len(fields)
             end = line_end(self._vocabulary, self._least.indent, op) if last else ","
-            pairs.append((yield from self._field(kind, key, end, self._rest(op, at), pairs)))
+            pairs.append((yield from self._field(kind, key, end, self._rest(op, field), pairs)))
             if kind == "new" and self._least.variable is None:
                 self._least = self._least._replace(variable=pairs[-1][1])
             if kind == "new" and not last and op in COMPUTING and self._least.derived is None:
@@ -287,8 +287,8 @@ class Automaton:
     def _room(self) -> int:
         return self._max_tokens - len(self.ids)
 
-    def _rest(self, op: str, at: int) -> int:
-        return rest(self._vocabulary, self._least, op, at)
+    def _rest(self, op: str, field: int) -> int:
+        return rest(self._vocabulary, self._least, op, field)
 
     def _write(self, text: str) -> None:
         self.ids.extend(self._vocabulary.word(text))

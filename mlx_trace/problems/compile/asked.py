@@ -59,13 +59,13 @@ def asked(question: str) -> Iterator[str]:
     """Yield names for what a question asks for, the best first; none where its last sentence names no thing."""
     sentence = _asking(question)
     words = Words(sentence).words
-    at = max((at for at, word in enumerate(words) if word == "how"), default=-1)
-    rest = words[at + 1 :]
-    if at >= 0:
+    index = max((index for index, word in enumerate(words) if word == "how"), default=-1)
+    rest = words[index + 1 :]
+    if index >= 0:
         thing = _how(rest)
     else:
-        at = next((at for at, word in enumerate(words) if word in _ORDERED), 0)
-        rest = words[at + (words[at : at + 1] != [] and words[at] in _ORDERED) :]
+        index = next((index for index, word in enumerate(words) if word in _ORDERED), 0)
+        rest = words[index + (words[index : index + 1] != [] and words[index] in _ORDERED) :]
         thing = _what(rest)
     clause = list(takewhile(lambda word: word not in _CLAUSES, rest))
     if not thing and rest[:1] == ["many"] and clause[1:2] and clause[1] in _MORE:
@@ -94,29 +94,33 @@ def told(before: Sequence[str], behind: Sequence[str], money: bool) -> str:
 
 def phrase(words: Sequence[str]) -> tuple[str, list[str]]:
     """Return the noun phrase that words begin with, as a name, and the words behind it."""
-    found: list[str] = []
-    at = 0
-    for at, word in enumerate([*words, "."]):
+    taken: list[str] = []
+    index = 0
+    for index, word in enumerate([*words, "."]):
         skipped = word in SKIPPED or word in _OWNERS or word in NUMBERS or not word[0].isalpha()
-        if not found and word not in _MARKS and (skipped or (word in GENERIC and words[at + 1 : at + 2] == ["of"])):
+        if (
+            not taken
+            and word not in _MARKS
+            and (skipped or (word in GENERIC and words[index + 1 : index + 2] == ["of"]))
+        ):
             continue
-        counted = not found and word in VERBS and word.endswith("s") and not word.endswith("ss")
+        counted = not taken and word in VERBS and word.endswith("s") and not word.endswith("ss")
         if word in _MARKS or word in STOPS or (word in VERBS and not counted) or not word[0].islower():
             break
         if word.endswith("ly") and not is_noun(word):
             break
-        found.append(word)
-    while found and not (is_noun(found[-1]) or (found[-1] in VERBS and found[-1].endswith("s"))):
-        found.pop()
-        at -= 1
-    if not found:
+        taken.append(word)
+    while taken and not (is_noun(taken[-1]) or (taken[-1] in VERBS and taken[-1].endswith("s"))):
+        taken.pop()
+        index -= 1
+    if not taken:
         return "", list(words)
-    rest = list(words[at:])
-    if found[-1] in MEASURES and rest[:1] == ["of"]:
+    rest = list(words[index:])
+    if taken[-1] in MEASURES and rest[:1] == ["of"]:
         of, behind = phrase(rest[1:])
         if of:
-            return f"{of}_{many(found[-1])}", behind
-    return "_".join(found[-_MOST_WORDS:]), rest
+            return f"{of}_{many(taken[-1])}", behind
+    return "_".join(taken[-_MOST_WORDS:]), rest
 
 
 # --- what is asked ---------------------------------------------------------------------------------------------
@@ -180,8 +184,8 @@ def _what(words: Sequence[str]) -> str:
     if head in ("percent", "percentage"):
         return "percent"
     if head in ("difference", "sum"):
-        noun = next((name for at, word in enumerate(rest) if word in ("in", "between", "of")
-                     and (name := phrase(rest[at + 1 :])[0])), "")  # fmt: skip
+        noun = next((name for index, word in enumerate(rest) if word in ("in", "between", "of")
+                     and (name := phrase(rest[index + 1 :])[0])), "")  # fmt: skip
         return f"{noun}_{head}" if noun else head
     if head in ("fraction", "ratio", "average", "mean", "speed", "rate", "probability"):
         noun = (phrase(rest[1:])[0] or (rest[1] if rest[1:2] and rest[1] in VERBS else "")) if head != "mean" else ""
@@ -214,8 +218,8 @@ def _unit(words: Sequence[str]) -> str:
 
 def _told(thing: str, words: Sequence[str], several: bool) -> Iterator[str]:
     """Yield names for a thing by the words it is asked for with; told from others by who has it, of `several`."""
-    found = list(_modified(thing, words))
-    yield from found
+    modified = list(_modified(thing, words))
+    yield from modified
     who = next((word.lower() for word in words if word[0].isupper() and word.isalpha()), "")
     ends = thing and "end" in words
     owned = [f"{who}_{thing}"] if who and thing and several and not ends else []
@@ -251,10 +255,10 @@ def _modified(thing: str, words: Sequence[str]) -> Iterator[str]:
 
 def _per(words: Sequence[str]) -> str:
     """Return box of `in each box`, day of `per day` or `a day`; each of `each`, and `apiece`."""
-    for at, word in enumerate(words):
-        if any(other[0].isdigit() for other in words[max(0, at - 2) : at]):
+    for index, word in enumerate(words):
+        if any(other[0].isdigit() for other in words[max(0, index - 2) : index]):
             continue  # 100 miles per hour
-        behind = [*takewhile(lambda other: other not in _MARKS, words[at + 1 :])]
+        behind = [*takewhile(lambda other: other not in _MARKS, words[index + 1 :])]
         if word in _PER:
             if behind[:1] == ["of"]:
                 return "each"
@@ -271,5 +275,5 @@ def _per(words: Sequence[str]) -> str:
 
 def _subject(words: Sequence[str]) -> str:
     """Return the noun phrase a sentence is about: cost of `The cost of 5 pens is`."""
-    start = next((at for at, word in enumerate(words) if word in _OWNERS and word != "of"), None)
+    start = next((index for index, word in enumerate(words) if word in _OWNERS and word != "of"), None)
     return phrase(words[start:])[0] if start is not None else ""

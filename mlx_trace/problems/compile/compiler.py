@@ -77,10 +77,10 @@ def _traced(problem: Problem, solution: str, formula: Equation | None) -> Compil
     """Give a problem the trace of its solution, or of its equation if it has one."""
     question, gold = problem.question, problem.expected
     assert gold is not None
-    found = find_target(question, solution, gold) if formula is None else equation_target(question, formula, gold)
-    if isinstance(found, Refused):
-        return found
-    target, grounding = Kinds(found[1]).mend(found[0]), found[1]
+    wired = find_target(question, solution, gold) if formula is None else equation_target(question, formula, gold)
+    if isinstance(wired, Refused):
+        return wired
+    target, grounding = Kinds(wired[1]).mend(wired[0]), wired[1]
     if target is None:
         return Refused(UNDECIDED)
     trace = parse_document(emit(target, question, grounding.mentions))

@@ -29,9 +29,9 @@ def read_formula(text: Any) -> Equation | None:
     told = [side for side in sides if any(map(str.isdigit, side))]  # x, ans and ? say nothing
     if len(sides) > 2 or not told:
         return None
-    found = [_expression(side) for side in told]
+    expressions = [_expression(side) for side in told]
     try:
-        return _solved(found[0], found[-1]) if len(found) == 2 else _equation(found[0])
+        return _solved(expressions[0], expressions[-1]) if len(expressions) == 2 else _equation(expressions[0])
     except ZeroDivisionError:
         return None
 
@@ -58,8 +58,8 @@ def _expression(text: str) -> Expression | None:
     if infix is not None:
         return infix
     tokens = iter(_tokens(text))
-    found = _prefix(tokens, MOST_DEEP)
-    return found if found is not None and next(tokens, None) is None else None
+    expression = _prefix(tokens, MOST_DEEP)
+    return expression if expression is not None and next(tokens, None) is None else None
 
 
 def _tokens(text: str) -> Iterator[ComputeOp | Expression | None]:

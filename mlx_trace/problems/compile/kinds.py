@@ -86,23 +86,23 @@ class Kinds:
         """Yield the computation with one use of a number taken from elsewhere, the question or an earlier result."""
         before: list[Node] = []
         for node in walk(target):
-            for at, arg in enumerate(node.args):
+            for index, arg in enumerate(node.args):
                 for other in (*self._mentions(arg), *(node for node in before if node.value == arg.value)):
                     if other is not arg:
-                        args = (*node.args[:at], other, *node.args[at + 1 :])
+                        args = (*node.args[:index], other, *node.args[index + 1 :])
                         yield _put(target, {id(node): replace(node, args=args)})
             if node.args:
                 before.append(node)
 
     def _mentions(self, number: Node) -> list[Node]:
         """Return the other places where the question states a number, as leaves."""
-        stating = [at for at, mention in enumerate(self.grounding.mentions) if mention.value == number.value]
+        stating = [index for index, mention in enumerate(self.grounding.mentions) if mention.value == number.value]
         if number.mention is None and not number.args:
             return []  # common knowledge stays what it is
         if number.value == 1 and number.mention is not None:
             return [self.grounding.leaf(None, number.value)]  # once and twice as much
         own = mentions_of(number)  # two dozen are no 24 that stands elsewhere
-        return [self.grounding.leaf(at, number.value) for at in stating if at not in own]
+        return [self.grounding.leaf(index, number.value) for index in stating if index not in own]
 
     def _ways(self, target: Node) -> Iterator[dict[int, Node]]:
         """Yield other choices of mentions for the leaves whose value is stated more than once."""
@@ -112,11 +112,13 @@ class Kinds:
                 by_value.setdefault(leaf.value, []).append(leaf)
         choices = []
         for value, leaves in by_value.items():
-            stating = [at for at, mention in enumerate(self.grounding.mentions) if mention.value == value]
+            stating = [index for index, mention in enumerate(self.grounding.mentions) if mention.value == value]
             if len(stating) > 1 and all(leaf.mention in stating for leaf in leaves):
                 ways = islice(permutations(stating, len(leaves)), _MOST_WAYS)
-                choices.append([[(leaf, self.grounding.leaf(at, value)) for leaf, at in zip(leaves, way, strict=True)]
-                                for way in ways])  # fmt: skip
+                choices.append([
+                    [(leaf, self.grounding.leaf(index, value)) for leaf, index in zip(leaves, way, strict=True)]
+                    for way in ways
+                ])  # fmt: skip
         for chosen in product(*choices) if choices else ():
             yield {id(leaf): new for group in chosen for leaf, new in group}
 
@@ -162,10 +164,10 @@ class Kinds:
             self._known[key] = self._read(leaf, leaf.mention)
         return self._known[key]
 
-    def _read(self, leaf: Node, at: int) -> Kind:
-        place = Place(self._text, self.grounding.mentions[at])
+    def _read(self, leaf: Node, index: int) -> Kind:
+        place = Place(self._text, self.grounding.mentions[index])
         name = place.base(leaf).lower()
-        mention = self.grounding.mentions[at]
+        mention = self.grounding.mentions[index]
         if mention.kind == "ordinal" or (name.endswith("parts") and mention.value.numerator > 1):
             return Kind()  # third place, six quarters: who knows
         if leaf.value.denominator > 1 and mention.kind == "fraction":
@@ -233,7 +235,7 @@ def _together(op: str, first: Kind, other: Kind) -> float:
         return -1.0 if first.per and not other.per and not first.money else 0.0
     if first.money and other.money:
         return _CLASH
-    if any(one.of and same_noun(one.of, two.noun) for one, two in ((first, other), (other, first))):
+    if any(left.of and same_noun(left.of, right.noun) for left, right in ((first, other), (other, first))):
         return 1.0
     if bool(first.per) == bool(other.per):
         return -1.0 if not first.per and same_noun(first.noun, other.noun) and not first.money else 0.0
@@ -267,9 +269,9 @@ def _converted(kind: Kind) -> Kind:
 
 
 def _product(first: Kind, other: Kind) -> Kind:
-    for one, two in ((first, other), (other, first)):
-        if one.noun == _PLAIN.noun:
-            return two if one.factor else _converted(two)
+    for left, right in ((first, other), (other, first)):
+        if left.noun == _PLAIN.noun:
+            return right if left.factor else _converted(right)
     if first.money or other.money:
         return Kind("money", _UNSURE if first.per and other.per else "", money=True)
     if bool(first.per) == bool(other.per):

@@ -52,18 +52,18 @@ def result_name(
     bare = not first.startswith(("total_", "more_", "fewer_"))
     is_its_own = op in ("add", "sub") and names[0] and first.endswith(f"_{names[0]}")  # bottle_caps, of caps
     first_apart = bare and (is_its_own or (again and op in ("mul", "div")))
-    found = [*told_apart, *given] if first_apart else [*given, *told_apart]
+    candidates = [*told_apart, *given] if first_apart else [*given, *told_apart]
     counted = noun_of(names[0]) or noun
-    found += [
+    candidates += [
         *computed(op, names, noun),
         *_after(op, names, noun),
         *([f"{counted}_so_far"] if counted else []),
         "amount",
     ]
-    for name in map(_legal, found):
+    for name in map(_legal, candidates):
         if name and name not in taken and not RESERVED.fullmatch(name):
             return name
-    base = next(filter(None, map(_legal, found)))[: LONGEST_NAME - 3].rstrip("_")
+    base = next(filter(None, map(_legal, candidates)))[: LONGEST_NAME - 3].rstrip("_")
     return next(name for n in count(2) if (name := f"{base}_{n}") not in taken)
 
 
@@ -171,14 +171,14 @@ def _product(args: Sequence[str], noun: str) -> Iterator[str]:
     heads = [noun_of(arg) for arg in args]
     ends = {digits[1] for arg in args if (digits := _DIGITS.search(arg))}
     number = f"_{ends.pop()}" if len(ends) == 1 else ""
-    for at, arg in enumerate(args):
-        others = [head for place, head in enumerate(heads) if place != at]
+    for index, arg in enumerate(args):
+        others = [head for place, head in enumerate(heads) if place != index]
         kind, per, whole = arg.partition("_per_")
         if per and any(same_noun(whole, other) for other in others):
             yield "earnings" if kind == "pay" else f"{many(whole)}_cost" if kind in _MONEY else kind
         if arg.endswith("_price"):
             yield f"{arg.removesuffix('_price')}_cost"
-        elif heads[at] == "price":
+        elif heads[index] == "price":
             yield from (f"{other}_cost" for other in others if other)
         if arg.endswith("_fraction"):
             share = arg.removesuffix("_fraction")

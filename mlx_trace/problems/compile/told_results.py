@@ -26,7 +26,7 @@ def told_results(solution: str, question: str) -> dict[Fraction, str]:
     What neither counts a measure or money nor is spoken of in the question is no name.
     """
     spoken = {one(word.lower()) for word in Words(question).words}
-    found: dict[Fraction, str] = {}
+    names: dict[Fraction, str] = {}
     for line in solution.splitlines():
         if "=" not in line or len(line) > MOST_CHARACTERS:
             continue
@@ -34,8 +34,8 @@ def told_results(solution: str, question: str) -> dict[Fraction, str]:
         for result in _RESULT.finditer(line):
             value = read_numeral(result["number"].replace(",", "").rstrip("."))
             if value is not None and (name := _name(line, result)) and _is_known(name, spoken):
-                found.setdefault(value, name)
-    return found
+                names.setdefault(value, name)
+    return names
 
 
 def _is_known(name: str, spoken: set[str]) -> bool:
