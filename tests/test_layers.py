@@ -11,9 +11,9 @@ PACKAGE = Path(mlx_trace.__file__).parent
 
 # From the ground up. A folder's entries are in order too; cli may import anything but its own siblings' commands.
 ORDER = """
-errors faults notice resources files seeds blas config_sources config_reinforce config config_file
+errors faults notice resources files seeds blas network config_sources config_reinforce config config_file
 language.numbers language.number_words language.signs language.mentions language.amounts language.knowledge language.steps language.canonical language.experts language.syntax language.solver language.grade
-problems.rows problems.fields problems.problem problems.english problems.synthetic.expression problems.synthetic.vocabulary problems.skeleton problems.synthetic.template problems.synthetic.schema_file problems.synthetic.schema problems.synthetic.generator
+problems.hub_data problems.rows problems.fields problems.problem problems.english problems.synthetic.expression problems.synthetic.vocabulary problems.skeleton problems.synthetic.template problems.synthetic.schema_file problems.synthetic.schema problems.synthetic.generator
 problems.split problems.gsm8k
 problems.compile.words problems.compile.expression problems.compile.items problems.compile.algebra problems.compile.equations problems.compile.formula
 problems.compile.nouns problems.compile.node problems.compile.grounding problems.compile.graph problems.compile.context problems.compile.kinds problems.compile.names problems.compile.asked problems.compile.result_names problems.compile.told_results

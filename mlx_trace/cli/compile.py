@@ -27,7 +27,7 @@ _WATCHED_EVERY = 50  # items between two lines of progress
 def add_compile_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("rows", type=Path, metavar="ROWS",
                         help="questions with worked solutions (GSM-8K's form, or a field for each) or equations: "
-                             "JSONL, a JSON array, CSV, TSV or Parquet")  # fmt: skip
+                             "JSONL, a JSON array, CSV, TSV, Parquet, or a data set of the hub")  # fmt: skip
     add_field_option(parser)
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="OUT.jsonl", help="where to write the problems"

@@ -30,7 +30,7 @@ def add_eval_options(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser)
     parser.add_argument("--data", default="synthetic", metavar="synthetic|phrasing|everyday|FILE",
                         help="new numbers (default), new wording, thirty everyday questions, or problems of your own "
-                             "(JSONL, a JSON array, CSV, TSV, Parquet)")  # fmt: skip
+                             "(JSONL, a JSON array, CSV, TSV, Parquet, a data set of the hub)")  # fmt: skip
     add_field_option(parser)
     parser.add_argument("-n", type=at_least(1), metavar="N",
                         help=f"how many (default {DEFAULT_SIZE} of what is drawn, all of a set or file)")  # fmt: skip

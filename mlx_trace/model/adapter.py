@@ -203,7 +203,10 @@ def load_adapter(base: Base, path: Path, any_base: bool = False) -> None:
 
 
 def _take(base: Base, file: Path, misfit: str) -> None:
-    """Give what is trained of a network the weights of a file: all of them, nothing else, and finite numbers."""
+    """Give what is trained of a network the weights of a file: all of them, nothing else, and finite numbers.
+
+    They take the network's type, or each pass would convert those of an adapter that is kept in fewer bits.
+    """
     try:
         weights = mx.load(str(file), format="safetensors")
     except (RuntimeError, ValueError) as error:
@@ -222,7 +225,7 @@ def _take(base: Base, file: Path, misfit: str) -> None:
             faults.append(f"{name}: has values that are no finite numbers, as a run that diverged leaves them")
     if faults:
         raise UserError(f"{misfit}: {len(faults)} of its {max(len(weights), len(own))} tensors are wrong:", *faults)
-    base.network.load_weights(list(weights.items()), strict=False)
+    base.network.load_weights([(name, value.astype(own[name].dtype)) for name, value in weights.items()], strict=False)
 
 
 # --- whose it is -------------------------------------------------------------------------------------------------

@@ -9,16 +9,15 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from textwrap import shorten
-from threading import Thread
 from typing import Final, cast
 
 from mlx_trace.errors import UserError
+from mlx_trace.network import PATIENCE, within
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
 _WANTED: Final = ["*.json", "model*.safetensors", "tokenizer.model", "*.tiktoken", "*.txt", "*.jinja", "*.py"]
 _TOKENIZERS: Final = ("tokenizer.json", "tokenizer.model")
 _INDEX: Final = "model.safetensors.index.json"
-_PATIENCE: Final = 4.0  # seconds to find out whether the hub is there
 
 
 def is_hub_name(name: str) -> bool:
@@ -63,18 +62,17 @@ def obstacle(name: str) -> str | None:
 
     if constants.HF_HUB_OFFLINE:
         return "is switched off (HF_HUB_OFFLINE)"
-    answers: list[str | None] = []
-    asked = Thread(target=lambda: answers.append(_refused(name)), daemon=True)  # name servers hang beyond any timeout
-    asked.start()
-    asked.join(_PATIENCE)
-    return answers[0] if answers else "does not answer"
+    try:
+        return within(PATIENCE, lambda: _refused(name))
+    except TimeoutError:
+        return "does not answer"
 
 
 def _refused(name: str) -> str | None:
     from huggingface_hub import HfApi
 
     try:
-        HfApi().model_info(name, timeout=_PATIENCE)
+        HfApi().model_info(name, timeout=PATIENCE)
     except Exception as error:  # of the hub's HTTP client, which changes between its versions; any means no
         return f"cannot be reached ({_short(error)})"
     return None

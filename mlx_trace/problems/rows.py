@@ -7,12 +7,13 @@ import csv
 import io
 import json
 from collections.abc import Iterator
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any, Final
 
 from mlx_trace.errors import UserError
 from mlx_trace.files import lenient_lines, read_text, unreadable
+from mlx_trace.problems.hub_data import data_files, is_hub_data
 
 Row = tuple[str, dict[str, Any] | None, str]  # name, fields, or else why it is no row
 MOST_CELL: Final = 1 << 20  # characters of a CSV cell
@@ -25,7 +26,9 @@ FORMS: Final = "JSON Lines, a JSON array, CSV, TSV or Parquet"
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """Yield every row of a file; UserError if the file itself cannot be read."""
+    """Yield every row of a file, or of a data set of the hub; UserError if the file itself cannot be read."""
+    if is_hub_data(path):
+        return chain.from_iterable(map(read_rows, data_files(path.as_posix())))
     suffix = path.suffix.lower()
     if path.is_dir():
         raise UserError(f"{path}: is a directory; a file of {FORMS} is read")

@@ -12,7 +12,14 @@ import pytest
 
 from mlx_trace.errors import UserError
 from mlx_trace.fuse import fuse
-from mlx_trace.model.adapter import attach_adapter, check_same_base, load_adapter, read_adapter_config, start_from
+from mlx_trace.model.adapter import (
+    adapter_weights,
+    attach_adapter,
+    check_same_base,
+    load_adapter,
+    read_adapter_config,
+    start_from,
+)
 from mlx_trace.model.base import load_base
 from mlx_trace.model.fingerprint import fingerprint, old_digest
 from mlx_trace.model.prompts import Prompter
@@ -153,6 +160,17 @@ def test_weights_that_are_not_all_there_or_no_numbers_are_refused(
     attach_adapter(fresh, config(run))
     with pytest.raises(UserError, match=f"resume_adapter_file.*\n.*{said}"):
         start_from(fresh, run)
+
+
+def test_an_adapter_kept_in_fewer_bits_computes_in_the_networks_type(random_model: Path, run: Path) -> None:
+    edit_weights(run / "adapters.safetensors",
+                 lambda weights: {name: value.astype(mx.bfloat16) for name, value in weights.items()})  # fmt: skip
+    base = load_base(str(random_model))
+    load_adapter(base, run)
+    kept = mx.load(str(run / "adapters.safetensors"))
+    for name, value in adapter_weights(base.network):
+        assert value.dtype == mx.float32
+        assert mx.array_equal(value, kept[name].astype(mx.float32)).item()
 
 
 def test_what_is_adapted_beyond_the_layers_is_named(random_model: Path, run: Path) -> None:

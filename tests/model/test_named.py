@@ -205,7 +205,7 @@ def test_a_second_process_waits_for_the_first(
 
 def test_a_hub_that_hangs_is_given_up_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(hub, "_PATIENCE", 0.05)
+    monkeypatch.setattr(hub, "PATIENCE", 0.05)
     monkeypatch.setattr(hub, "_refused", lambda _: time.sleep(2))
     started = time.monotonic()
     assert hub.obstacle("owner/model") == "does not answer"
