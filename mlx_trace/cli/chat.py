@@ -181,7 +181,7 @@ class Chat:
         if vote is not None:
             self.console.print(say_vote(vote), style="yellow" if vote.is_split or vote.winner is None else "")
         if reply.unused:
-            self.console.print(f"not used for it: {', '.join(reply.unused)}", style="yellow")
+            self.console.print(f"this answer does not use {', '.join(reply.unused)}", style="yellow")
 
 
 def say_vote(vote: "Vote") -> str:

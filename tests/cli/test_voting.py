@@ -94,7 +94,7 @@ def test_chat_computes_nothing_from_nothing(
     out = capsys.readouterr().out
     assert out.count("nothing to compute") == 1
     assert ("of 4 " in out) == (samples == 4)
-    assert (f"not used for it: {', '.join(eggs['unused'])}" in out) == bool(eggs["unused"])
+    assert (f"this answer does not use {', '.join(eggs['unused'])}" in out) == bool(eggs["unused"])
 
 
 @pytest.mark.parametrize(
