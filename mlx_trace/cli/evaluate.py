@@ -76,6 +76,8 @@ def run_eval(options: argparse.Namespace) -> int:
     else:
         shown = Screen()
         shown.print(results.table(f"{options.data}, {describe(decoding)}"))
+        if results.note:
+            shown.print(results.note)
         with_adapter = f" with {options.adapter_path}" if options.adapter_path is not None else ""
         told = "{tokens:,} tokens ({sampled:,} sampled) in {seconds:.0f} s; {truncated} replies cut off".format(**spent)
         with_adapter += f", {describe_sampling(params)}" if params.temperature else ""
@@ -137,6 +139,7 @@ class _Results:
     total: "Summary | PollSummary"
     experts: "Mapping[str, Summary | PollSummary]"
     cells: Callable[[Any], dict[str, str]]
+    note: str = ""  # beneath the table
 
     def table(self, title: str) -> Table:
         """Return the counts as a table, a line an expert: n, and every count with its share and 95% interval."""
@@ -156,7 +159,9 @@ def _results(records: "Sequence[Sequence[Record]]", samples: int) -> _Results:
         single = [record for (record,) in records]
         return _Results(single, summarise(single), by_expert(single), _cells)
     polls = [polled(own) for own in records]
-    return _Results(polls, summarise_polls(polls, samples), polls_by_expert(polls, samples), _poll_cells)
+    total = summarise_polls(polls, samples)
+    note = "the vote against the first sample: {1} newly right, {0} no longer right; exact McNemar p = {2:.2g}"
+    return _Results(polls, total, polls_by_expert(polls, samples), _poll_cells, note.format(*total.paired))
 
 
 def _cells(summary: "Summary") -> dict[str, str]:

@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 from mlx_trace.evaluate.evaluate import Record
-from mlx_trace.evaluate.stats import Mean, Rate
+from mlx_trace.evaluate.stats import Mean, Rate, mcnemar
 from mlx_trace.evaluate.vote import Vote, cast, pass_at
 from mlx_trace.language.numbers import spell
 from mlx_trace.problems.problem import Problem
@@ -64,7 +64,11 @@ def polled(records: Sequence[Record]) -> Polled:
 
 @dataclass(frozen=True, slots=True)
 class PollSummary:
-    """Means over n problems of their samples, how often the vote is right, and pass@k for some k."""
+    """Means over n problems of their samples, how often the vote is right, and pass@k for some k.
+
+    `paired` compares the vote with the first sample: problems that only the first got right, that only the vote got
+    right, and McNemar's exact p.
+    """
 
     parsed: Mean
     valid: Mean
@@ -72,6 +76,7 @@ class PollSummary:
     vote: Rate
     passes: dict[int, Mean]
     agreement: Mean
+    paired: tuple[int, int, float]
 
     def as_json(self) -> dict[str, Any]:
         """Return the shares with their intervals."""
@@ -80,6 +85,7 @@ class PollSummary:
             "n": self.vote.n, **{name: _share(mean) for name, mean in means.items()},
             "vote": {"count": self.vote.count, **_share(self.vote)},
             "pass": {str(k): _share(mean) for k, mean in self.passes.items()}, "agreement": _share(self.agreement),
+            "vote_against_first": {"lost": self.paired[0], "gained": self.paired[1], "p": self.paired[2]},
         }  # fmt: skip
 
 
@@ -97,6 +103,7 @@ def summarise_polls(polls: Sequence[Polled], samples: int) -> PollSummary:
         Rate(sum(poll.correct for poll in polls), len(polls)),
         {k: Mean.of(pass_at(k, samples, right) for right in rights) for k in shown_k(samples)},
         Mean.of(poll.vote.agreement for poll in polls),
+        mcnemar([poll.records[0].correct for poll in polls], [poll.correct for poll in polls]),
     )
 
 

@@ -44,6 +44,10 @@ def test_the_counts_are_of_the_same_samples() -> None:
     assert total.passes[4].total == 2
     assert total.passes[2].total == 1 + Fraction(1, 2)
     assert (total.parsed.total, total.valid.total) == (4 - Fraction(2 + 3 - 1, 4), Fraction(4 + 3 + 2 + 0, 4))
+    assert total.paired == (0, 0, 1.0)
+    late = [poll(reply(5), reply(4), reply(4)), poll(reply(4), reply(5), reply(5), reply(5))]
+    assert summarise_polls(late[:1], 3).paired[:2] == (0, 1)
+    assert summarise_polls(late[1:], 4).paired[:2] == (1, 0)
     told = total.as_json()
     assert (told["n"], told["vote"]["count"]) == (4, 1)
     assert list(told["pass"]) == ["1", "2", "4"]
