@@ -12,7 +12,9 @@ from rich.console import Console
 
 from mlx_trace.chat import Reply, ask
 from mlx_trace.cli.ledger import print_ledger
-from mlx_trace.config import Prompt
+from mlx_trace.config import Decoding, Prompt
+from mlx_trace.decode.decoder import Decoder
+from mlx_trace.decode.params import SamplingParams
 from mlx_trace.language.syntax import Trace, parse
 from mlx_trace.model.adapter import load_adapter
 from mlx_trace.model.base import load_base
@@ -27,7 +29,8 @@ def main() -> None:
     question = " ".join(sys.argv[1:]) or QUESTION
     base = load_base("tiny")
     load_adapter(base, adapters_dir() / "tiny")
-    *_, reply = ask(base, Prompter(base.tokenizer, Prompt()), question, max_tokens=300)
+    decoder = Decoder(base, Prompter(base.tokenizer, Prompt()), Decoding())
+    *_, reply = ask(decoder, question, SamplingParams(max_tokens=300))
     trace = parse(reply.text) if isinstance(reply, Reply) else None
     if not isinstance(reply, Reply) or not isinstance(trace, Trace) or reply.grade.answer is None:
         raise SystemExit(f"not solved: {reply}")

@@ -2,6 +2,8 @@
 
 import argparse
 import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +13,11 @@ from mlx_trace.cli.options import (
     add_decoding_options,
     add_field_option,
     add_model_options,
+    add_sampling_options,
     at_least,
     decoding_of,
     load_named,
+    sampling_of,
 )
 from mlx_trace.cli.output import show_json
 from mlx_trace.cli.screen import Screen
@@ -23,7 +27,9 @@ from mlx_trace.evaluate.suites import DEFAULT_SIZE
 from mlx_trace.files import check_output, write_atomically
 
 if TYPE_CHECKING:
+    from mlx_trace.decode.params import SamplingParams
     from mlx_trace.evaluate.evaluate import Record, Summary
+    from mlx_trace.evaluate.polled import Polled, PollSummary
 
 
 def add_eval_options(parser: argparse.ArgumentParser) -> None:
@@ -35,8 +41,9 @@ def add_eval_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-n", type=at_least(1), metavar="N",
                         help=f"how many (default {DEFAULT_SIZE} of what is drawn, all of a set or file)")  # fmt: skip
     add_decoding_options(parser)
+    add_sampling_options(parser)
     parser.add_argument("--batch-size", type=at_least(1), default=64, metavar="N",
-                        help="prompts decoded at once (default %(default)s; fewer take less memory)")  # fmt: skip
+                        help="replies decoded at once (default %(default)s; fewer take less memory)")  # fmt: skip
     parser.add_argument("-o", "--output", type=Path, metavar="FILE.jsonl", help="write a record of every problem")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -45,40 +52,44 @@ def run_eval(options: argparse.Namespace) -> int:
     from mlx_trace.evaluate.suites import suite
     from mlx_trace.problems.fields import parse_told
 
+    params = sampling_of(options)
     if options.output is not None:
         check_output(options.output)
     problems = suite(options.data, options.n, fields=parse_told(options.field))  # before a model is loaded
     base, prompt = load_named(options)
-    from mlx_trace.evaluate.evaluate import by_expert, evaluate, summarise
+    from mlx_trace.evaluate.evaluate import sample
     from mlx_trace.model.prompts import Prompter
 
     console = Screen(stderr=True)
     prompter, decoding = Prompter(base.tokenizer, prompt), decoding_of(options)
     with console.status("") as status:
-        records = evaluate(base, prompter, problems, options.max_tokens, decoding, options.batch_size,
-                           lambda done: status.update(f"{done} of {len(problems)}"))  # fmt: skip
-    unwritten = None if options.output is None else _write(options.output, records)
-    total, experts = summarise(records), by_expert(records)
+        records = sample(base, prompter, problems, params, decoding, options.batch_size,
+                         lambda done: status.update(f"{done} of {len(problems) * params.n}"))  # fmt: skip
+    results = _results(records, params.n)
+    unwritten = None if options.output is None else _write(options.output, results.rows)
+    spent = _spent([record for own in records for record in own])
     if options.json:
         described = {"model": base.name, "adapter": None if options.adapter_path is None else str(options.adapter_path)}
-        described |= {"data": options.data, **decoding.model_dump()}
-        show_json(described | _as_json(total, experts, records))
+        described |= {"data": options.data, **decoding.model_dump(), **_sampling(params)}
+        experts = {name: summary.as_json() for name, summary in results.experts.items()}
+        show_json(described | results.total.as_json() | spent | {"experts": experts})
     else:
         shown = Screen()
-        shown.print(table(f"{options.data}, {describe(decoding)}", total, experts))
-        spent = "{tokens:,} tokens ({sampled:,} sampled) in {seconds:.0f} s; {truncated} replies cut off".format(
-            **_spent(records)
-        )
+        shown.print(results.table(f"{options.data}, {describe(decoding)}"))
+        if results.note:
+            shown.print(results.note)
         with_adapter = f" with {options.adapter_path}" if options.adapter_path is not None else ""
-        shown.print(f"{base.name}{with_adapter}: {spent} at {options.max_tokens} tokens", style="dim")
+        told = "{tokens:,} tokens ({sampled:,} sampled) in {seconds:.0f} s; {truncated} replies cut off".format(**spent)
+        with_adapter += f", {describe_sampling(params)}" if params.temperature else ""
+        shown.print(f"{base.name}{with_adapter}: {told} at {options.max_tokens} tokens", style="dim")
     if unwritten is not None:
         raise unwritten
     return 0
 
 
-def _write(path: Path, records: "list[Record]") -> UserError | None:
+def _write(path: Path, rows: "Sequence[Record | Polled]") -> UserError | None:
     """Write the records; where that fails, keep them elsewhere, and return the fault, which is told at the end."""
-    lines = [record.as_json() + "\n" for record in records]
+    lines = [row.as_json() + "\n" for row in rows]
     try:
         write_atomically(path, lines)
     except UserError as error:
@@ -100,6 +111,17 @@ def describe(decoding: Decoding) -> str:
     return f"traces in scope{grounded}" + (f", {len(rules)} of {len(RULES)} rules" if rules else "")
 
 
+def describe_sampling(params: "SamplingParams") -> str:
+    """Return how replies were sampled, in a few words."""
+    return f"{params.n} sample{'s' if params.n > 1 else ''} at temperature {params.temperature:g}, seed {params.seed}"
+
+
+def _sampling(params: "SamplingParams") -> dict[str, Any]:
+    """Return how replies were sampled; nothing where none were."""
+    told = {"samples": params.n, "temperature": params.temperature, "seed": params.seed}
+    return told if params.temperature else {}
+
+
 def _spent(records: "list[Record]") -> dict[str, float]:
     return {
         "truncated": sum(record.truncated for record in records),
@@ -109,17 +131,45 @@ def _spent(records: "list[Record]") -> dict[str, float]:
     }
 
 
-def _as_json(total: "Summary", experts: "dict[str, Summary]", records: "list[Record]") -> dict[str, Any]:
-    by_expert = {name: summary.as_json() for name, summary in experts.items()}
-    return total.as_json() | _spent(records) | {"experts": by_expert}
+@dataclass(frozen=True, slots=True)
+class _Results:
+    """What was measured, by one reply a problem or by several: rows to write, and counts of all and of every expert."""
+
+    rows: "Sequence[Record | Polled]"
+    total: "Summary | PollSummary"
+    experts: "Mapping[str, Summary | PollSummary]"
+    cells: Callable[[Any], dict[str, str]]
+    note: str = ""  # beneath the table
+
+    def table(self, title: str) -> Table:
+        """Return the counts as a table, a line an expert: n, and every count with its share and 95% interval."""
+        shown = Table(title=title, title_justify="left", box=None, pad_edge=False)
+        for heading in ("", *self.cells(self.total)):
+            shown.add_column(heading, justify="left" if heading == "" else "right")
+        for name, summary in [*self.experts.items(), ("all", self.total)]:
+            shown.add_row(name, *self.cells(summary).values(), style="bold" if name == "all" else "")
+        return shown
 
 
-def table(title: str, total: "Summary", experts: "dict[str, Summary]") -> Table:
-    """Return the counts as a table, a line an expert: n, and every count with its share and 95% Wilson interval."""
-    shown = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for heading in ("", "n", "parsed", "valid", "correct"):
-        shown.add_column(heading, justify="left" if heading == "" else "right")
-    for name, summary in [*experts.items(), ("all", total)]:
-        rates = (rate.brief() for rate in (summary.parsed, summary.valid, summary.correct))
-        shown.add_row(name, str(summary.parsed.n), *rates, style="bold" if name == "all" else "")
-    return shown
+def _results(records: "Sequence[Sequence[Record]]", samples: int) -> _Results:
+    from mlx_trace.evaluate.evaluate import by_expert, summarise
+    from mlx_trace.evaluate.polled import polled, polls_by_expert, summarise_polls
+
+    if samples == 1:
+        single = [record for (record,) in records]
+        return _Results(single, summarise(single), by_expert(single), _cells)
+    polls = [polled(own) for own in records]
+    total = summarise_polls(polls, samples)
+    note = "the vote against the first sample: {1} newly right, {0} no longer right; exact McNemar p = {2:.2g}"
+    return _Results(polls, total, polls_by_expert(polls, samples), _poll_cells, note.format(*total.paired))
+
+
+def _cells(summary: "Summary") -> dict[str, str]:
+    rates = {"parsed": summary.parsed, "valid": summary.valid, "correct": summary.correct}
+    return {"n": str(summary.parsed.n)} | {name: rate.brief() for name, rate in rates.items()}
+
+
+def _poll_cells(summary: "PollSummary") -> dict[str, str]:
+    samples = max(summary.passes)
+    return {"n": str(summary.vote.n), "one sample": summary.one_sample.brief(),
+            f"vote of {samples}": summary.vote.brief(), f"pass@{samples}": summary.passes[samples].brief()}  # fmt: skip

@@ -5,15 +5,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
-from mlx_trace.config import DTYPE, MODEL, RULES, SEEDS, Decoding, Dtype, Prompt, read_rules
+from mlx_trace.config import DTYPE, MODEL, RULES, SEEDS, VOTING_TEMPERATURE, Decoding, Dtype, Prompt, read_rules
 from mlx_trace.config_reinforce import MAX_TOKENS
 from mlx_trace.config_sources import MOST
 from mlx_trace.errors import UserError
 
 if TYPE_CHECKING:
+    from mlx_trace.decode.params import SamplingParams
     from mlx_trace.model.base import Base
 
 NO_ADAPTER: Final = "none"
+_MOST_SAMPLES: Final = 1024
+_HOTTEST: Final = 100.0
 
 
 def at_least(least: int, most: int = MOST) -> Callable[[str], int]:
@@ -79,6 +82,42 @@ def add_decoding_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cap", dest="max_tokens_per_pass", type=_auto_or_count, default=argparse.SUPPRESS, help=argparse.SUPPRESS
     )  # fmt: skip  (what it was called)
+
+
+def add_sampling_options(parser: argparse.ArgumentParser) -> None:
+    """Add --samples, --temperature and --seed."""
+    parser.add_argument("--samples", type=at_least(1, _MOST_SAMPLES), default=1, metavar="K",
+                        help="replies to a question; several vote: the answer is the one with the most weight, a vote "
+                             "weighing the share of the question's numbers that its trace uses (of equals the one more "
+                             "say, then the one said first; default %(default)s)")  # fmt: skip
+    parser.add_argument("--temperature", type=_temperature, metavar="T",
+                        help=f"0 is greedy (default 0 for one reply, {VOTING_TEMPERATURE} for several)")  # fmt: skip
+    parser.add_argument("--seed", type=at_least(0, SEEDS - 1), metavar="N", help="of what is sampled (default 0)")
+
+
+def _temperature(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= _HOTTEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to {_HOTTEST:.0f}")
+    return value
+
+
+def sampling_of(options: argparse.Namespace) -> "SamplingParams":
+    """Return how replies are sampled; UserError where options contradict each other."""
+    from mlx_trace.decode.params import SamplingParams
+
+    temperature = options.temperature
+    if temperature is None:
+        temperature = VOTING_TEMPERATURE if options.samples > 1 else 0.0
+    if temperature == 0 and options.samples > 1:
+        raise UserError(f"--samples {options.samples}: at temperature 0 all replies are one; "
+                        f"--temperature {VOTING_TEMPERATURE} is the default")  # fmt: skip
+    if temperature == 0 and options.seed is not None:
+        raise UserError(f"--seed {options.seed}: at temperature 0 nothing is sampled; --temperature T or --samples K")
+    return SamplingParams(options.max_tokens, temperature, options.samples, options.seed or 0)
 
 
 def _auto_or_count(text: str) -> str | int:

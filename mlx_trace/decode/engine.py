@@ -68,7 +68,7 @@ class Engine:
         scheduler = Scheduler(self, requests, params)
         for _ in scheduler.passes():
             pass
-        return scheduler.episodes
+        return list(scheduler.episodes.values())
 
     def stream(self, request: Request, params: SamplingParams) -> Iterator[Episode]:
         """Decode one reply, yielding the episode whenever it has grown."""
@@ -80,9 +80,11 @@ class Engine:
                 yield scheduler.episodes[0]
 
     def finished(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[Episode]:
-        """Decode each request, yielding the episodes as they finish, in whatever order."""
-        for done in Scheduler(self, requests, params).passes():
-            yield from done
+        """Decode each request, yielding the episodes as they finish, in whatever order, and keeping none of them."""
+        scheduler = Scheduler(self, requests, params)
+        for done in scheduler.passes():
+            for episode in done:
+                yield scheduler.episodes.pop(episode.prompt * params.n + episode.number)
 
     # --- what the scheduler asks for ---------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ class Request:
 
 @dataclass(slots=True)
 class Episode:
-    """One sampled reply to request number `prompt`. The stop token, if one came, is the last of `ids`.
+    """Reply `number` of those sampled to request `prompt`. The stop token, if one came, is the last of `ids`.
 
     `sampled` says which of the ids were sampled; the others are jump-forward ones. Of each sampled one, in order,
     `logprobs` holds the log-probability under the distribution it came from (fp32; 0 when greedy), and `choices` what
@@ -53,6 +53,7 @@ class Episode:
     activations: list[int] = field(default_factory=list)
     grade: Grade | None = None
     advantage: float = 0.0
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,8 @@ class Scheduler:
 
     def __init__(self, engine: Passes, requests: Sequence[Request], params: SamplingParams) -> None:
         self.engine, self.requests, self.params = engine, requests, params
-        self.episodes = [Episode(index, request.ids) for index, request in enumerate(requests) for _ in range(params.n)]
+        self.episodes = {index * params.n + number: Episode(index, request.ids, number=number)
+                         for index, request in enumerate(requests) for number in range(params.n)}  # fmt: skip
         by_length = sorted(range(len(requests)), key=lambda index: -len(requests[index].ids))
         self.unread = deque(by_length)  # requests, long ones first
         self.ready: deque[tuple[range, int]] = deque()  # (episodes, row of the prompts' cache) that wait for room

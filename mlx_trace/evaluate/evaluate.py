@@ -12,13 +12,14 @@ from typing import Any
 from mlx_trace.config import Decoding
 from mlx_trace.decode.decoder import Decoder
 from mlx_trace.decode.engine import MAX_SEQUENCES
-from mlx_trace.decode.episode import Episode
 from mlx_trace.decode.params import SamplingParams
 from mlx_trace.evaluate.stats import Rate
 from mlx_trace.language.grade import Grade, grade
 from mlx_trace.model.base import Base
 from mlx_trace.model.prompts import Prompter
 from mlx_trace.problems.problem import Problem
+
+_Reply = tuple[str, int, int, bool]  # its text, tokens, how many of them were sampled, and whether it was cut off
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,26 +66,38 @@ def evaluate(
     base: Base, prompter: Prompter, problems: Sequence[Problem], max_tokens: int, decoding: Decoding,
     batch_size: int = MAX_SEQUENCES, report: Callable[[int], None] = lambda done: None,
 ) -> list[Record]:  # fmt: skip
-    """Return a record for each problem, in order: greedy decoding, and the expert is not asked for.
+    """Return a record for each problem, in order, of its greedy reply; see `sample`."""
+    params = SamplingParams(max_tokens)
+    return [record for (record,) in sample(base, prompter, problems, params, decoding, batch_size, report)]
 
-    `batch_size` prompts are decoded at once; it decides memory and speed, not the replies. `report` is told how many
-    are done.
+
+def sample(
+    base: Base, prompter: Prompter, problems: Sequence[Problem], params: SamplingParams, decoding: Decoding,
+    batch_size: int = MAX_SEQUENCES, report: Callable[[int], None] = lambda done: None,
+) -> list[list[Record]]:  # fmt: skip
+    """Return for each problem, in order, the records of its `params.n` replies; the expert is not asked for.
+
+    `batch_size` replies are decoded at once; it decides memory and speed, not the replies. `report` is told how many
+    are done. Of a reply only its text and counts are kept.
     """
     began = time.perf_counter()
     decoder = Decoder(base, prompter, decoding, batch_size)
-    episodes: dict[int, Episode] = {}
-    for episode in decoder.finished([problem.question for problem in problems], SamplingParams(max_tokens)):
-        episodes[episode.prompt] = episode
-        report(len(episodes))
-    each = (time.perf_counter() - began) / max(1, sum(len(episode.ids) for episode in episodes.values()))
-    return [_record(problem, prompter.decode(episodes[index].ids), episodes[index], each)
-            for index, problem in enumerate(problems)]  # fmt: skip
+    replies: list[dict[int, _Reply]] = [{} for _ in problems]
+    finished = decoder.finished([problem.question for problem in problems], params)
+    for done, episode in enumerate(finished, start=1):
+        text = prompter.decode(episode.ids)
+        replies[episode.prompt][episode.number] = (text, len(episode.ids), sum(episode.sampled), episode.truncated)
+        report(done)
+    each = (time.perf_counter() - began) / max(1, sum(reply[1] for own in replies for reply in own.values()))
+    return [_records(problem, [own[number] for number in sorted(own)], each)
+            for problem, own in zip(problems, replies, strict=True)]  # fmt: skip
 
 
-def _record(problem: Problem, output: str, episode: Episode, each: float) -> Record:
-    tokens = len(episode.ids)
-    return Record(problem, output, grade(output, problem.expected), tokens, sum(episode.sampled), episode.truncated,
-                  each * tokens)  # fmt: skip
+def _records(problem: Problem, replies: Sequence[_Reply], each: float) -> list[Record]:
+    """Return the records of a problem's replies; equal texts are graded once."""
+    grades = {text: grade(text, problem.expected) for text in {reply[0] for reply in replies}}
+    return [Record(problem, text, grades[text], tokens, sampled, truncated, each * tokens)
+            for text, tokens, sampled, truncated in replies]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,8 @@
-"""Intervals and paired tests for counts. Pure functions of integers; exact where an exact form exists."""
+"""Intervals and paired tests for counts. Pure functions of exact numbers; exact where an exact form exists."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from fractions import Fraction
 from math import comb, sqrt
 from typing import Final
 
@@ -34,7 +36,36 @@ class Rate:
         return f"{self.count} {self.share:.1%} [{100 * low:.0f}–{100 * high:.0f}]"
 
 
-def wilson(count: int, n: int, z: float = Z95) -> tuple[float, float]:
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """The mean of n shares, such as one a problem: the share of its samples that are right."""
+
+    total: Fraction
+    n: int
+
+    @classmethod
+    def of(cls, shares: Iterable[Fraction]) -> "Mean":
+        """Return the mean of some shares, each from 0 to 1."""
+        known = list(shares)
+        return cls(sum(known, Fraction()), len(known))
+
+    @property
+    def share(self) -> float:
+        """Return the mean; 0 for n = 0."""
+        return float(self.total / self.n) if self.n else 0.0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Return a 95% interval: Wilson's, of n shares of 0 or 1, which vary most of all; it may be too wide."""
+        return wilson(float(self.total), self.n)
+
+    def brief(self) -> str:
+        """Return the mean and its interval in percent, for a table that has n elsewhere."""
+        low, high = self.interval
+        return f"{self.share:.1%} [{100 * low:.0f}–{100 * high:.0f}]"
+
+
+def wilson(count: float, n: int, z: float = Z95) -> tuple[float, float]:
     """Return the Wilson score interval of a proportion (Wilson 1927); (0, 1) for n = 0."""
     if n == 0:
         return 0.0, 1.0

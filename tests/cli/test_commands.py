@@ -135,15 +135,15 @@ def test_fuse_writes_a_gguf_file_or_touches_nothing(tmp_path: Path, capsys: Out)
 
 def test_chat_answers_a_pipe_line_by_line(small_run: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch) -> None:
     flags = ["chat", "--adapter-path", str(small_run), "--max-tokens", "6", "--constraint", "none"]
-    monkeypatch.setattr(sys, "stdin", StringIO("How many eggs?\n\n  And now — ½?  \n"))
+    monkeypatch.setattr(sys, "stdin", StringIO("How many are 3 eggs?\n\n  And now — ½?  \n"))
     assert main([*flags, "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [row["question"] for row in rows] == ["How many eggs?", "And now — ½?"]
+    assert [row["question"] for row in rows] == ["How many are 3 eggs?", "And now — ½?"]
     assert all(row["kind"] == "parse_failure" and row["answer"] is None for row in rows)
-    monkeypatch.setattr(sys, "stdin", StringIO("How many eggs?\n/help\n/nonsense\n/quit\nnever asked\n"))
+    monkeypatch.setattr(sys, "stdin", StringIO("How many are 3 eggs?\n/help\n/nonsense\n/quit\nnever asked\n"))
     assert main(flags) == 0
     out = capsys.readouterr().out
-    assert "> How many eggs?" in out
+    assert "> How many are 3 eggs?" in out
     assert "no trace: " in out
     assert "/reset" in out
     assert "there is no command /nonsense" in out

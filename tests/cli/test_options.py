@@ -131,7 +131,9 @@ def test_a_prompt_beyond_the_models_positions_is_refused_and_a_long_reply_told(
     content = json.loads(file.read_text())
     chat = ["chat", "--model", "./m", "--adapter-path", "none", "--max-tokens", "99", "--cap", "8", "--json"]
     file.write_text(json.dumps(content | {"max_position_embeddings": 200}))
-    monkeypatch.setattr("sys.stdin", io.StringIO(f"How many?\n{'How many? ' * 40}\n{'x' * 50_000}\nHow many?\n"))
+    monkeypatch.setattr(
+        "sys.stdin", io.StringIO(f"How many is 1?\n{'How many? 1 ' * 40}\n{'1' * 50_000}\nHow many is 1?\n")
+    )
     assert main(chat) == 0
     shown = capsys.readouterr()
     rows = [json.loads(line) for line in shown.out.splitlines()]

@@ -423,6 +423,15 @@ def test_finished_yields_each_episode_once_when_it_is_whole(scripted: Callable[.
     assert list(found) != sorted(found), "short ones come first"
 
 
+def test_finished_yields_every_sample_with_its_number(base: Base) -> None:
+    params = SamplingParams(10, temperature=1.0, n=5, seed=3)
+    together = plain(base).sample(PLAIN[:3], params)
+    assert [(episode.prompt, episode.number) for episode in together] == [(at, n) for at in range(3) for n in range(5)]
+    found = list(plain(base, max_sequences=4).finished(PLAIN[:3], params))
+    found.sort(key=lambda episode: (episode.prompt, episode.number))
+    assert ids_of(found) == ids_of(together)
+
+
 def test_a_place_is_never_idle_while_requests_wait(scripted: Callable[..., Any]) -> None:
     replies = {(3 + at, 5): [*range(3, 3 + 8), 2] for at in range(12)}
     engine = Engine(scripted(replies), {2}, max_sequences=4)

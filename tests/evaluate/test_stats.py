@@ -1,10 +1,13 @@
 """Intervals and tests equal published values."""
 
+from fractions import Fraction
+from random import Random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlx_trace.evaluate.stats import Rate, mcnemar, wilson
+from mlx_trace.evaluate.stats import Mean, Rate, mcnemar, wilson
 
 
 @pytest.mark.parametrize(
@@ -52,3 +55,27 @@ def test_mcnemar_is_the_exact_binomial_test(only_first: int, only_second: int, p
 def test_mcnemar_needs_the_same_problems() -> None:
     with pytest.raises(ValueError, match="zip"):
         mcnemar([True], [True, False])
+
+
+@given(st.lists(st.fractions(0, 1), min_size=1, max_size=60))
+def test_a_mean_of_shares_has_problems_as_its_unit(shares: list[Fraction]) -> None:
+    mean = Mean.of(shares)
+    low, high = mean.interval
+    assert low - 1e-12 <= mean.share <= high + 1e-12
+    assert mean.interval == wilson(float(sum(shares)), len(shares))
+    counts = [round(share) for share in shares]
+    assert Mean.of(map(Fraction, counts)).interval == Rate(sum(counts), len(counts)).interval
+
+
+def test_a_mean_s_interval_holds_what_it_measures() -> None:
+    random, held = Random(5), 0
+    for _ in range(400):  # 60 problems of their own difficulties, 8 samples each
+        chances = [random.betavariate(0.6, 1.4) for _ in range(60)]
+        mean = Mean.of(Fraction(sum(random.random() < chance for _ in range(8)), 8) for chance in chances)
+        held += mean.interval[0] <= 0.3 <= mean.interval[1]  # the mean of all such problems
+    assert held >= 0.95 * 400
+
+
+def test_a_mean_of_nothing_says_nothing() -> None:
+    assert (Mean.of([]).share, Mean.of([]).interval) == (0.0, (0.0, 1.0))
+    assert Mean.of([Fraction(1, 2), Fraction(0)]).brief() == "25.0% [3–78]"
