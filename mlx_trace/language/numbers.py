@@ -5,9 +5,11 @@ Takes text, returns `Fraction`s. Knows nothing of prose: `mentions` reads questi
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 
 LIMIT = 10**30  # the largest numerator or denominator a trace may hold
 _DIGITS_READ = 400  # beyond this many significant digits a numeral is not evaluated: it is too large anyway
+_USUAL = 20  # characters of a numeral; longer ones are not remembered
 _BEYOND = Fraction(LIMIT * 10)  # stands for every numeral that was not evaluated
 
 _NUMERAL = re.compile(r"([+-]?)(?:([0-9]+)(?:\.([0-9]+)|/([0-9]+))?|\.([0-9]+))", re.ASCII)
@@ -24,6 +26,10 @@ def read_numeral(text: str) -> Fraction | None:
     Nothing else is a number there: `1_000`, `0x10`, `1e3`, `80,000` and `1/0` give None. A numeral with more
     digits than any legal number has is returned as some number beyond `LIMIT`.
     """
+    return _remembered(text) if len(text) <= _USUAL else _read(text)
+
+
+def _read(text: str) -> Fraction | None:
     match = _NUMERAL.fullmatch(text)
     if match is None:
         return None
@@ -38,6 +44,9 @@ def read_numeral(text: str) -> Fraction | None:
     if denominator is not None:
         return Fraction(numerator, int(denominator))
     return Fraction(numerator, 10 ** len(decimals)) if decimals else Fraction(numerator)
+
+
+_remembered = lru_cache(maxsize=1 << 12)(_read)  # a data set has the same few numbers everywhere
 
 
 def spell(number: Fraction) -> str:

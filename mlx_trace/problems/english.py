@@ -5,8 +5,10 @@ Built on `inflect`; knows nothing of schemas. All functions take and return text
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from functools import lru_cache
+from importlib import import_module
 from typing import Any, Final
 
 from mlx_trace.language.numbers import spell
@@ -14,9 +16,29 @@ from mlx_trace.language.numbers import spell
 
 @lru_cache(maxsize=1)
 def _engine() -> Any:
-    import inflect  # slow to import, and only needed once something is worded
+    with _unchecked():
+        import inflect  # only needed once something is worded
 
     return inflect.engine()
+
+
+@contextmanager
+def _unchecked() -> Iterator[None]:
+    """Keep typeguard from compiling anew, at its import, each function of a module, to check what it is given.
+
+    That takes inflect 4 s; without it, the same is returned.
+    """
+    try:
+        typeguard: Any = import_module("typeguard")
+    except ImportError:
+        yield
+        return
+    checking = typeguard.typechecked
+    typeguard.typechecked = lambda function: function
+    try:
+        yield
+    finally:
+        typeguard.typechecked = checking
 
 
 @lru_cache(maxsize=8192)

@@ -244,9 +244,23 @@ def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
+def imported(code: str) -> set[str]:
+    """Return the names of the modules that a process holds after some lines of Python."""
+    done = subprocess.run([sys.executable, "-c", f"import sys\n{code}\nprint(*sys.modules, file=sys.stderr)"],
+                          capture_output=True, text=True, check=True, env=dict(os.environ))  # fmt: skip
+    return set(done.stderr.split())
+
+
+def test_the_overview_imports_nothing_but_the_standard_library() -> None:
+    bare = imported("")
+    names = imported("from mlx_trace.cli.main import main; main(['--help'])") - bare
+    assert {name.partition(".")[0] for name in names} <= {*sys.stdlib_module_names, "mlx_trace"}
+    assert {"importlib.metadata", "asyncio", "dataclasses"}.isdisjoint(names)  # each would double what it takes
+
+
 def test_language_commands_start_quickly(tmp_path: Path) -> None:
-    probe = "import sys, mlx_trace.cli.main as m; m.make_parser('solve'); print('mlx.core' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", probe], capture_output=True, text=True, check=True, env=dict(os.environ)
-    )
-    assert done.stdout.strip() == "False"
+    file = tmp_path / "trace.yaml"
+    file.write_text("expert: arithmetic\ntrace:\n- {op: init, var: a, value: 1}\n"
+                    "- {op: compute, compute_op: add, args: [a, a], var: b}\n- {op: query, var: b}\n", encoding="utf-8")  # fmt: skip
+    names = imported(f"from mlx_trace.cli.main import main; assert main(['solve', {str(file)!r}]) == 0")
+    assert {"mlx.core", "mlx_lm", "transformers", "numpy", "inflect"}.isdisjoint(names)

@@ -1,5 +1,7 @@
 """The lint catches each known defect when it is planted, and passes what is right."""
 
+import subprocess
+import sys
 from fractions import Fraction
 
 import pytest
@@ -98,3 +100,11 @@ def test_plurals_and_articles_of_phrases() -> None:
         "an 8",
         "an hour",
     ]
+
+
+def test_inflect_is_imported_without_its_functions_being_compiled_anew() -> None:
+    probe = ("import sys; from mlx_trace.problems import english; english.plural('box'); import inflect, typeguard\n"
+             "assert typeguard.typechecked.__module__.startswith('typeguard')\n"
+             "print(any('check' in name for name in inflect.engine.plural_noun.__code__.co_names))")  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -25,7 +25,8 @@ from mlx_trace.model.gguf import names
 from mlx_trace.model.gguf.architecture import architecture_of, config_from, sizes_of
 from mlx_trace.model.gguf.header import Header, open_file, read_header
 from mlx_trace.model.gguf.tokenizer import read_vocabulary, tokenizer_config, tokenizer_json
-from mlx_trace.model.gguf.weights import Layout, Progress, plan, read_vector, with_one_head, write_weights
+from mlx_trace.model.gguf.values import read_vector
+from mlx_trace.model.gguf.weights import Layout, Progress, plan, with_one_head, write_weights
 from mlx_trace.model.remembered import identity, recall, remembered
 from mlx_trace.notice import tell
 from mlx_trace.resources import cache_dir

@@ -8,7 +8,6 @@ import json
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, Final
@@ -21,8 +20,8 @@ from mlx_trace.files import sync
 from mlx_trace.model.gguf import names
 from mlx_trace.model.gguf.architecture import Sizes
 from mlx_trace.model.gguf.header import Header, Tensor
+from mlx_trace.model.gguf.values import chunks, is_readable, rows_of, values_of
 
-_CHUNK: Final = 1 << 20  # numbers dequantised at once
 _SHARD: Final = 4 << 30  # bytes of a file
 _DTYPES: Final = {"F32": ("float32", 4), "F16": ("float16", 2), "BF16": ("bfloat16", 2)}
 _MAY_BE_BIASED: Final = {"qwen2": ("attn_q", "attn_k", "attn_v"), "qwen3": ()}  # the others: anything, in two groups
@@ -128,59 +127,6 @@ def _check_tensors(header: Header, wanted: Mapping[str, tuple[int, ...]]) -> Non
         raise UserError(f"{header.path}: {faults[0]}{more}")
 
 
-@lru_cache
-def is_readable(kind: str) -> bool:
-    """Tell whether the gguf package turns a type into numbers."""
-    from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
-    from gguf.quants import dequantize
-
-    try:
-        dequantize(np.zeros((1, GGML_QUANT_SIZES[GGMLQuantizationType[kind]][1]), np.uint8), GGMLQuantizationType[kind])
-    except NotImplementedError:
-        return False
-    return True
-
-
-# --- reading ---------------------------------------------------------------------------------------------------
-
-
-def rows_of(file: BufferedReader, tensor: Tensor, first: int = 0, count: int | None = None) -> NDArray[np.uint8]:
-    """Return a tensor's rows as they lie in the file, in bytes (R, B)."""
-    count = tensor.rows - first if count is None else count
-    content = np.empty((count, tensor.row_bytes), dtype=np.uint8)
-    file.seek(tensor.start + first * tensor.row_bytes)
-    if file.readinto(content.data.cast("B")) != content.nbytes:
-        raise UserError(f"{tensor.name} was cut short while it was read")
-    return content
-
-
-def values_of(rows: NDArray[np.uint8], kind: str) -> NDArray[np.float32]:
-    """Return rows (R, B) of bytes as numbers (R, N), which damage makes infinite: they are refused when written."""
-    from gguf.constants import GGMLQuantizationType
-    from gguf.quants import dequantize
-
-    # as one long row: the package goes through a few rows at a time
-    with np.errstate(all="ignore"):
-        flat = dequantize(np.ascontiguousarray(rows).reshape(1, -1), GGMLQuantizationType[kind])
-    return flat.astype(np.float32, copy=False).reshape(len(rows), -1)
-
-
-def read_vector(header: Header, name: str) -> list[float] | None:
-    """Return a small tensor's numbers, or None if there is no such tensor."""
-    tensor = header.tensors.get(name)
-    if tensor is None or tensor.size > _CHUNK or not is_readable(tensor.kind):
-        return None
-    with header.path.open("rb") as file:
-        return [float(value) for value in values_of(rows_of(file, tensor), tensor.kind).ravel()]
-
-
-def _chunks(tensor: Tensor, heads: int) -> Iterator[tuple[int, int]]:
-    """Yield (first row, rows) of parts that are read at once; a permuted tensor is one part."""
-    step = tensor.rows if heads else max(1, _CHUNK // tensor.shape[-1])
-    for first in range(0, tensor.rows, step):
-        yield first, min(step, tensor.rows - first)
-
-
 def _common_kind(header: Header, tensors: Sequence[Tensor]) -> str:
     """Return the half-precision type that holds every value exactly, else F32."""
     kinds = {tensor.kind for tensor in tensors if len(tensor.shape) > 1}
@@ -208,7 +154,7 @@ def _are_same(header: Header, head: Tensor, embedding: Tensor) -> bool:
     """Tell whether two matrices are one, rounded differently: row by row, they differ no more than rounding does."""
     allowed = _rounding(head) + _rounding(embedding)
     with header.path.open("rb") as file:
-        for first, count in _chunks(head, heads=0):
+        for first, count in chunks(head, heads=0):
             left, right = (values_of(rows_of(file, tensor, first, count), tensor.kind) for tensor in (head, embedding))
             if not _alike(left, right, allowed):
                 return False
@@ -284,7 +230,7 @@ def _pieces(source: BufferedReader, layout: Layout, name: str) -> Iterator[NDArr
     if tensor is None:
         yield np.zeros(layout.shapes[name], dtype=np.float32)
         return
-    for first, count in _chunks(tensor, heads):
+    for first, count in chunks(tensor, heads):
         values = values_of(rows_of(source, tensor, first, count), tensor.kind)
         if not np.isfinite(values).all():
             raise UserError(f"damaged: {tensor.name} holds numbers that are not finite")

@@ -60,15 +60,30 @@ class Options:
         return self.split == "eval" or is_held_out(question) == self.held_out
 
 
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A question of a schema, and what it was made of."""
+
+    id: str
+    question: str
+    split: Split
+    number: int  # of its template
+    values: dict[str, Fraction]
+    slots: dict[str, Word]
+
+
 def draw(schema: Schema, seed: int, k: int, options: Options = Options()) -> Problem:
     """Draw problem k of a schema. Raises UserError for a schema whose constraints or labels do not hold."""
+    return _labelled(schema, _drawing(schema, seed, k, options))
+
+
+def _drawing(schema: Schema, seed: int, k: int, options: Options) -> Drawing:
     rng = stream("problem", seed, schema.id, options.split, k)
     wordings = schema.wordings[options.split]
     number = rng.randrange(len(wordings[: options.templates_per_schema or None]))
     wording = wordings[number]
     slots = _draw_slots(schema, rng)
     values = _draw_values(schema, wording.quantities, rng)
-    answer = schema.answer(values)
     in_words = rng.random() < options.number_word_rate
 
     def show(name: str, form: str) -> str:
@@ -78,12 +93,18 @@ def draw(schema: Schema, seed: int, k: int, options: Options = Options()) -> Pro
         question = render_template(wording.template, rng, show, values, slots)
     except ValueError as error:
         raise UserError(f"{schema.id}: {options.split} template {number}: {error}") from None
-    pieces = (_fill(piece, values, slots) if index % 2 else piece for index, piece in enumerate(wording.pieces))
-    trace = "".join(pieces)
+    return Drawing(f"{schema.id}-{options.split}-{seed}-{k}", question, options.split, number, values, slots)
+
+
+def _labelled(schema: Schema, drawing: Drawing) -> Problem:
+    """Give a question its answer and its trace, checked: of ten that are drawn to be held out, nine are not asked."""
+    values, answer = drawing.values, schema.answer(drawing.values)
+    pieces = schema.wordings[drawing.split][drawing.number].pieces
+    trace = "".join(_fill(piece, values, drawing.slots) if index % 2 else piece for index, piece in enumerate(pieces))
     _check(schema, trace, answer, values)
     return Problem.model_construct(  # every field is ours, and checked
-        id=f"{schema.id}-{options.split}-{seed}-{k}", question=question, answer=spell(answer), expert=schema.expected,
-        trace=trace, source=f"{schema.id}#{options.split}.{number}",
+        id=drawing.id, question=drawing.question, answer=spell(answer), expert=schema.expected,
+        trace=trace, source=f"{schema.id}#{drawing.split}.{drawing.number}",
     )  # fmt: skip
 
 
@@ -155,18 +176,18 @@ def generate(schema: Schema, seed: int, options: Options, seen: set[str]) -> Ite
     """Yield problems of one schema whose questions are not in `seen`, adding each; UserError once there are none."""
     k = repeats = refused = count = 0
     while repeats < MOST_REPEATS and refused < MOST_REDRAWS:
-        problem = draw(schema, seed, k, options)
+        drawing = _drawing(schema, seed, k, options)
         k += 1
-        if not options.admits(problem.question):
+        if not options.admits(drawing.question):
             refused += 1
             continue
         refused = 0
-        if problem.question in seen:
+        if drawing.question in seen:
             repeats += 1
             continue
         repeats, count = 0, count + 1
-        seen.add(problem.question)
-        yield problem
+        seen.add(drawing.question)
+        yield _labelled(schema, drawing)
     raise UserError(f"{schema.id}: {count} different questions, and {repeats + refused} draws found no other")
 
 

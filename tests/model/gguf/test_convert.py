@@ -18,6 +18,7 @@ from mlx_trace.model.base import load_base, locate_model
 from mlx_trace.model.gguf import convert, weights
 from mlx_trace.model.gguf.convert import PROVENANCE, model_directory
 from mlx_trace.model.gguf.header import read_header
+from mlx_trace.model.gguf.values import rows_of, values_of
 from mlx_trace.model.gguf.write import write_gguf
 from mlx_trace.model.remembered import YOUNG
 from tests.model.gguf.models import TEMPLATE, byte_level, write_random
@@ -269,7 +270,7 @@ def test_types_are_as_narrow_as_loses_nothing(tmp_path: Path, dtype: mx.Dtype, k
     header = read_header(file)
     with file.open("rb") as content:
         tensor = header.tensors["blk.0.ffn_up.weight"]
-        values = weights.values_of(weights.rows_of(content, tensor), tensor.kind)
+        values = values_of(rows_of(content, tensor), tensor.kind)
     assert np.array_equal(weights_of(folder)["model.layers.0.mlp.up_proj.weight"][0], values)
 
 
