@@ -122,7 +122,7 @@ def _worded(step: Step) -> str:
         case AddEntity(entity=entity, amount=amount):
             text = f"{_words(entity)} plus {_words(amount)}"
         case Transfer(amount=amount, from_=giver, to=taker):
-            text = f"{_words(amount)} from {_words(giver)} to {_words(taker)}"
+            text = f"{_words(giver)} minus {_words(amount)}, {_words(taker)} plus {_words(amount)}"
         case Init(var=var) | InitFrom(var=var):
             text = _words(var)
         case _:
@@ -150,9 +150,9 @@ def _told(solution: str) -> Iterator[_Said]:
             continue
         for sentence in _SENTENCE.split(_cleaned(line)):
             results = [*_RESULT.finditer(sentence)]
-            for result, (start, end) in zip(results, pairwise(_cuts(sentence, results)), strict=False):
+            for result, clause in zip(results, _clauses(sentence, results), strict=False):  # there may be none
                 value = read_numeral(result["number"].replace(",", ""))
-                if value is not None and (said := _bounded(sentence[start:end])):
+                if value is not None and (said := _bounded(clause)):
                     yield _Said(value, said)
 
 
@@ -175,14 +175,16 @@ def _cleaned(line: str) -> str:
     return _SIGN.sub(lambda sign: sign[1] or "=", _TIMES.sub(" * ", text))
 
 
-def _cuts(sentence: str, results: Sequence[re.Match[str]]) -> list[int]:
-    """Return where what is said of each result begins and ends: at a clause between two of them, if there is one."""
-    cuts = [0]
+def _clauses(sentence: str, results: Sequence[re.Match[str]]) -> Iterator[str]:
+    """Yield what is said of each result: up to the last mark or joint before the next one's equation."""
+    start = 0
     for result, other in pairwise(results):
         between = sentence[result.end() : other.start()]
         marks = [*_CLAUSE.finditer(between)] or [*_JOINT.finditer(between)]
-        cuts.append(result.end() + (marks[-1].end() if marks else 0))
-    return [*cuts, len(sentence)]
+        end, begin = marks[-1].span() if marks else (0, 0)
+        yield sentence[start : result.end() + end]
+        start = result.end() + begin
+    yield sentence[start:]
 
 
 def _bounded(text: str) -> str:

@@ -80,6 +80,8 @@ class Automaton:
         self._scope, self._rules = Scope(), rules
         self._ruling: PartRules | None = None
         self._written = 0  # characters of all steps so far
+        if form == "commented":
+            vocabulary.mask(Mask("prose", _LONGEST_PIECE))  # or says which characters there are no tokens for
         number = min(self._amounts or ("1",), key=lambda number: len(vocabulary.word(f" value: {number}}}\n")))
         new, newer, *_ = short_names(vocabulary)
         self._least = Cheapest(None, None, new, newer, number, "", form)
