@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlx_lm.tokenizer_utils import TokenizerWrapper
 
-from mlx_trace.config import Prompt, SYSTEM_PROMPT, TraceForm
+from mlx_trace.config import SYSTEM_PROMPT, Prompt, TraceForm
 from mlx_trace.errors import UserError
 from mlx_trace.model.base import read_tokenizer
 from mlx_trace.model.chat_template import PROBES, render, stock_template, stock_template_or_none

@@ -6,7 +6,6 @@ Takes a tokenizer of the byte-level or the SentencePiece family. Knows nothing o
 import re
 from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache
-from itertools import repeat
 from string import ascii_letters, digits
 from typing import Any, Final, NamedTuple
 
@@ -254,7 +253,8 @@ def _open_texts(
     texts = {
         index: text
         for index, piece in pieces.items()
-        if (text := piece.replace(mark, " ")).isascii() and any(map(re.fullmatch, patterns.values(), repeat(text)))
+        if (text := piece.replace(mark, " ")).isascii()
+        and any(pattern.fullmatch(text) for pattern in patterns.values())
     }
     spelt = set(texts.values())
     for index, piece in pieces.items():
