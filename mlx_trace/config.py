@@ -48,7 +48,7 @@ class LoraParameters(Section):
         return keys
 
 
-TraceForm = Literal["operation_first", "name_first"]
+TraceForm = Literal["operation_first", "name_first", "commented"]
 OPERATION_FIRST: Final[TraceForm] = "operation_first"
 
 
@@ -60,7 +60,8 @@ class Prompt(Section):
     trace_form: TraceForm = Field(
         OPERATION_FIRST,
         description="operation_first: a step says what it does, then to what name; name_first: first a name that says "
-        "what is computed (eggs_left), and arithmetic wherever several experts can be right",
+        "what is computed (eggs_left), and arithmetic wherever several experts can be right; commented: as name_first, "
+        "and before each computation and what it needs a line of reasons in words (# …), which the solver passes over",
     )
 
 

@@ -255,7 +255,7 @@ def render_step(step: Step, form: TraceForm = OPERATION_FIRST) -> str:
 @lru_cache(maxsize=1 << 12)  # traces have most of their steps in common
 def _rendered(step: Step, form: TraceForm) -> str:
     written = _WRITTEN[type(step)]
-    if form == "name_first":
+    if form != OPERATION_FIRST:
         written = sorted(written, key=lambda field: field[1] != "var")
     shown = (f", {key}: {_render_value(getattr(step, name))}" for name, key in written)
     return f"{{op: {step.op}{''.join(shown)}}}"

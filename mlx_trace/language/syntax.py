@@ -1,7 +1,7 @@
 """Text ⇄ trace: find the document in a model's output, parse it, and write canonical text.
 
 Takes any text or bytes and never raises; a text without a trace gives a `NoTrace` that says why. Knows nothing of
-experts' ops or execution. Canonical text, in either form, has a fast path before the YAML loader, with the same result.
+experts' ops or execution. Canonical text, in any form, has a fast path before the YAML loader, with the same result.
 """
 
 import re
@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from mlx_trace.config import OPERATION_FIRST, TraceForm
 from mlx_trace.language.canonical import read_line
+from mlx_trace.language.comments import is_comment
 from mlx_trace.language.steps import (
     Malformed,
     Step,
@@ -224,6 +225,8 @@ _EXPERT: Final = re.compile("expert: ([A-Za-z_][A-Za-z0-9_]*)", re.ASCII)
 def _parse_canonical(document: str) -> Trace | None:
     """Parse canonical text; None for any other, malformed steps included, which the YAML path then reads."""
     lines = document.strip("\n").split("\n")
+    if "#" in document:
+        lines = [line for line in lines if not is_comment(line)] or [""]
     try:
         if lines[0].startswith("expert: "):
             part = _canonical_part(lines)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import takewhile
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from mlx_trace.config import OPERATION_FIRST, Prompt, TraceForm
 from mlx_trace.errors import UserError
@@ -49,7 +49,7 @@ def jinja_literal(text: str) -> str:
 def carried_form(template: str | None) -> TraceForm:
     """Return the form of traces that a chat template was written for."""
     mark = _FORM.search(template or "")
-    return "name_first" if mark and mark[1] == "name_first" else OPERATION_FIRST
+    return next((form for form in get_args(TraceForm) if mark and mark[1] == form), OPERATION_FIRST)
 
 
 def with_form(template: str, form: TraceForm) -> str:

@@ -114,11 +114,13 @@ def _is_name(value: object) -> bool:
 
 
 def _join_solution(ours: dict[str, Any]) -> None:
-    """Put a solution of its own in front of the answer, as GSM-8K has them; a row with a trace needs none."""
+    """Put a solution of its own in front of the answer, as GSM-8K has them; a row with a trace keeps it by itself."""
     solution = ours.pop("solution", None)
-    if not isinstance(solution, str) or ours.get("trace") or GOLD_MARK in str(ours.get("answer", "")):
-        return
-    if GOLD_MARK in solution and "answer" not in ours:
+    if isinstance(solution, str) and ours.get("trace"):
+        ours["solution"] = solution
+    elif not isinstance(solution, str) or GOLD_MARK in str(ours.get("answer", "")):
+        pass
+    elif GOLD_MARK in solution and "answer" not in ours:
         ours["answer"] = solution
     elif ours.get("answer") is not None:
         answer = ours["answer"]

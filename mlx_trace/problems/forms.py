@@ -2,6 +2,7 @@
 
 Files and problems hold `operation_first`. In `name_first` results are named after what they are, where they were called
 step1 or result; and where no expert is expected, what several could say is arithmetic. Names of one's own stay.
+`commented` says the same, with reasons.
 """
 
 from collections import Counter
@@ -27,6 +28,7 @@ from mlx_trace.language.steps import (
     Transfer,
 )
 from mlx_trace.language.syntax import NoTrace, Part, Trace, parse_document, render
+from mlx_trace.problems.comments import commented
 from mlx_trace.problems.compile.asked import asked
 from mlx_trace.problems.compile.names import Namer
 from mlx_trace.problems.compile.node import Node
@@ -51,7 +53,7 @@ def in_form(problem: Problem, form: TraceForm) -> str | None:
     called = problem.results if len(parts) == 1 else ()
     said = [*(_taken_up(parts, index) for index in range(len(parts) - 1)), list(asked(problem.question))]
     named = tuple(_named(part, names, called) for part, names in zip(parts, said, strict=True))
-    return render(Trace(named), form)
+    return commented(Trace(named), problem.solution) if form == "commented" else render(Trace(named), form)
 
 
 def _taken_up(parts: Sequence[Part], index: int) -> list[str]:

@@ -32,7 +32,7 @@ class Problem(BaseModel):
     """A question and its answer, an exact string; the gold trace is canonical text where one is known.
 
     `expert` is None where several experts can be right; `source` says where the problem comes from. `results` are what
-    a worked solution calls what the trace computes, step by step, "" where it says nothing.
+    a worked solution calls what the trace computes, step by step, "" where it says nothing; `solution` is its text.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -44,6 +44,7 @@ class Problem(BaseModel):
     trace: str | None = None
     source: str = ""
     results: tuple[str, ...] = Field((), exclude_if=lambda results: not results)
+    solution: str = Field("", exclude_if=lambda solution: not solution)
 
     @model_validator(mode="before")
     @classmethod

@@ -72,6 +72,16 @@ def test_the_other_form_begins_with_what_is_computed() -> None:
     assert syntax._parse_canonical(text) == read(COMPOSED)
 
 
+@pytest.mark.parametrize("text", [SINGLE, COMPOSED])
+def test_comments_are_passed_over_and_as_fast(text: str) -> None:
+    said = "# first\n" + text.replace("\n", "\n    # what: {is} left, and `why`\n#\n") + "\n# that is all"
+    assert syntax._parse_canonical(said) == syntax._parse_yaml(said) == read(text)
+    assert read(f"```yaml\n{said}\n```") == read(text)
+    assert grade(said) == grade(text)
+    assert syntax._parse_canonical(text.replace("\n", "\n# \a\n")) is None, "which YAML refuses"
+    assert isinstance(parse("# nothing else"), NoTrace)
+
+
 def test_a_sequence_of_one_is_the_mapping() -> None:
     indented = "- " + SINGLE.replace("\n", "\n  ")
     assert read(indented) == read(SINGLE)
@@ -81,7 +91,7 @@ def test_a_sequence_of_one_is_the_mapping() -> None:
 
 _EDITS = st.one_of(
     st.sampled_from([" ", "\n", ",", ":", "- ", "{", "}", "[", "]", "'", '"', "#", "&a ", "*a", "!!int ", "\t", "|", "é",
-                     "1e3", "yes", "0x10", "80,000", "- {op: query, var: x}", "...", "---\n", "null", "~", "?", "\r"]),
+                     "1e3", "yes", "0x10", "80,000", "- {op: query, var: x}", "...", "---\n", "null", "~", "?", "\r", "# so: {a}\n", "\n # é\n", "\n#\n"]),
     st.text(max_size=3),
 )  # fmt: skip
 
@@ -103,6 +113,7 @@ def mutated(draw: st.DrawFn) -> str:
 @example(SINGLE.replace("16", "-.5"))
 @example("\n" + SINGLE)
 @example(SINGLE.replace("{op", "{ op"))
+@example(SINGLE.replace("\n", "\n# it's [so]: ```, \"\n"))
 def test_the_fast_path_gives_what_yaml_gives(text: str) -> None:
     fast = syntax._parse_canonical(text)
     if fast is not None:

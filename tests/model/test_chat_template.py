@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlx_lm.tokenizer_utils import TokenizerWrapper
 
-from mlx_trace.config import SYSTEM_PROMPT, Prompt
+from mlx_trace.config import SYSTEM_PROMPT, Prompt, TraceForm
 from mlx_trace.errors import UserError
 from mlx_trace.model.base import read_tokenizer
 from mlx_trace.model.chat_template import PROBES, render, stock_template, stock_template_or_none
@@ -96,11 +96,14 @@ def test_a_question_alone_gets_the_prompters_ids_and_a_fused_model_the_same(name
 
 @pytest.mark.parametrize("name", ["tiny", "no role", "thinking", "several"])
 @pytest.mark.parametrize("template", ["chat", "raw"])
-def test_a_fused_model_carries_the_form_of_its_traces(name: str, template: Literal["chat", "raw"]) -> None:
+@pytest.mark.parametrize("form", ["name_first", "commented"])
+def test_a_fused_model_carries_the_form_of_its_traces(
+    name: str, template: Literal["chat", "raw"], form: TraceForm
+) -> None:
     tokenizer = TOKENIZERS[name]()
-    plain, other = Prompt(template=template), Prompt(template=template, trace_form="name_first")
+    plain, other = Prompt(template=template), Prompt(template=template, trace_form=form)
     fused = carrying(tokenizer, stock_template(Prompter(tokenizer, other)))
-    assert carried_prompt(fused).trace_form == "name_first"
+    assert carried_prompt(fused).trace_form == form
     assert Prompter(fused, carried_prompt(fused)).ids("Why?") == Prompter(tokenizer, plain).ids("Why?")
     assert stock_template(Prompter(fused, carried_prompt(fused))) == fused.chat_template, (
         "fused again, it does not grow"

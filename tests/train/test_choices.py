@@ -15,6 +15,8 @@ from mlx_trace.decode.sampler import Masks
 from mlx_trace.language.steps import LONGEST_NAME
 from mlx_trace.model.base import Base
 from mlx_trace.model.prompts import CLOSING
+from mlx_trace.problems.forms import in_form
+from mlx_trace.problems.problem import Problem
 from mlx_trace.problems.synthetic.generator import draw
 from mlx_trace.problems.synthetic.schema import load_schemas
 from mlx_trace.train.choices import Choices, choices_of, loss_chunks
@@ -120,6 +122,24 @@ def test_what_is_learnt_is_what_decoding_offers(random_base: Base) -> None:
     for at, choice in zip(found.indexes, found.offered(), strict=True):
         assert ids[at] in choice.ids or (choice.mask is not None and words.mask(choice.mask)[ids[at]])
         assert choice.mask is not None or len(choice.ids) > 1, "a choice is between two at least"
+
+
+def test_the_words_of_reasons_are_choices(random_base: Base) -> None:
+    words = vocabulary_of(random_base.tokenizer)
+    problem = Problem(id="1", question=EGGS, answer="13", trace=GOLD, solution="She has 16-3=13 eggs left.")
+    trace = in_form(problem, "commented") or ""
+    ids, said = words.word(trace + CLOSING), words.word(" She has 16-3=13 eggs left\n")
+    found = choices_of(EGGS, ids, words, HELD_TO, "commented")
+    assert found is not None
+    start = next(at for at in range(len(ids)) if ids[at : at + len(said)] == said)
+    assert {*range(start, start + len(said))} <= {*found.indexes}
+    masks = [
+        choice.mask
+        for at, choice in zip(found.indexes, found.offered(), strict=True)
+        if at in range(start, start + len(said))
+    ]
+    assert all(masks) and masks[0].kind == "opening"
+    assert choices_of(EGGS, ids, words, HELD_TO, "name_first") is None
 
 
 def test_a_gold_that_breaks_a_rule_is_held_to_what_it_keeps(random_base: Base) -> None:

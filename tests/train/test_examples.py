@@ -62,7 +62,9 @@ def test_a_budget_keeps_the_order_and_is_kept(lengths: list[int], tokens: int) -
 
 def test_examples_are_taught_in_the_form_that_the_prompt_asks_for(prompter: Prompter) -> None:
     problem = draw(load_schemas()["arithmetic/average_three"], 1, 1)
-    named = Prompter(prompter.tokenizer, Prompt(trace_form="name_first"))
-    taught = [asked.decode(examples([problem], asked, 4096)[0].target) for asked in (prompter, named)]
+    named, said = (Prompter(prompter.tokenizer, Prompt(trace_form=form)) for form in ("name_first", "commented"))
+    taught = [asked.decode(examples([problem], asked, 4096)[0].target) for asked in (prompter, named, said)]
     assert taught[0].startswith(problem.trace or "?")
     assert "{op: compute, var: average_score, compute_op: div, args: [" in taught[1] and "step1" not in taught[1]
+    assert taught[2].startswith("expert: arithmetic\ntrace:\n# ")
+    assert [line for line in taught[2].split("\n") if not line.startswith("#")] == taught[1].split("\n")

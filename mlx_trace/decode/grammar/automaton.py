@@ -27,6 +27,7 @@ from mlx_trace.decode.grammar.shortest import (
 )
 from mlx_trace.decode.grammar.vocabulary import Mask, Vocabulary
 from mlx_trace.errors import UserError
+from mlx_trace.language.comments import LONGEST_COMMENT
 from mlx_trace.language.experts import EFFECTS, EXPERTS, Fault, Scope
 from mlx_trace.language.solver import MAX_PARTS, MAX_STEPS
 from mlx_trace.language.steps import COMPUTE_OPS, LONGEST_NAME, OPS, read_step, render_step
@@ -37,6 +38,7 @@ MAX_ARGS: Final = 16  # of one compute
 _LONGEST_NUMERAL: Final = 16  # characters of a number that the model spells itself
 _LONGEST_STEP: Final = 1500  # characters that a step and the shortest ending never reach
 _OPENINGS: Final = {-1: "digits", -2: "spaced"}  # what stands for the first digits of a number the model spells itself
+_LONGEST_PIECE: Final = 32  # characters of a token in a comment
 _SUFFIXES: Final = (*ascii_lowercase, *map("".join, product(ascii_lowercase, repeat=2)))
 _OFFERED: Final = 8  # short names, where there is no room for others
 
@@ -58,7 +60,8 @@ class Automaton:
 
     `numbers` are all that may stand as values and amounts, as text; without any the model spells its own. The trace
     never takes more than `max_tokens`: as they run out, only what can still end in time is offered. `rules` then choose
-    among what is left, and yield where they would leave nothing. `form` is the order of a step's keys.
+    among what is left, and yield where they would leave nothing. `form` is the order of a step's keys; in `commented`,
+    a comment stands before the first step and behind whatever computes, unless the query comes next, or room is short.
     """
 
     def __init__(
@@ -77,6 +80,8 @@ class Automaton:
         self._scope, self._rules = Scope(), rules
         self._ruling: PartRules | None = None
         self._written = 0  # characters of all steps so far
+        if form == "commented":
+            vocabulary.mask(Mask("prose", _LONGEST_PIECE))  # or says which characters there are no tokens for
         number = min(self._amounts or ("1",), key=lambda number: len(vocabulary.word(f" value: {number}}}\n")))
         new, newer, *_ = short_names(vocabulary)
         self._least = Cheapest(None, None, new, newer, number, "", form)
@@ -121,28 +126,76 @@ class Automaton:
         self._ruling = PartRules(self._rules, self._scope, self._numbers) if self._rules else None
         self._least = self._cheapest()
         begin, end = self._vocabulary.line(self._least.indent)
-        head = f"{begin}trace:{end}"
+        head, op = f"{begin}trace:{end}", ""
         left = len(self._vocabulary.word(head)) + ending(self._vocabulary, self._least)
         expert = yield from self._pick({f" {expert}{end}": expert for expert in EXPERTS}, left)
         self._write(head)
         for step in range(MAX_STEPS):
-            self._write(f"{begin}- {{op:")
-            stands = self._ruling.lets_op if self._ruling else None
-            op = yield from self._pick({f" {op},": op for op in self._ops(expert, step)}, stands=stands)
+            op = yield from self._op(expert, step, op)
             yield from self._step(op)
             if op == "query":
                 break
             self._least = self._cheapest()
         self._answers = (*self._answers, self._scope.answer or Fraction(0))
 
-    def _ops(self, expert: str, step: int) -> list[str]:
+    def _op(self, expert: str, step: int, before: str) -> Walk:
+        """Let the model choose the op of the next step, `before` being the last one's."""
+        dash, chosen = f"{self._vocabulary.line(self._least.indent)[0]}- {{op:", ""
+        if self._least.form == "commented":
+            chosen = before if before == "init" else (yield from self._reasons(dash, expert, step))
+        if chosen == "query":
+            return chosen
+        self._write(dash)
+        ops = self._ops(expert, step, self._room)
+        if chosen:  # the computation for which there are reasons, and numbers, is yet to come
+            ops = [op for op in ops if op != "query"] or ops
+        stands = self._ruling.lets_op if self._ruling else None
+        return (yield from self._pick({f" {op},": op for op in ops}, stands=stands))
+
+    def _reasons(self, dash: str, expert: str, step: int) -> Walk:
+        """Let the model write a comment, or the query, and return which; "" where there is no room for a comment."""
+        begin, closing = dash.partition("-")[0], self._vocabulary.word(self._vocabulary.line(self._least.indent)[1])
+        dashed = len(self._vocabulary.word(dash))
+        room = self._room - dashed
+        shortest = len(self._vocabulary.word(f"{begin}#")) + len(closing) + 2  # a space and a letter
+        ops = [op for op in self._ops(expert, step, room - shortest) if op != "query"]
+        if not ops or (left := min(map(self._need, ops))) > room - shortest:
+            return ""
+        options = {f"{begin}#": "comment"}
+        if "query" in self._ops(expert, step, room):
+            options[f"{dash} query,"] = "query"
+        lets = self._ruling.lets_op if self._ruling else None
+        stands = lets and (lambda chosen: any(map(lets, ops)) if chosen == "comment" else lets(chosen))
+        chosen = yield from self._pick(options, stands=stands)
+        if chosen == "comment":
+            yield from self._prose(closing, dashed + left)
+        return chosen
+
+    def _prose(self, closing: tuple[int, ...], left: int) -> Walk:
+        """Let the model write the words of a comment, after which `left` tokens must be left."""
+        text, kind = "", "opening"
+        while len(text) <= LONGEST_COMMENT and self._room > left + len(closing):
+            token = yield Choice(Mask(kind, _LONGEST_PIECE), closing[:1] if text.strip() else ())
+            if text.strip() and token == closing[0]:
+                closing = closing[1:]
+                break
+            text += self._vocabulary.prose[token]
+            kind = "prose" if text.strip() else "letter"
+        self.ids.extend(closing)
+        self._written += len(text) + len("  #\n")
+
+    def _ops(self, expert: str, step: int, room: int) -> list[str]:
         """Return the ops that may come next: those that are possible, and leave room to end in time."""
         variables, derived = self._scope.values, self._scope.derived
         if step + 3 >= MAX_STEPS or self._written + _LONGEST_STEP > MAX_BYTES:
             return ["query" if derived else "compute" if variables else "init"]
         possible = (op for op in OPS if op in EXPERTS[expert] and
                     (op == "init" or (derived if op == "query" else variables)))  # fmt: skip
-        return [op for op in possible if self._rest(op, -1) + len(self._vocabulary.word(f" {op},")) <= self._room]
+        return [op for op in possible if self._need(op) <= room]
+
+    def _need(self, op: str) -> int:
+        """Return how many tokens a step of `op` and the shortest ending take."""
+        return self._rest(op, -1) + len(self._vocabulary.word(f" {op},"))
 
     def _step(self, op: str) -> Walk:
         """Write the fields of a step, then run it, which defines its variable."""

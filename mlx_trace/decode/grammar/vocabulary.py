@@ -4,8 +4,8 @@ Takes a tokenizer of the byte-level or the SentencePiece family. Knows nothing o
 """
 
 import re
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from functools import cached_property, lru_cache
 from string import ascii_letters, digits
 from typing import Any, Final, NamedTuple
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_trace.errors import UserError
+from mlx_trace.language.comments import PROSE
 
 _MOST_WORDS: Final = 200_000  # remembered; names are without end
 _LONGEST_WORD: Final = 200  # characters, of those remembered
@@ -33,7 +34,12 @@ OPEN: Final[dict[str, re.Pattern[str]]] = {
     "point": re.compile("[0-9]+|[./]", re.ASCII),
     "below": re.compile("[1-9][0-9]*", re.ASCII),  # begins a denominator
 }
-
+_SAID: Final = f"[{re.escape(PROSE)}]"
+COMMENT: Final[dict[str, re.Pattern[str]]] = {  # which tokens hold on to one line, and mark nothing
+    "opening": re.compile(rf" (?:[A-Za-z]{_SAID}*)?"),  # begins a comment, with the space before it
+    "letter": re.compile(rf"[A-Za-z]{_SAID}*"),  # begins one after a space of its own
+    "prose": re.compile(rf"{_SAID}+"),
+}
 
 Opening = tuple[tuple[int, ...], str]  # the tokens before a number's digits, and the kind of slot that they begin
 
@@ -56,11 +62,13 @@ class Cuts(NamedTuple):
 
     def words(self, text: str) -> list[str]:
         """Cut a text; none of the words is empty."""
-        return [word for word in self.places.split(text) if word]
+        pieces = _COMMENT.split(text) if "#" in text else [text]
+        return [word for piece in pieces for word in self.places.split(piece) if word]
 
 
 _NAME_ENDS: Final = r"(?<=[A-Za-z0-9])(?=[,}\]])"
 _SPACES: Final = r"(?<=[^ \n])(?= (?![-.0-9{]))"  # the space before a number or a brace may go with what is before it
+_COMMENT: Final = re.compile(r"(?<=#)( [^\n]*)")  # is cut as if it stood by itself, from its mark and its end, too
 _OPERANDS: Final = r"(?<=[^ \n])(?= )|(?<=[0-9])(?=[./])|(?<=[./])(?=[0-9])"
 CANONICAL: Final = (  # of the families whose whole texts are what their words are
     Cuts(re.compile(rf"(?<=\n)|{_SPACES}|{_NAME_ENDS}")),
@@ -82,7 +90,8 @@ class Vocabulary:
         self._words: dict[str, tuple[int, ...]] = {}
         self._anchors: dict[str, list[int]] = {}
         self._masks: dict[Mask, NDArray[np.bool_]] = {}
-        pieces = dict(sorted((index, piece) for piece, index in tokenizer.get_vocab().items()))
+        self._tokenizer = tokenizer
+        pieces = _pieces(tokenizer)
         self.size = max(pieces) + 1
         special = set(getattr(tokenizer, "all_special_ids", ()))
         self.texts = _open_texts({index: piece for index, piece in pieces.items() if index not in special})
@@ -96,6 +105,17 @@ class Vocabulary:
         self.is_canonical = self._cuts is not OWN
         if not self.is_canonical and not all(self._is_written(sample) for sample in _SAMPLES):
             raise UserError("constraint: the tokenizer does not give a trace's text back; use constraint: none")
+
+    @cached_property
+    def prose(self) -> dict[int, str]:
+        """Return the texts of the tokens that may stand in a comment; UserError if they cannot write all of one."""
+        special = set(getattr(self._tokenizer, "all_special_ids", ()))
+        special |= set(getattr(self._tokenizer, "get_added_vocab", dict)().values())
+        pieces = {index: piece for index, piece in _pieces(self._tokenizer).items() if index not in special}
+        texts = _open_texts(pieces, COMMENT, frozenset(PROSE))
+        if missing := sorted(set(PROSE) - set(texts.values())):
+            raise UserError(f"prompt.trace_form: commented: the tokenizer has no token for {' '.join(missing)}")
+        return texts
 
     def cut(self, text: str) -> list[str]:
         """Cut a text into words."""
@@ -126,7 +146,7 @@ class Vocabulary:
 
     def _alone(self, word: str) -> tuple[int, ...]:
         """Return the tokens of a word as it stands in a text, behind something that does not merge with it."""
-        usual = "a:" if word[0] == " " and word[1:2] != " " else "a" if word[0] in ",}]" else "\n"
+        usual = "a:" if word[0] == " " and word[1:2] != " " else "a" if word[0] in ",}]\n" else "\n"
         for anchor in (usual, *_FOREIGN):
             before, whole = self._anchored(anchor), self._encode(anchor + word)
             if whole[: len(before)] == before:
@@ -181,8 +201,9 @@ class Vocabulary:
         """Return the characters of each token that fits a kind of open slot, 0 for the others, (size,)."""
         if kind not in self._lengths:
             lengths = self._lengths[kind] = np.zeros(self.size, dtype=np.int64)
-            for index, text in self.texts.items():
-                if OPEN[kind].fullmatch(text):
+            pattern, texts = (COMMENT[kind], self.prose) if kind in COMMENT else (OPEN[kind], self.texts)
+            for index, text in texts.items():
+                if pattern.fullmatch(text):
                     lengths[index] = len(text)
         return self._lengths[kind]
 
@@ -213,7 +234,14 @@ _SAMPLES: Final = (
 )
 
 
-def _open_texts(pieces: dict[int, str]) -> dict[int, str]:
+def _pieces(tokenizer: Any) -> dict[int, str]:
+    """Return how tokens show themselves."""
+    return dict(sorted((index, piece) for piece, index in tokenizer.get_vocab().items()))
+
+
+def _open_texts(
+    pieces: dict[int, str], patterns: Mapping[str, re.Pattern[str]] = OPEN, characters: frozenset[str] = _SPELT
+) -> dict[int, str]:
     """Return the texts of the tokens that may stand in an open slot, from how tokens show themselves.
 
     A SentencePiece tokenizer may spell characters by their bytes: where it has no other token for one, that one.
@@ -225,12 +253,12 @@ def _open_texts(pieces: dict[int, str]) -> dict[int, str]:
     texts = {
         index: text
         for index, piece in pieces.items()
-        if (text := " " + piece[1:] if piece.startswith(mark) else piece).isascii()
-        and any(pattern.fullmatch(text) for pattern in OPEN.values())
+        if (text := piece.replace(mark, " ")).isascii()
+        and any(pattern.fullmatch(text) for pattern in patterns.values())
     }
     spelt = set(texts.values())
     for index, piece in pieces.items():
-        if (byte := _BYTE.fullmatch(piece)) and chr(int(byte[1], 16)) in _SPELT - spelt:
+        if (byte := _BYTE.fullmatch(piece)) and chr(int(byte[1], 16)) in characters - spelt:
             texts[index] = chr(int(byte[1], 16))
     return texts
 

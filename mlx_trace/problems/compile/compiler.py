@@ -89,7 +89,7 @@ def _traced(problem: Problem, solution: str, formula: Equation | None) -> Compil
         return Refused("the trace does not run")  # too long, or a number too large
     expert = trace.parts[0].expert
     results = _results(target, question, solution) if expert != "entity_track" else ()
-    exact = {"trace": render(trace), "answer": spell(target.value), "results": results}
+    exact = {"trace": render(trace), "answer": spell(target.value), "results": results, "solution": solution.strip()}
     return Compiled(problem.model_copy(update=exact), is_grounded(target), expert)
 
 

@@ -167,7 +167,7 @@ def _make(source: Source, values: tuple[Fraction, ...], rng: Random, name: str) 
     text = rename_variables(render(trace), names)
     made = original.model_copy(update={
         "id": f"{original.id}~{name}", "question": question, "answer": spell(new[-1][1]), "trace": text,
-        "source": f"{original.source}~{name}",
+        "source": f"{original.source}~{name}", "solution": "",  # whose numbers are others
     })  # fmt: skip
     return None if any(check_problem(made, known_numbers(question), len(question))) else made
 

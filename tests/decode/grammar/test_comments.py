@@ -1,0 +1,183 @@
+"""The constraint in the form `commented`: reasons where golds have them, on one bounded line, and a trace in time."""
+
+import re
+from functools import cache, partial
+from random import Random
+
+import numpy as np
+import pytest
+
+from mlx_trace.decode.grammar.automaton import Automaton
+from mlx_trace.decode.grammar.follow import follow
+from mlx_trace.decode.grammar.rules import rules_for
+from mlx_trace.decode.grammar.vocabulary import COMMENT, Mask, Vocabulary
+from mlx_trace.errors import UserError
+from mlx_trace.language.comments import LONGEST_COMMENT, PROSE, is_comment
+from mlx_trace.language.knowledge import grounded_numbers
+from mlx_trace.language.syntax import render
+from mlx_trace.problems.forms import in_form
+from mlx_trace.problems.synthetic.generator import draw
+from mlx_trace.problems.synthetic.schema import load_schemas
+from tests.decode.grammar import test_automaton as tested
+from tests.decode.grammar.test_vocabulary import CANONICAL, FAMILIES, encode, made, token_texts, tokenizer, vocabulary
+
+FORM = "commented"
+LONGEST_LINE = LONGEST_COMMENT + 32  # the last token may reach beyond
+MORE = 3 * LONGEST_COMMENT  # tokens: small vocabularies spell words
+
+
+@cache
+def golds() -> list[tuple[str, tuple[str, ...]]]:
+    drawn = [draw(schema, 11, 0) for schema in load_schemas().values()]
+    return [(in_form(problem, FORM) or "", grounded_numbers(problem.question)) for problem in drawn]
+
+
+@cache
+def shortest(family: str, numbers: tested.Numbers) -> int:
+    with pytest.raises(UserError, match="the shortest trace takes") as error:
+        Automaton(vocabulary(family), numbers, 3, form=FORM)
+    return int(re.findall(r"\d+", str(error.value))[-1])
+
+
+@pytest.fixture(autouse=True)
+def commented(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tested, "Automaton", partial(Automaton, form=FORM))
+    monkeypatch.setattr(tested, "render", partial(render, form="name_first"))
+    monkeypatch.setattr(tested, "golds", golds)
+    monkeypatch.setattr(tested, "shortest", shortest)
+
+
+def drive(family: str, text: str, max_tokens: int = 2000) -> str:
+    return tested.drive(family, ("16", "3"), text, max_tokens)
+
+
+def check(text: str, has_room: bool = False) -> str:
+    """Check where comments stand, and what they hold; return the text without them."""
+    lines = text.split("\n")
+    for before, line, after in zip(lines, lines[1:], lines[2:], strict=False):
+        if is_comment(line):
+            assert re.search("trace:|op: (?!init|query)", before) and "op: " in after
+            assert re.fullmatch(rf" *# ?[{re.escape(PROSE)}]*", line) and len(line.lstrip()) <= LONGEST_LINE + 1
+            assert "op: query" not in after or not has_room
+        elif has_room and re.search(r"\{op: (?!query)", line):
+            assert is_comment(before) or "op: init" in before, f"without reasons: {line}"
+    return "\n".join(line for line in lines if not is_comment(line))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_walks_end_in_sound_traces_in_time_with_reasons_where_they_belong(family: str) -> None:
+    for number in range(60):
+        rng = Random(number)
+        question = tested.problems()[number % len(tested.problems())].question
+        numbers = grounded_numbers(question) if number % 2 else None
+        max_tokens = tested.budget(family, numbers, rng) if number % 3 else 3000
+        rules = rules_for(question, frozenset({"once", "no_self", "all_used"})) if number % 5 == 0 else None
+        automaton = Automaton(vocabulary(family), numbers, max_tokens, rules, FORM)
+        text = tested.walk(automaton, family, rng)
+        tested.check_finished(check(text, has_room=len(automaton.ids) + MORE < max_tokens), numbers)
+        assert len(automaton.ids) <= max_tokens
+
+
+@pytest.mark.parametrize("family", ["tiny", "SentencePiece", "Qwen2", "Gemma"])
+def test_walks_that_avoid_the_end_stay_within_the_limits_of_the_language(family: str) -> None:
+    for seed in range(2):
+        automaton = Automaton(vocabulary(family), ("16", "3"), 12_000, form=FORM)
+        text = tested.walk_far(automaton, family, Random(seed))
+        tested.check_finished(check(text), ("16", "3"))
+        assert len(automaton.ids) <= 12_000 and len(text) <= tested.MAX_BYTES
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_golds_are_offered_token_by_token(family: str) -> None:
+    for gold, numbers in golds()[:: 3 if family in ("tiny", "Qwen2") else 9]:
+        assert tested.drive(family, numbers, gold + tested.END, 4000) == gold + tested.END
+        length = len(vocabulary(family).word(gold + tested.END))
+        longest = max(map(len, re.findall(r"(?:var|entity|to): ([\w.]+)", gold)))
+        kept = max(30, 2 * longest + 6) + len(
+            vocabulary(family).word("- {op: compute, var: b, compute_op: add, args: [a, a]}\n")
+        )
+        assert tested.drive(family, numbers, gold + tested.END, length + kept) == gold + tested.END
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_shortest_budget_is_enough(family: str) -> None:
+    for seed in range(10):
+        least = shortest(family, ("16", "3")) + seed
+        automaton = Automaton(vocabulary(family), ("16", "3"), least, form=FORM)
+        tested.check_finished(check(tested.walk(automaton, family, Random(seed))), ("16", "3"))
+        assert len(automaton.ids) <= least
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_one_that_is_replayed_goes_on_as_the_first_does(family: str) -> None:
+    first = Automaton(vocabulary(family), ("16", "3"), 300, form=FORM)
+    for seed in range(12):
+        other = first.replayed()
+        assert (other.ids, other.choice) == (first.ids, first.choice)
+        tested.step(first, family, Random(seed))
+
+
+BEGUN = "expert: arithmetic\ntrace:\n# what is left of them\n- {op: init, var: eggs, value: 16}\n"
+DONE = BEGUN + "- {op: compute, var: left, compute_op: sub, args: [eggs, eggs]}\n"
+REFUSED = {  # from « to » stands what must not be written
+    "no reasons": "expert: arithmetic\ntrace:\n«- {op: init»",
+    "reasons twice": "expert: arithmetic\ntrace:\n# what is left\n«# of them»\n",
+    "reasons among numbers": BEGUN + "«# and more»\n",
+    "a query that was no computation": DONE.replace("compute, var: left", "compute, var: x") + "# why\n- {op: «query, var: x}»",
+    "a computation without reasons": DONE + "- {op: «compute, var: more»",
+    "a number without reasons": DONE + "- {op: «init, var: more»",
+    "reasons before nothing": DONE + "# that is it\n«```»",
+    "a fence": "expert: arithmetic\ntrace:\n# what ``«`yaml»\n",
+    "a brace": "expert: arithmetic\ntrace:\n# what «{op: is»\n",
+    "a mark of another language": "expert: arithmetic\ntrace:\n# what «é»\n",
+    "a digit first": "expert: arithmetic\ntrace:\n# «16 eggs»\n",
+    "nothing": "expert: arithmetic\ntrace:\n#«\n»",
+    "more than a line holds": f"expert: arithmetic\ntrace:\n# {'eggs ' * 26}«eggs eggs eggs eggs»\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("marked", REFUSED.values(), ids=REFUSED)
+def test_what_breaks_the_form_is_not_offered(family: str, marked: str) -> None:
+    end = marked.index("»") - 1
+    assert len(drive(family, marked.replace("«", "").replace("»", ""))) < end
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_any_words_may_be_said(family: str) -> None:
+    for said in (
+        "x",
+        "Let's see: 3+4=7 (or so), that's 25% of $1,028.50; isn't it?",
+        'so 16-3=13 "eggs" & more!',
+        "e" * 99,
+    ):
+        text = BEGUN.replace("what is left of them", said)
+        assert drive(family, text) == text
+    assert drive(family, DONE + "- {op: query, var: left}\n```") == DONE + "- {op: query, var: left}\n```"
+
+
+@pytest.mark.parametrize("family", CANONICAL)
+def test_words_alone_are_the_tokens_of_the_whole_text(family: str) -> None:
+    for gold, _ in golds()[::20]:
+        assert vocabulary(family).word(gold + tested.END) == encode(family, gold + tested.END)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("kind", COMMENT)
+def test_a_mask_holds_exactly_the_tokens_that_fit_its_kind_and_limit(family: str, kind: str) -> None:
+    rust = tokenizer(family)
+    marks = {*rust.all_special_ids, *rust.get_added_vocab().values()}
+    pieces = rust.get_vocab()
+    marks |= {at for piece, at in pieces.items() if (byte := re.fullmatch("<0x([0-9A-F]{2})>", piece))
+              and (chr(int(byte[1], 16)) in {"▁" if c == " " else c for c in pieces} or byte[1] == "20")}  # fmt: skip
+    for limit in (1, 32):
+        fitting = {at for at, text in enumerate(token_texts(family))
+                   if at not in marks and COMMENT[kind].fullmatch(text) and len(text) <= limit}  # fmt: skip
+        assert set(np.flatnonzero(vocabulary(family).mask(Mask(kind, limit))).tolist()) == fitting
+
+
+def test_a_tokenizer_that_cannot_write_all_of_a_comment_is_refused() -> None:
+    words = Vocabulary(made([], r" ?\w+| ?[^\s\w]+|\s+"))
+    assert follow(Automaton(words, None, 400), words, words.word("expert: arithmetic\n"))[0]
+    with pytest.raises(UserError, match=r"commented: the tokenizer has no token for !"):
+        Automaton(words, None, 400, form=FORM)
