@@ -144,11 +144,29 @@ class Prompter:
         texts = self._texts(questions)
         rust = getattr(self.tokenizer, "backend_tokenizer", None)
         if rust is not None and texts:
-            encoded = rust.encode_batch_fast(texts, add_special_tokens=self.prompt.template == "raw")
-            many = [list(encoding.ids) for encoding in encoded]
-            if many[0] == self._encode(texts[0]):  # or something of its own stands before the Rust tokenizer
+            is_raw = self.prompt.template == "raw"
+            left, right = (0, 0) if is_raw else self._shared(texts, rust)
+            ends = texts[0][:left], texts[0][len(texts[0]) - right :]
+            before, after = (list(rust.encode(end, add_special_tokens=False).ids) for end in ends)
+            own = [text[left : len(text) - right] for text in texts]
+            encoded = rust.encode_batch_fast(own, add_special_tokens=is_raw)
+            many = [[*before, *encoding.ids, *after] for encoding in encoded]
+            tried = {0, len(texts) - 1, max(range(len(texts)), key=lambda index: len(texts[index]))}
+            # or something of its own stands before the Rust tokenizer
+            if all(many[index] == self._encode(texts[index]) for index in tried):
                 return many
         return [self._encode(text) for text in texts]
+
+    def _shared(self, texts: Sequence[str], rust: Any) -> tuple[int, int]:
+        """Return how many characters all texts begin and end with, up to special tokens, which stand alone."""
+        before, inside, after = self.text(_TRIED[0]).partition(_TRIED[0])
+        tokens = rust.get_added_tokens_decoder().values()
+        marks = [re.escape(token.content) for token in tokens if token.special and not (token.lstrip or token.rstrip)]
+        if not (inside and marks and all(text.startswith(before) and text.endswith(after) for text in texts)):
+            return 0, 0
+        mark = re.compile("|".join(sorted(marks, key=len, reverse=True)))
+        first, left = mark.search(after), max((match.end() for match in mark.finditer(before)), default=0)
+        return left, len(after) - first.start() if first else 0
 
     def _texts(self, questions: Sequence[str]) -> list[str]:
         """Return as `text` for each question: plain ones between what the template writes before and after them.

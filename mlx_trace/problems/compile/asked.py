@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise, takewhile
 from typing import Final
 
-from mlx_trace.problems.compile.nouns import Words, is_noun, many, one
+from mlx_trace.problems.compile.nouns import is_noun, many, one, words_in
 from mlx_trace.problems.compile.words import GENERIC, MEASURES, NUMBERS, SKIPPED, STOPS, TIMES_OF_DAY, VERBS
 
 _SENTENCES: Final = re.compile(r"(?<=[.!?])[\"”']?\s+")
@@ -58,7 +58,7 @@ _BEINGS: Final = frozenset("is was are were be will would did does do has have h
 def asked(question: str) -> Iterator[str]:
     """Yield names for what a question asks for, the best first; none where its last sentence names no thing."""
     sentence = _asking(question)
-    words = Words(sentence).words
+    words = words_in(sentence).words
     index = max((index for index, word in enumerate(words) if word == "how"), default=-1)
     rest = words[index + 1 :]
     if index >= 0:
@@ -72,7 +72,7 @@ def asked(question: str) -> Iterator[str]:
         yield "still_needed" if "need" in clause else "difference"
     is_size = rest[:1] != [] and rest[0] in _SIZES and thing in _SIZES.values()
     whose = phrase([word for word in clause[1:] if word not in _BEINGS])[0] if is_size else ""
-    people = {word for word in Words(question).words if word[0].isupper()}
+    people = {word for word in words_in(question).words if word[0].isupper()}
     yield from (*_told(thing, clause, len(people) > 1), *([f"{whose}_{thing}"] if whose else []))
 
 

@@ -15,7 +15,7 @@ from mlx_trace.problems.compile.context import Place
 from mlx_trace.problems.compile.graph import mentions_of
 from mlx_trace.problems.compile.grounding import Grounding, same_noun
 from mlx_trace.problems.compile.node import PERCENT_OPS, Node, walk
-from mlx_trace.problems.compile.nouns import Words
+from mlx_trace.problems.compile.nouns import words_in
 from mlx_trace.problems.compile.words import AMOUNTS, COMPARATIVES
 
 _ASKED: Final = re.compile(r"(?i)\bhow many (?:more |fewer |total |extra )?([a-z]+)")
@@ -52,7 +52,7 @@ class Kinds:
 
     def __init__(self, grounding: Grounding) -> None:
         self.grounding = grounding
-        self._text = Words(grounding.question)
+        self._text = words_in(grounding.question)
         self._known: dict[tuple[int, Fraction], Kind] = {}
         asked = _ASKED.findall(grounding.question)
         self._asked = asked[-1].lower() if asked else ""

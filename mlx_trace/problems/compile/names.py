@@ -14,7 +14,7 @@ from mlx_trace.language.steps import LONGEST_NAME
 from mlx_trace.problems.compile.context import Place
 from mlx_trace.problems.compile.grounding import UNITS, same_noun
 from mlx_trace.problems.compile.node import Node
-from mlx_trace.problems.compile.nouns import Words, many
+from mlx_trace.problems.compile.nouns import many, words_in
 from mlx_trace.problems.compile.words import STOPS, VERBS
 
 RESERVED: Final = re.compile(r"step[0-9]+|result")
@@ -33,7 +33,7 @@ class Namer:
     """Names the leaves of one trace."""
 
     def __init__(self, question: str, mentions: list[Mention]) -> None:
-        self.text = Words(question)
+        self.text = words_in(question)
         self.mentions = mentions
         self.known = known_names(question)
         self.given: set[str] = set()

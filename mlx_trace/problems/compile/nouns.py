@@ -78,6 +78,12 @@ class Words:
         )
 
 
+@lru_cache(maxsize=64)
+def words_in(text: str) -> Words:
+    """Return a text's words, made once for all who look at a row: its question and the lines of its solution."""
+    return Words(text)
+
+
 @lru_cache(maxsize=8192)
 def is_noun(word: str) -> bool:
     """Tell whether a word in lower case is likely a noun; a name is none."""

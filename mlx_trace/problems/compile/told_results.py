@@ -9,7 +9,7 @@ from typing import Final
 
 from mlx_trace.language.numbers import read_numeral
 from mlx_trace.problems.compile.asked import KINDS, told
-from mlx_trace.problems.compile.nouns import Words, one
+from mlx_trace.problems.compile.nouns import one, words_in
 from mlx_trace.problems.compile.words import MEASURES
 
 _RESULT: Final = re.compile(
@@ -25,7 +25,7 @@ def told_results(solution: str, question: str) -> dict[Fraction, str]:
 
     What neither counts a measure or money nor is spoken of in the question is no name.
     """
-    spoken = {one(word.lower()) for word in Words(question).words}
+    spoken = {one(word.lower()) for word in words_in(question).words}
     names: dict[Fraction, str] = {}
     for line in solution.splitlines():
         if "=" not in line or len(line) > MOST_CHARACTERS:
@@ -52,7 +52,7 @@ def _name(line: str, result: re.Match[str]) -> str:
     behind = line[result.end() : end.start() if end else len(line)]
     before = re.split(r"[\d$<=]", line[begin : result.start()])[0]
     return told(
-        Words(before).words,
-        Words(behind.partition("=")[0]).words,
+        words_in(before).words,
+        words_in(behind.partition("=")[0]).words,
         "$" in result[0] or "$" in line[begin : result.start()],
     )
