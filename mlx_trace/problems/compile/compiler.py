@@ -14,10 +14,13 @@ from mlx_trace.language.grade import is_right
 from mlx_trace.language.numbers import spell
 from mlx_trace.language.solver import Solved, solve
 from mlx_trace.language.syntax import NoTrace, parse_document, render
+from mlx_trace.problems.compile.choice import Candidate
+from mlx_trace.problems.compile.decide import Wired, decide
+from mlx_trace.problems.compile.doubt import doubt
 from mlx_trace.problems.compile.emit import emit, shortest
 from mlx_trace.problems.compile.equations import Equation, read_equations
 from mlx_trace.problems.compile.formula import read_formula
-from mlx_trace.problems.compile.graph import Graph, mentions_of, overlooked
+from mlx_trace.problems.compile.graph import Graph
 from mlx_trace.problems.compile.grounding import Grounding
 from mlx_trace.problems.compile.kinds import Kinds
 from mlx_trace.problems.compile.node import Node, walk
@@ -29,6 +32,7 @@ from mlx_trace.problems.problem import Problem, read_leniently
 NO_SOLUTION: Final = "no worked solution"
 _SENTENCE: Final = re.compile(r"(?<=[.!?]) ")
 UNDECIDED: Final = "a sum of unlike things"  # one of its numbers equals the one that was meant
+UNDECIDED_NUMBERS: Final = "equal numbers that no word tells apart"
 MOST_CHARACTERS: Final = 20_000  # of a question or a solution
 
 
@@ -117,23 +121,35 @@ def compile_file(path: Path, told: Told | None = None) -> Iterator[Compiled | Re
 
 def find_target(question: str, solution: str, gold: Fraction) -> tuple[Node, Grounding] | Refused:
     """Return the node that computes the gold, grounded if any reading of the solution allows it."""
-    best: tuple[Node, Grounding] | None = None
-    faults: list[str] = []
+    reasons: list[str] = []
+    best: Wired | None = None
     for unknowns in (False, True):
-        equations = read_equations(solution, unknowns)
-        graph = _grow(question, equations)
-        target = _target(graph, gold, unknowns)
-        if target is not None and (forced := overlooked(graph, target)):
-            other = _grow(question, equations, forced)
-            again = _target(other, gold, unknowns)
-            if again is not None and len(mentions_of(again)) >= len(mentions_of(target)):
-                graph, target = other, again
-        if target is not None and is_grounded(target):
-            return target, graph.grounding
-        if target is not None and best is None:
-            best = (target, graph.grounding)
-        faults = graph.faults or (faults if graph.results else ["nothing computed"])
-    return best or Refused(faults[0] if faults else "the gold is not among the results")
+        found = _find(question, read_equations(solution, unknowns), gold, unknowns)
+        if isinstance(found, str):
+            reasons.insert(0, found)
+            continue
+        best = best if best is not None and not is_grounded(found[1]) else found
+        if is_grounded(found[1]):
+            break
+    if best is not None:
+        return best[1], best[0].grounding
+    return Refused(next(filter(None, reasons), "the gold is not among the results"))
+
+
+def _find(question: str, equations: list[Equation], gold: Fraction, conclude: bool) -> Wired | str:
+    """Return the graph of a solution, wired as its words say, with the node that computes the gold; or why not."""
+
+    def grow(forced: Mapping[int, Candidate]) -> Wired | None:
+        graph = _grow(question, equations, forced)
+        target = _target(graph, gold, conclude)
+        return None if target is None else (graph, target)
+
+    graph = _grow(question, equations)
+    target = _target(graph, gold, conclude)
+    if target is None:
+        return graph.faults[0] if graph.faults else "" if graph.results else "nothing computed"
+    wired = decide((graph, target), grow)
+    return UNDECIDED_NUMBERS if wired is None else doubt(wired[1], wired[0].grounding) or wired
 
 
 def equation_target(question: str, equation: Equation, gold: Fraction) -> tuple[Node, Grounding] | Refused:
@@ -166,7 +182,7 @@ def _with_equation(row: dict[str, Any], name: str) -> Problem:
     return Problem(id=str(row.get("id", name)), question=row["question"], answer=answer, source=f"equation/{name}")
 
 
-def _grow(question: str, equations: list[Equation], forced: Mapping[int, int] | None = None) -> Graph:
+def _grow(question: str, equations: list[Equation], forced: Mapping[int, Candidate] | None = None) -> Graph:
     graph = Graph(Grounding(question), forced)
     for equation in equations:
         graph.add(equation)
