@@ -90,9 +90,13 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
                         help="replies to a question; several vote: the answer is the one with the most weight, a vote "
                              "weighing the share of the question's numbers that its trace uses (of equals the one more "
                              "say, then the one said first; default %(default)s)")  # fmt: skip
-    parser.add_argument("--temperature", type=_temperature, metavar="T",
-                        help=f"0 is greedy (default 0 for one reply, {VOTING_TEMPERATURE} for several)")  # fmt: skip
-    parser.add_argument("--seed", type=at_least(0, SEEDS - 1), metavar="N", help="of what is sampled (default 0)")
+    parser.add_argument(
+        "--temperature",
+        type=_temperature,
+        metavar="T",
+        help=f"0 is greedy; unless given 0, or {VOTING_TEMPERATURE} for several replies",
+    )
+    parser.add_argument("--seed", type=at_least(0, SEEDS - 1), metavar="N", help="of what is sampled; 0 unless given")
 
 
 def _temperature(text: str) -> float:

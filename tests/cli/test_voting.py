@@ -58,7 +58,7 @@ def test_eval_lets_samples_vote(random_model: Path, tmp_path: Path, capsys: Out)
     assert all(len(record["samples"]) == 3 for record in records)
     assert len({sample["output"] for record in records for sample in record["samples"]}) > 3, "they differ"
     assert main([*flags, "--temperature", "1"]) == 0
-    table = capsys.readouterr().out
+    table = " ".join(capsys.readouterr().out.split())  # a long path breaks the title
     assert all(heading in table for heading in ("one sample", "vote of 3", "pass@3", "3 samples at temperature 1"))
 
 
