@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from textwrap import shorten
 
 MOST_SHOWN = 10
 
@@ -25,6 +26,16 @@ def meant(word: str, known: Iterable[str]) -> str:
     """Return `did you mean …? ` if a word is nearly one of those that are known; nothing if it is near none."""
     near = get_close_matches(word, list(known), n=1)
     return f"did you mean {near[0]}? " if near else ""
+
+
+def one_line(error: Exception) -> str:
+    """Return an error's message in one line."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def short(error: Exception) -> str:
+    """Return an error's message in a part of a line."""
+    return shorten(one_line(error), 100, placeholder="…")
 
 
 def why(error: Exception) -> str:

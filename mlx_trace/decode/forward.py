@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_trace.decode.cache import RaggedCache, Window
-from mlx_trace.errors import UserError
+from mlx_trace.errors import UserError, one_line
 from mlx_trace.model.config_json import ARCHITECTURES
 from mlx_trace.model.head import hidden_states
-from mlx_trace.model.hub import one_line
 from mlx_trace.model.layer import Layer
 
 _CLOSE: Final = 0.05  # largest difference of states, to the largest state

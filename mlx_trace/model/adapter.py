@@ -14,13 +14,12 @@ from mlx_lm.tuner.utils import linear_to_lora_layers
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mlx_trace.config import LINEAR, OPERATION_FIRST, Config, Prompt
-from mlx_trace.errors import UserError
+from mlx_trace.errors import UserError, one_line
 from mlx_trace.faults import faults_of
 from mlx_trace.files import read_json
 from mlx_trace.model.base import Base
 from mlx_trace.model.config_json import ARCHITECTURES
 from mlx_trace.model.fingerprint import OLD_SIZE, old_digest
-from mlx_trace.model.hub import one_line
 from mlx_trace.model.named import same_model
 from mlx_trace.notice import tell
 

@@ -16,13 +16,13 @@ from mlx_lm.utils import load_model
 
 from mlx_trace.blas import suit_threads
 from mlx_trace.config import Dtype
-from mlx_trace.errors import UserError
+from mlx_trace.errors import UserError, one_line
 from mlx_trace.files import read_json
 from mlx_trace.model.config_json import is_known, read_config_json
 from mlx_trace.model.fingerprint import Fingerprint, begun
 from mlx_trace.model.gguf.convert import model_directory
 from mlx_trace.model.head import head, hidden_states
-from mlx_trace.model.hub import download, is_hub_name, one_line
+from mlx_trace.model.hub import download, is_hub_name
 from mlx_trace.model.named import TINY, canonical, locate_named, named, nearest, other_roads
 from mlx_trace.model.precision import is_dequantised
 from mlx_trace.model.weights import settle_types, type_name

@@ -7,12 +7,14 @@ MLX. All bytes are read once for a file, and what was found is remembered for as
 import hashlib
 import json
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 from typing import Any, Final
 
+from mlx_trace import background
+from mlx_trace.background import Wait
 from mlx_trace.errors import UserError
 from mlx_trace.model.remembered import remembered
 
@@ -53,27 +55,9 @@ def fingerprint(path: Path) -> Fingerprint:
     return Fingerprint(tensors)
 
 
-def begun(path: Path) -> Callable[[], Fingerprint]:
+def begun(path: Path) -> Wait[Fingerprint]:
     """Begin to read a directory's fingerprint beside whatever else goes on; return what waits for it."""
-    computed: list[Fingerprint] = []
-    failed: list[Exception] = []
-
-    def run() -> None:
-        try:
-            computed.append(fingerprint(path))
-        except Exception as error:  # whoever waits gets it
-            failed.append(error)
-
-    thread = Thread(target=run, daemon=True)  # a process that ends need not wait for it
-    thread.start()
-
-    def wait() -> Fingerprint:
-        thread.join()
-        if failed:
-            raise failed[0]
-        return computed[0]
-
-    return wait
+    return background.begun(lambda: fingerprint(path))
 
 
 def old_digest(path: Path) -> str:

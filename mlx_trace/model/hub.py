@@ -8,11 +8,10 @@ import re
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from textwrap import shorten
 from typing import Final, cast
 
-from mlx_trace.errors import UserError
-from mlx_trace.network import PATIENCE, within
+from mlx_trace.background import PATIENCE, within
+from mlx_trace.errors import UserError, short
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
 _WANTED: Final = ["*.json", "model*.safetensors", "tokenizer.model", "*.tiktoken", "*.txt", "*.jinja", "*.py"]
@@ -74,7 +73,7 @@ def _refused(name: str) -> str | None:
     try:
         HfApi().model_info(name, timeout=PATIENCE)
     except Exception as error:  # of the hub's HTTP client, which changes between its versions; any means no
-        return f"cannot be reached ({_short(error)})"
+        return f"cannot be reached ({short(error)})"
     return None
 
 
@@ -96,7 +95,7 @@ def download(name: str) -> Path:
         ) from None
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError, _network_error()) as error:
         raise UserError(
-            f"{name} is not in the local cache and cannot be downloaded ({_short(error)}); go online once, or name "
+            f"{name} is not in the local cache and cannot be downloaded ({short(error)}); go online once, or name "
             "a model directory, or use --model tiny"
         ) from None
 
@@ -105,12 +104,3 @@ def _network_error() -> type[Exception]:
     """Return what the hub's HTTP client raises when a connection breaks; its package differs between versions."""
     name = "httpx2" if find_spec("httpx2") else "httpx"
     return cast(type[Exception], import_module(name).HTTPError)
-
-
-def one_line(error: Exception) -> str:
-    """Return an error's message in one line."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
-
-
-def _short(error: Exception) -> str:
-    return shorten(one_line(error), 100, placeholder="…")

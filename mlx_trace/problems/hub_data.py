@@ -8,11 +8,10 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from textwrap import shorten
 from typing import Final
 
-from mlx_trace.errors import UserError
-from mlx_trace.network import PATIENCE, within
+from mlx_trace.background import PATIENCE, within
+from mlx_trace.errors import UserError, short
 from mlx_trace.notice import tell
 
 _NAME: Final = re.compile(r"([A-Za-z0-9][\w.-]*/[\w.-]+)(?:/([\w./-]*\w))?", re.ASCII)
@@ -123,7 +122,7 @@ def _on_hub(repository: str) -> tuple[list[str], str]:
     except TimeoutError:
         return [], "does not answer"
     except Exception as error:  # of the hub's HTTP client, which changes between its versions; any means no
-        return [], f"cannot be reached ({_short(error)})"
+        return [], f"cannot be reached ({short(error)})"
 
 
 def _readable(files: Sequence[str]) -> list[str]:
@@ -137,9 +136,5 @@ def _download(repository: str, file: str) -> Path:
     try:
         return Path(hf_hub_download(repository, file, repo_type="dataset"))
     except Exception as error:  # as above: gated, gone, broken off, a full disk
-        raise UserError(f"{repository}/{file}: cannot be downloaded ({_short(error)}); a gated data set needs its "
+        raise UserError(f"{repository}/{file}: cannot be downloaded ({short(error)}); a gated data set needs its "
                         "licence accepted on its hub page, then `hf auth login` (or HF_TOKEN)") from None  # fmt: skip
-
-
-def _short(error: Exception) -> str:
-    return shorten(" ".join(str(error).split()) or type(error).__name__, 100, placeholder="…")
