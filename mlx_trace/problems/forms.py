@@ -1,12 +1,12 @@
 """A gold trace in the form that a run is trained in: made anew for each example, so files hold one form alone.
 
-Files and problems hold `operation_first`. In `name_first` results are named after what they are, where they were called
-step1 or result; and where no expert is expected, what several could say is arithmetic. Names of one's own stay.
-`commented` says the same, with reasons.
+Files and problems hold `operation_first`. In `name_first` what is called step1, result, rate or total is named after
+what it is, and a number is given where it is first used; where no expert is expected, what several could say is
+arithmetic, and several parts are one. Other names stay. `commented` says the same, with reasons.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from itertools import count
@@ -32,8 +32,9 @@ from mlx_trace.problems.comments import commented
 from mlx_trace.problems.compile.asked import asked
 from mlx_trace.problems.compile.names import Namer
 from mlx_trace.problems.compile.node import Node
-from mlx_trace.problems.compile.result_names import RESERVED, result_name
+from mlx_trace.problems.compile.result_names import RESERVED, result_name, says_nothing
 from mlx_trace.problems.compile.words import TIMES_OF_DAY
+from mlx_trace.problems.one_part import joined, numbers_at_use, operands, renamed
 from mlx_trace.problems.problem import Problem
 
 _NO_NOUNS: Final = ("", "difference", "still_needed")
@@ -48,8 +49,11 @@ def in_form(problem: Problem, form: TraceForm) -> str | None:
     if isinstance(trace, NoTrace):
         return problem.trace
     parts = trace.parts
-    if len(parts) == 1 and problem.expert is None:
-        parts = (_as_arithmetic(parts[0], problem.question),)
+    if problem.expert is None:
+        parts = joined([_as_arithmetic(part, problem.question) for part in parts], problem.question)
+    parts = tuple(map(numbers_at_use, parts))
+    if len(parts) == 1:
+        parts = (_told(parts[0], problem.question),)
     called = problem.results if len(parts) == 1 else ()
     said = [*(_taken_up(parts, index) for index in range(len(parts) - 1)), list(asked(problem.question))]
     named = tuple(_named(part, names, called) for part, names in zip(parts, said, strict=True))
@@ -143,6 +147,20 @@ class _Possession:
 # --- names that say what they are ------------------------------------------------------------------------------
 
 
+def _told(part: Part, question: str) -> Part:
+    """Return a part whose numbers with names that say nothing are called after the words near them."""
+    namer = Namer(question, mentions := find_numbers(question))
+    namer.given |= {name for step in part.steps for name in _defined(step) if not says_nothing(name)}
+    names: dict[str, str] = {}
+    for step in part.steps:
+        if isinstance(step, Init) and says_nothing(step.var):
+            stated = [index for index, mention in enumerate(mentions) if step.value in mention.readings]
+            if len(stated) == 1:
+                rate = mentions[stated[0]].kind == "percent" and step.value == mentions[stated[0]].value
+                names[step.var] = namer.name(Node("leaf", step.value, mention=stated[0], rate=rate))
+    return replace(part, steps=tuple(renamed(step, names) for step in part.steps))
+
+
 def _named(part: Part, said: list[str], called: Sequence[str]) -> Part:
     """Return a part whose results have names; `said` is what is asked for, `called` what the solution calls them."""
     computing = [step for step in part.steps if isinstance(step, Compute | Percent)]
@@ -158,12 +176,12 @@ def _named(part: Part, said: list[str], called: Sequence[str]) -> Part:
             continue
         called_so = told.get(step.var, "")
         wanted = _with_unit(said, called_so) if step.var == queried and said else [called_so] * (called_so != "money")
-        shown = [names.get(arg, "" if RESERVED.fullmatch(arg) else arg) for arg in map(str, _args(step))]
+        shown = [names.get(arg, "" if RESERVED.fullmatch(arg) else arg) for arg in map(str, operands(step))]
         noun = nouns.get(step.var, called_so.removeprefix("total_").removesuffix("_left"))
         names[step.var] = result_name(
             wanted, _op(step), shown, {*kept, *names.values()}, noun, often[called_so] > 1 and step.var != queried
         )
-    return replace(part, steps=tuple(_renamed(step, names) for step in part.steps))
+    return replace(part, steps=tuple(renamed(step, names) for step in part.steps))
 
 
 def _with_unit(said: list[str], told: str) -> list[str]:
@@ -176,7 +194,7 @@ def _nouns(computing: Sequence[Compute | Percent], queried: str, noun: str) -> d
     nouns = {queried: noun.removesuffix("_left").removeprefix("total_")} if noun not in _NO_NOUNS else {}
     for step in reversed(computing):
         if _op(step) in ("add", "sub"):
-            nouns |= {arg: nouns[step.var] for arg in _args(step) if isinstance(arg, str) and step.var in nouns}
+            nouns |= {arg: nouns[step.var] for arg in operands(step) if isinstance(arg, str) and step.var in nouns}
     return nouns
 
 
@@ -184,31 +202,6 @@ def _op(step: Compute | Percent) -> str:
     return step.compute_op if isinstance(step, Compute) else step.op
 
 
-def _args(step: Compute | Percent) -> tuple[Operand, ...]:
-    return step.args if isinstance(step, Compute) else (step.base, step.rate)
-
-
 def _defined(step: Step) -> tuple[str, ...]:
     """Return the names that a step may be the first to use."""
     return tuple(name for field in ("var", "entity", "to") if (name := getattr(step, field, "")))
-
-
-def _renamed(step: Step, names: Mapping[str, str]) -> Step:
-    """Return a step with other names for its variables."""
-
-    def new(operand: Operand) -> Any:
-        return names.get(operand, operand) if isinstance(operand, str) else operand
-
-    match step:
-        case Compute(args=args, var=var):
-            return replace(step, args=tuple(map(new, args)), var=new(var))
-        case Percent(base=base, rate=rate, var=var):
-            return replace(step, base=new(base), rate=new(rate), var=new(var))
-        case Query(var=var):
-            return Query(new(var))
-        case Consume(entity=entity, amount=amount) | AddEntity(entity=entity, amount=amount):
-            return replace(step, entity=new(entity), amount=new(amount))
-        case Transfer(amount=amount):
-            parties: dict[str, Any] = {"from": new(step.from_), "to": new(step.to)}
-            return Transfer(amount=new(amount), **parties)
-    return step

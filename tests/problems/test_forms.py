@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given, settings
 
 from mlx_trace.language.solver import Failed, Solved, solve
-from mlx_trace.language.steps import LONGEST_NAME, Compute, Percent
+from mlx_trace.language.steps import LONGEST_NAME, Compute, Init, Percent, Query
 from mlx_trace.language.syntax import Trace, parse_document, render
 from mlx_trace.problems.compile.compiler import Compiled, compile_row
 from mlx_trace.problems.compile.result_names import RESERVED
 from mlx_trace.problems.fields import Fields
 from mlx_trace.problems.forms import in_form
+from mlx_trace.problems.one_part import operands
 from mlx_trace.problems.problem import Problem, read_problems, read_row, write_problems
 from mlx_trace.problems.synthetic.generator import draw
 from mlx_trace.problems.synthetic.schema import load_schemas
@@ -155,13 +156,58 @@ def test_names_of_ones_own_stay() -> None:
     assert results(read(in_form(problem, "name_first"))) == [["twofold"]]
 
 
-def test_what_a_part_gives_is_called_as_the_next_part_calls_it() -> None:
+def test_arithmetic_and_percentages_of_several_parts_are_one() -> None:
     schemas = [schema for schema in load_schemas().values() if schema.expert == "composition"]
+    assert len(schemas) > 10
     for schema in schemas:
-        first, second, *_ = read(in_form(draw(schema, 3, 0), "name_first")).parts
-        queried = first.steps[-1].var  # type: ignore[union-attr]
-        taken_up = [step.var for step in second.steps if getattr(step, "source", "") in ("prev.result", "sub0.result")]  # type: ignore[union-attr]
-        assert first.expert == "entity_track" or not taken_up or queried == taken_up[0], schema.id
+        trace = read(in_form(draw(schema, 3, 0), "name_first"))
+        assert len(trace.parts) == 1 and trace.parts[0].expert in ("arithmetic", "percentage"), schema.id
+
+
+def test_parts_are_joined_by_what_later_ones_call_an_answer() -> None:
+    text = (
+        "- expert: percentage\n  trace:\n  - {op: init, var: price, value: 80}\n  - {op: init, var: rate, value: 25}\n"
+        "  - {op: percent_off, base: price, rate: rate, var: result}\n  - {op: query, var: result}\n"
+        "- expert: arithmetic\n  trace:\n  - {op: init, var: cost, value: 80}\n  - {op: init, var: rate, value: 3}\n"
+        "  - {op: init, var: sale, source: prev.result}\n"
+        "  - {op: compute, compute_op: sub, args: [cost, sale], var: step1}\n"
+        "  - {op: compute, compute_op: mul, args: [step1, rate], var: result}\n  - {op: query, var: result}"
+    )
+    question = "A lamp of $80 is 25% off. How much do people save who buy 3 lamps?"
+    problem = Problem(id="1", question=question, answer="60", trace=text)
+    assert in_form(problem, "name_first") == (
+        "expert: percentage\ntrace:\n- {op: init, var: price, value: 80}\n- {op: init, var: lamp_percent, value: 25}\n"
+        "- {op: percent_off, var: sale, base: price, rate: lamp_percent}\n"
+        "- {op: compute, var: money_left, compute_op: sub, args: [price, sale]}\n- {op: init, var: lamps, value: 3}\n"
+        "- {op: compute, var: savings, compute_op: mul, args: [money_left, lamps]}\n"
+        "- {op: query, var: savings}"
+    )
+    kept = problem.model_copy(update={"expert": "composition"})
+    assert len(read(in_form(kept, "name_first")).parts) == 2, "an expectation is kept"
+
+
+def test_a_number_is_given_just_before_it_is_used() -> None:
+    for problem in problems():
+        for part in read(in_form(problem, "name_first")).parts:
+            if any(not isinstance(step, Init | Compute | Percent | Query) for step in part.steps):
+                continue
+            last = {step.var: index for index, step in enumerate(part.steps) if isinstance(step, Init)}
+            first = {name: index for index, step in reversed([*enumerate(part.steps)]) for name in operands(step)}
+            for name, index in last.items():
+                between = part.steps[index + 1 : first.get(name, index + 1)]
+                assert all(isinstance(step, Init) for step in between), (problem.id, name)
+
+
+def test_numbers_are_called_after_the_words_near_them_unless_their_names_say_something() -> None:
+    text = (
+        "expert: arithmetic\ntrace:\n- {op: init, var: rate, value: 4}\n- {op: init, var: bakes, value: 6}\n"
+        "- {op: init, var: each, value: 3}\n"
+        "- {op: compute, compute_op: mul, args: [rate, bakes, each], var: loaves}\n- {op: query, var: loaves}"
+    )
+    question = "4 bakers bake 6 times 3 loaves and sell 3. How many loaves have they baked?"
+    steps = read(in_form(Problem(id="1", question=question, answer="72", trace=text), "name_first")).parts[0].steps
+    names = [step.var for step in steps if isinstance(step, Init)]
+    assert names == ["bakers", "bakes", "each"], "which of two threes is meant is not known"
 
 
 def test_a_problem_without_a_trace_has_none_in_any_form() -> None:

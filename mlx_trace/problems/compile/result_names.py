@@ -37,6 +37,11 @@ _NOTHING: Final = (
 _PLAIN: Final = re.compile(r"percent|fraction|parts?|per|each|price|dollars|number|rate|total|left|\d+|[a-z]")
 
 
+def says_nothing(name: str) -> bool:
+    """Tell whether a name is none of a thing in the question: rate, factor1, each."""
+    return all(word in _NOTHING or word == "time" for word in _SUFFIX.sub("", name.rstrip("_0123456789")).split("_"))
+
+
 def result_name(
     said: Iterable[str], op: str, args: Sequence[str], taken: Collection[str], noun: str = "", again: bool = False
 ) -> str:
