@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from mlx_trace.config_sources import CompiledSource
+from mlx_trace.problems.mixture import mix
 from mlx_trace.resources import adapters_dir, tiny_dir
 from tests.model.gguf.models import byte_level, write_random
 
@@ -82,3 +84,28 @@ def test_algorithms_are_compared(tmp_path: Path) -> None:
     )
     assert "At 40 tokens" in printed
     assert "rloo" in printed
+
+
+def test_files_of_real_sets_hold_what_was_not_trained_on(tmp_path: Path) -> None:
+    things = [f"{one}{two}s" for one in "bcdfghjklmnprstvwz" for two in ("alo", "emi", "iko", "ona", "uti")] * 4
+    things = [f"{thing}{'abcd'[n // 90]}" for n, thing in enumerate(things[:300])]
+    gsm8k = [{"question": f"Ana has 3 {thing} and {n} more. How many?", "answer": f"3+{n}=<<3+{n}={3 + n}>>{3 + n}\n#### {3 + n}"}
+             for n, thing in enumerate(things)]  # fmt: skip
+    mawps = [{"question": f"How many {thing} are {n} and 2?", "equation": f"{n} + 2", "answer": str(n + 2), "fold": n % 5}
+             for n, thing in enumerate(things)]  # fmt: skip
+    twice = mawps[1] | {"fold": 0}
+    (tmp_path / "gsm8k.jsonl").write_text("".join(json.dumps(row) + "\n" for row in gsm8k), encoding="utf-8")
+    (tmp_path / "mawps.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*mawps, twice]), encoding="utf-8")
+    run("../real_sets", "--gsm8k", str(tmp_path / "gsm8k.jsonl"), "--mawps", str(tmp_path / "mawps.jsonl"),
+        str(tmp_path / "sets"))  # fmt: skip
+    asked = {
+        path.stem: [json.loads(line)["question"] for line in path.read_text(encoding="utf-8").splitlines()]
+        for path in (tmp_path / "sets").iterdir()
+    }
+    trained = {problem.question for problem in mix([CompiledSource.model_validate(
+        {"source": "compiled", "file": tmp_path / "gsm8k.jsonl"})], 0).problems}  # fmt: skip
+    held = {row["question"] for row in gsm8k} - trained
+    assert held and set(asked["gsm8k-dev"]) | set(asked["gsm8k-final"]) == held
+    assert not set(asked["gsm8k-dev"]) & set(asked["gsm8k-final"])
+    assert sorted(asked["mawps-fold0"]) == sorted(row["question"] for row in mawps if row["fold"] == 0)
+    assert len(asked["mawps-train"]) == 240 and twice["question"] not in asked["mawps-fold0"]
