@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mlx_trace.decode.grammar.automaton import Automaton, Choice
+from mlx_trace.decode.grammar.automaton import Automaton
 from mlx_trace.decode.grammar.rules import Rules
+from mlx_trace.decode.grammar.writing import Choice
 from mlx_trace.language.grade import Grade
 
 Draw = tuple[int, float]  # a token, and its log-probability under the distribution it was sampled from

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_trace.decode.episode import Draw
-from mlx_trace.decode.grammar.automaton import Choice
 from mlx_trace.decode.grammar.vocabulary import Mask, Vocabulary
+from mlx_trace.decode.grammar.writing import Choice
 from mlx_trace.model.head import head, listed_logits
 
 Stream = np.random.Generator

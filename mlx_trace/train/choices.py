@@ -15,10 +15,11 @@ import mlx.nn as nn
 import numpy as np
 
 from mlx_trace.config import Decoding, TraceForm
-from mlx_trace.decode.grammar.automaton import Automaton, Choice
+from mlx_trace.decode.grammar.automaton import Automaton
 from mlx_trace.decode.grammar.follow import choices_on
 from mlx_trace.decode.grammar.rules import rules_for
 from mlx_trace.decode.grammar.vocabulary import Mask, Vocabulary
+from mlx_trace.decode.grammar.writing import Choice
 from mlx_trace.decode.sampler import Masks, by_kind, padded
 from mlx_trace.language.knowledge import grounded_numbers
 from mlx_trace.model.head import head, head_size, listed_logits

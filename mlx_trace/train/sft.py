@@ -16,8 +16,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from mlx_trace.config import Config
-from mlx_trace.decode.grammar.automaton import Choice
 from mlx_trace.decode.grammar.vocabulary import vocabulary_of
+from mlx_trace.decode.grammar.writing import Choice
 from mlx_trace.decode.sampler import Masks
 from mlx_trace.errors import UserError
 from mlx_trace.memory.predict import MemoryPlan

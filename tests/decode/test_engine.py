@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from mlx_trace.decode.engine import Engine, MaxTokensPerPass
 from mlx_trace.decode.episode import Episode, Request
-from mlx_trace.decode.grammar.automaton import Automaton, Choice
+from mlx_trace.decode.grammar.automaton import Automaton
 from mlx_trace.decode.grammar.vocabulary import Vocabulary
+from mlx_trace.decode.grammar.writing import Choice
 from mlx_trace.decode.params import SamplingParams
 from mlx_trace.errors import UserError
 from mlx_trace.language.knowledge import grounded_numbers

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mlx_trace.decode.grammar.automaton import Choice
 from mlx_trace.decode.grammar.vocabulary import Mask, Vocabulary
+from mlx_trace.decode.grammar.writing import Choice
 from mlx_trace.decode.sampler import Draw, Masks, Sampler, Stream
 
 import mlx.core as mx  # isort: skip

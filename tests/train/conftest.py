@@ -10,7 +10,7 @@ import pytest
 from mlx_trace.config import Config
 from mlx_trace.decode.engine import Engine
 from mlx_trace.decode.episode import Episode
-from mlx_trace.decode.grammar.automaton import Choice
+from mlx_trace.decode.grammar.writing import Choice
 from mlx_trace.decode.sampler import Masks
 from mlx_trace.model.adapter import attach_adapter
 from mlx_trace.model.base import Base, load_base

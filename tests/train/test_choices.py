@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from mlx_trace.config import Config, Decoding
-from mlx_trace.decode.grammar.automaton import Choice
 from mlx_trace.decode.grammar.vocabulary import Vocabulary, vocabulary_of
+from mlx_trace.decode.grammar.writing import Choice
 from mlx_trace.decode.sampler import Masks
 from mlx_trace.language.steps import LONGEST_NAME
 from mlx_trace.model.base import Base

@@ -4,12 +4,10 @@ Takes a vocabulary and the numbers that may be written; gives runs of forced tok
 Operands are variables, and amounts may be numbers, as in gold traces. Knows nothing of networks, sampling or rewards.
 """
 
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import partial
-from itertools import count, product
-from string import ascii_lowercase
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from mlx_trace.config import OPERATION_FIRST, TraceForm
 from mlx_trace.decode.grammar.rules import PartRules, Rules, Stands
@@ -25,37 +23,23 @@ from mlx_trace.decode.grammar.shortest import (
     short_names,
     shortest_part,
 )
+from mlx_trace.decode.grammar.spelling import LONGEST_PIECE, Spelling
 from mlx_trace.decode.grammar.vocabulary import Mask, Vocabulary
+from mlx_trace.decode.grammar.writing import OPENINGS, Choice, Run, Walk
 from mlx_trace.errors import UserError
-from mlx_trace.language.comments import LONGEST_COMMENT
 from mlx_trace.language.experts import EFFECTS, EXPERTS, Fault, Scope
 from mlx_trace.language.solver import MAX_PARTS, MAX_STEPS
-from mlx_trace.language.steps import COMPUTE_OPS, LONGEST_NAME, OPS, read_step, render_step
+from mlx_trace.language.steps import COMPUTE_OPS, OPS, read_step, render_step
 from mlx_trace.language.syntax import MAX_BYTES
 from mlx_trace.model.prompts import FENCE
 
 MAX_ARGS: Final = 16  # of one compute
-_LONGEST_NUMERAL: Final = 16  # characters of a number that the model spells itself
 _LONGEST_STEP: Final = 1500  # characters that a step and the shortest ending never reach
-_OPENINGS: Final = {-1: "digits", -2: "spaced"}  # what stands for the first digits of a number the model spells itself
-_LONGEST_PIECE: Final = 32  # characters of a token in a comment
-_SUFFIXES: Final = (*ascii_lowercase, *map("".join, product(ascii_lowercase, repeat=2)))
-_OFFERED: Final = 8  # short names, where there is no room for others
 
-
-class Choice(NamedTuple):
-    """The tokens that may come next: those of a mask, if one is named, and those listed."""
-
-    mask: Mask | None
-    ids: tuple[int, ...]
-
-
-Walk = Generator[Choice, int, Any]
-Run = tuple[tuple[int, ...], Any]  # tokens, and what they stand for
 Pairs = list[tuple[str, Any]]
 
 
-class Automaton:
+class Automaton(Spelling):
     """One trace while it is written. `ids` are its tokens so far, `choice` what may come next (None once it is whole).
 
     `numbers` are all that may stand as values and amounts, as text; without any the model spells its own. The trace
@@ -72,16 +56,16 @@ class Automaton:
         rules: Rules | None = None,
         form: TraceForm = OPERATION_FIRST,
     ) -> None:
-        self.ids: list[int] = []
+        super().__init__(vocabulary, max_tokens)
         self._chosen: list[int] = []
-        self._vocabulary, self._numbers, self._max_tokens = vocabulary, numbers or None, max_tokens
+        self._numbers = numbers or None
         self._amounts = [number for number in numbers or () if not number.startswith("-")] or numbers or ()
         self._answers: tuple[Fraction, ...] = ()
         self._scope, self._rules = Scope(), rules
         self._ruling: PartRules | None = None
         self._written = 0  # characters of all steps so far
         if form == "commented":
-            vocabulary.mask(Mask("prose", _LONGEST_PIECE))  # or says which characters there are no tokens for
+            vocabulary.mask(Mask("prose", LONGEST_PIECE))  # or says which characters there are no tokens for
         number = min(self._amounts or ("1",), key=lambda number: len(vocabulary.word(f" value: {number}}}\n")))
         new, newer, *_ = short_names(vocabulary)
         self._least = Cheapest(None, None, new, newer, number, "", form)
@@ -168,21 +152,8 @@ class Automaton:
         stands = lets and (lambda chosen: any(map(lets, ops)) if chosen == "comment" else lets(chosen))
         chosen = yield from self._pick(options, stands=stands)
         if chosen == "comment":
-            yield from self._prose(closing, dashed + left)
+            self._written += len((yield from self._prose(closing, dashed + left))) + len("  #\n")
         return chosen
-
-    def _prose(self, closing: tuple[int, ...], left: int) -> Walk:
-        """Let the model write the words of a comment, after which `left` tokens must be left."""
-        text, kind = "", "opening"
-        while len(text) <= LONGEST_COMMENT and self._room > left + len(closing):
-            token = yield Choice(Mask(kind, _LONGEST_PIECE), closing[:1] if text.strip() else ())
-            if text.strip() and token == closing[0]:
-                closing = closing[1:]
-                break
-            text += self._vocabulary.prose[token]
-            kind = "prose" if text.strip() else "letter"
-        self.ids.extend(closing)
-        self._written += len(text) + len("  #\n")
 
     def _ops(self, expert: str, step: int, room: int) -> list[str]:
         """Return the ops that may come next: those that are possible, and leave room to end in time."""
@@ -261,33 +232,6 @@ class Automaton:
             if closed:
                 return args
 
-    def _name(self, key: str, end: str, left: int, uses: int, taken: Collection[str]) -> Walk:
-        """Let the model spell a name that is not taken; `uses` times the shortest ending would spell it again."""
-        closing = self._vocabulary.end(end)
-        after = left + len(closing) + 3  # a token of the name, and two letters that make it new
-        spare = self._room - len(self._vocabulary.word(f" {key}:")) - after
-        if (spare < 0) or (uses and spare // uses < 4):
-            short = [name for name in short_names(self._vocabulary) if name not in taken][:_OFFERED]
-            return (yield from self._pick({f" {key}: {name}{end}": name for name in short}, left))
-        self._write(f" {key}:")
-        name, kind = "", "first"
-        while True:
-            spare = self._room - after
-            limit = min(LONGEST_NAME if spare >= 0 else 0, spare // uses - 3 if uses else LONGEST_NAME) - len(name)
-            is_whole = name != "" and name[-1] not in "_." and name not in taken
-            if limit < 1:
-                break
-            mask = Mask(kind, min(limit + (kind == "first"), self._vocabulary.longest))
-            token = yield Choice(mask, closing[:1] if is_whole else ())
-            if is_whole and token == closing[0]:
-                self.ids.extend(closing[1:])
-                return name
-            name += self._vocabulary.texts[token].lstrip()
-            kind = "bare" if name == "" or name[-1] == "." else "more"
-        letters = [""] if is_whole else [letter for letter in _SUFFIXES if name + letter not in taken][:_OFFERED]
-        singles = self._vocabulary.singles
-        return (yield from self._choose([((*(singles[c] for c in new), *closing), name + new) for new in letters]))
-
     def _uses(self, op: str) -> int:
         """Return how often the shortest ending after a step must name what the step defines."""
         if self._scope.derived:
@@ -302,7 +246,7 @@ class Automaton:
             numbers = self._amounts if key == "amount" else self._numbers  # an amount below 0 ends in the solver
             stated = {f" {key}: {number}{end}": (key, number) for number in numbers}
             return (yield from self._pick({**others, **stated}, left, stands))
-        marks = {kind: mark for mark, kind in _OPENINGS.items()}
+        marks = {kind: mark for mark, kind in OPENINGS.items()}
         room = self._room - left - len(self._vocabulary.end(end))
         own: list[Run] = [((*before, marks[kind]), None) for before, kind in self._vocabulary.openings(key)]
         own = [run for run in own if len(run[0]) <= room] or [min(own, key=lambda run: len(run[0]))]
@@ -312,69 +256,8 @@ class Automaton:
             return other
         return key, (yield from self._numeral(end, left))
 
-    def _numeral(self, end: str, left: int) -> Walk:
-        """Let the model go on with the number whose first digits are the last token."""
-        closing = self._vocabulary.end(end)
-        text = self._vocabulary.texts[self.ids[-1]].strip()
-        while True:
-            limit = self._digits_left(text, end, left)
-            is_whole = text[-1:].isdigit()
-            if is_whole and limit < 1:
-                self.ids.extend(closing)
-                return text
-            kind = "below" if text[-1:] == "/" else "digits" if text == "" or "." in text or "/" in text else "point"
-            token = yield Choice(Mask(kind, max(1, limit)), closing[:1] if is_whole else ())
-            if is_whole and token == closing[0]:
-                self.ids.extend(closing[1:])
-                return text
-            text += self._vocabulary.texts[token]
-
-    def _digits_left(self, text: str, end: str, left: int) -> int:
-        """Return how many characters a number may still grow by; a point or a slash needs one more."""
-        spare = self._room - left - len(self._vocabulary.end(end)) - 2
-        return _LONGEST_NUMERAL - len(text) if spare >= 0 else 0
-
-    # --- tokens ------------------------------------------------------------------------------------------------
-
-    @property
-    def _room(self) -> int:
-        return self._max_tokens - len(self.ids)
-
     def _rest(self, op: str, field: int) -> int:
         return rest(self._vocabulary, self._least, op, field)
-
-    def _write(self, text: str) -> None:
-        self.ids.extend(self._vocabulary.word(text))
-
-    def _pick(self, options: Mapping[str, Any], left: int = 0, stands: Stands | None = None) -> Walk:
-        """Let the model write one of some texts, of those that leave so many tokens; return what it stands for."""
-        return (yield from self._choose(self._fitting(options, left, stands)))
-
-    def _fitting(self, options: Mapping[str, Any], left: int, stands: Stands | None = None) -> list[Run]:
-        """Return the texts that leave so many tokens; of those the ones that stand by the rules, if any does."""
-        word, room = self._vocabulary.word, self._room - left
-        runs = [(tokens, value) for text, value in options.items() if len(tokens := word(text)) <= room]
-        return runs if stands is None else [run for run in runs if stands(run[1])] or runs
-
-    def _choose(self, runs: Sequence[Run]) -> Walk:
-        """Let the model write one of some runs of tokens; return what it stands for. Where they agree, it is forced.
-
-        A run may end in one of `_OPENINGS`: there the choice is among a mask's tokens, and stands for None.
-        """
-        for depth in count():
-            if len(runs) == 1 and runs[0][0][-1] >= 0:
-                self.ids.extend(runs[0][0][depth:])
-                return runs[0][1]
-            ids = tuple(dict.fromkeys(tokens[depth] for tokens, _ in runs))
-            listed = tuple(token for token in ids if token >= 0)
-            if len(ids) == 1 and listed:
-                self.ids.append(ids[0])
-                continue
-            mask = next((Mask(_OPENINGS[token], _LONGEST_NUMERAL // 2) for token in ids if token < 0), None)
-            token = yield Choice(mask, listed)
-            if token not in listed:
-                return None
-            runs = [run for run in runs if run[0][depth] == token]
 
     def _cheapest(self) -> Cheapest:
         """Return what the shortest ending would name, as the scope is now."""

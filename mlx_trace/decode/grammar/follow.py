@@ -5,8 +5,9 @@ Takes an automaton, its vocabulary and token ids. Knows nothing of networks.
 
 from collections.abc import Sequence
 
-from mlx_trace.decode.grammar.automaton import Automaton, Choice
+from mlx_trace.decode.grammar.automaton import Automaton
 from mlx_trace.decode.grammar.vocabulary import Vocabulary
+from mlx_trace.decode.grammar.writing import Choice
 
 
 def follow(automaton: Automaton, vocabulary: Vocabulary, ids: Sequence[int]) -> tuple[int, int]:

@@ -11,7 +11,7 @@ import mlx.core as mx
 import numpy as np
 
 from mlx_trace.decode.episode import Episode
-from mlx_trace.decode.grammar.automaton import Choice
+from mlx_trace.decode.grammar.writing import Choice
 from mlx_trace.model.layers import Level, PrefixTree, gather, rectangle
 
 

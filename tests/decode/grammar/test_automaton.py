@@ -13,9 +13,10 @@ import pytest
 from llguidance import LLMatcher, LLTokenizer
 from llguidance.hf import from_tokenizer
 
-from mlx_trace.decode.grammar.automaton import MAX_ARGS, Automaton, Choice
+from mlx_trace.decode.grammar.automaton import MAX_ARGS, Automaton
 from mlx_trace.decode.grammar.follow import follow
 from mlx_trace.decode.grammar.vocabulary import Mask, Vocabulary
+from mlx_trace.decode.grammar.writing import Choice
 from mlx_trace.errors import UserError
 from mlx_trace.language.experts import EXPERTS
 from mlx_trace.language.knowledge import grounded_numbers
