@@ -153,15 +153,17 @@ class _Results:
 
 def _results(records: "Sequence[Sequence[Record]]", samples: int) -> _Results:
     from mlx_trace.evaluate.evaluate import by_expert, summarise
-    from mlx_trace.evaluate.polled import polled, polls_by_expert, summarise_polls
+    from mlx_trace.evaluate.polled import polled, summarise_polls
 
     if samples == 1:
         single = [record for (record,) in records]
-        return _Results(single, summarise(single), by_expert(single), _cells)
+        experts = {expert: summarise(own) for expert, own in by_expert(single).items()}
+        return _Results(single, summarise(single), experts, _cells)
     polls = [polled(own) for own in records]
     total = summarise_polls(polls, samples)
     note = "the vote against the first sample: {1} newly right, {0} no longer right; exact McNemar p = {2:.2g}"
-    return _Results(polls, total, polls_by_expert(polls, samples), _poll_cells, note.format(*total.paired))
+    polled_experts = {expert: summarise_polls(own, samples) for expert, own in by_expert(polls).items()}
+    return _Results(polls, total, polled_experts, _poll_cells, note.format(*total.paired))
 
 
 def _cells(summary: "Summary") -> dict[str, str]:

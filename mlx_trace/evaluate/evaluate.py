@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from mlx_trace.config import Decoding
 from mlx_trace.decode.decoder import Decoder
@@ -127,7 +127,17 @@ def summarise(records: Sequence[Record]) -> Summary:
     )
 
 
-def by_expert(records: Sequence[Record]) -> dict[str, Summary]:
-    """Summarise the records by the expert expected, or the gold trace's; problems without either are left out."""
-    experts = sorted({expert for record in records if (expert := record.problem.gold_expert)})
-    return {expert: summarise([r for r in records if r.problem.gold_expert == expert]) for expert in experts}
+class OfProblem(Protocol):
+    """What is known of one problem: a record, or its samples and their vote."""
+
+    @property
+    def problem(self) -> Problem: ...
+
+
+Row = TypeVar("Row", bound=OfProblem)
+
+
+def by_expert(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Return the rows of each expert expected, or the gold trace's; problems without either are left out."""
+    experts = sorted({expert for row in rows if (expert := row.problem.gold_expert)})
+    return {expert: [row for row in rows if row.problem.gold_expert == expert] for expert in experts}

@@ -107,13 +107,6 @@ def summarise_polls(polls: Sequence[Polled], samples: int) -> PollSummary:
     )
 
 
-def polls_by_expert(polls: Sequence[Polled], samples: int) -> dict[str, PollSummary]:
-    """Summarise the polls by the expert expected, or the gold trace's; problems without either are left out."""
-    experts = sorted({expert for poll in polls if (expert := poll.problem.gold_expert)})
-    return {expert: summarise_polls([poll for poll in polls if poll.problem.gold_expert == expert], samples)
-            for expert in experts}  # fmt: skip
-
-
 def shown_k(samples: int) -> list[int]:
     """Return the k of the pass@k that are shown: powers of two, and all."""
     return sorted({samples, *(1 << power for power in range(samples.bit_length()))})

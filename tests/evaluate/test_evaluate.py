@@ -76,7 +76,7 @@ def test_experts_are_counted_apart(scripted_base: Callable[..., Base], prompter:
     base = scripted_base({"a": RIGHT, "b": "no", "c": RIGHT})
     problems = [ask("a"), ask("b", "comparison"), ask("c", None)]
     experts = by_expert(list(evaluate(base, prompter, problems, 300, FREE)))
-    assert {name: (one.correct.count, one.correct.n) for name, one in experts.items()} == {
+    assert {name: (sum(record.correct for record in own), len(own)) for name, own in experts.items()} == {
         "arithmetic": (2, 2), "comparison": (0, 1)}  # fmt: skip
 
 
