@@ -1,6 +1,9 @@
 """Make an adapter that comes along out of a run: in bf16, its base by name, nothing of the machine it was trained on.
 
-python eval/ship.py RUN NAME     # writes adapters/NAME but for its README.md, the model card, which is written by hand
+python eval/ship.py NAME RUN...  # writes adapters/NAME but for its README.md, the model card, which is written by hand
+
+Of several runs, each of which went on from the one before, the last is shipped: the configurations of all come along
+(stage1.yaml, stage2.yaml, …, config.yaml), and what they measured, one after the other.
 """
 
 import json
@@ -18,23 +21,29 @@ from mlx_trace.resources import adapters_dir
 
 
 def main() -> None:
-    run, name = Path(sys.argv[1]), sys.argv[2]
-    if named(name) is None:
-        raise SystemExit(f"{name}: no model of that name")
-    read_adapter_config(run)  # refuses what is none
+    name, runs = sys.argv[1], list(map(Path, sys.argv[2:]))
+    if named(name) is None or not runs:
+        raise SystemExit(__doc__)
+    for run in runs:
+        read_adapter_config(run)  # refuses what is none
     folder = adapters_dir() / name
     folder.mkdir(exist_ok=True)
-    weights = mx.load(str(run / ADAPTER_WEIGHTS))
+    weights = mx.load(str(runs[-1] / ADAPTER_WEIGHTS))
     mx.save_safetensors(
         str(folder / ADAPTER_WEIGHTS), {key: value.astype(mx.bfloat16) for key, value in weights.items()}
     )
-    content = json.loads((run / ADAPTER_CONFIG).read_text(encoding="utf-8")) | {"model": name}
+    content = json.loads((runs[-1] / ADAPTER_CONFIG).read_text(encoding="utf-8")) | {"model": name}
     (folder / ADAPTER_CONFIG).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    settings = without_paths(yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")))
-    settings |= {"model": name, "adapter_path": f"adapters/{name}"}
-    (folder / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
-    for file in ("chat_template.jinja", "metrics.jsonl"):
-        shutil.copyfile(run / file, folder / file)
+    for stage, run in enumerate(runs, 1):
+        last = stage == len(runs)
+        settings = without_paths(yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")))
+        settings |= {"model": name, "adapter_path": f"adapters/{name}" if last else f"runs/stage{stage}"}
+        if stage > 1:
+            settings["resume_adapter_file"] = f"runs/stage{stage - 1}/{ADAPTER_WEIGHTS}"
+        file = folder / ("config.yaml" if last else f"stage{stage}.yaml")
+        file.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+    (folder / "metrics.jsonl").write_bytes(b"".join((run / "metrics.jsonl").read_bytes() for run in runs))
+    shutil.copyfile(runs[-1] / "chat_template.jinja", folder / "chat_template.jinja")
     print(f"{folder}: {(folder / ADAPTER_WEIGHTS).stat().st_size / 1e6:.1f} MB")
 
 

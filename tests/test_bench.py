@@ -2,8 +2,10 @@
 
 import importlib.util
 import json
+import runpy
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -28,7 +30,7 @@ SMALLEST = {
     "real_size": (["--tokenizer", str(tiny_dir()), "--narrower", "4", "--updates", "1"], {"peak_memory", "moved"}),
 }  # fmt: skip
 PEERS = {"rl": "mlx_lm_lora", "llama_cpp": "xllamacpp", "gguf_files": "xllamacpp"}  # beside mlx-lm
-ELSEWHERE = {"algorithms", "families", "gguf_files", "rules"}  # by tests of their own, below
+ELSEWHERE = {"algorithms", "baselines", "families", "gguf_files", "rules"}  # by tests of their own, below
 NO_SCRIPTS = {"all", "grpo", "replay", "scaled"}  # what others import; `all` only starts them
 ROW = {"question": "Ana has 3 boxes of 4 pens. How many pens is that?", "answer": "3*4=<<3*4=12>>12 pens.\n#### 12"}
 
@@ -65,6 +67,26 @@ def test_rules_are_counted() -> None:
     printed = run("rules", "-n", "1", "--every", "40")
     assert "all_used" in printed
     assert "no_self" in printed
+
+
+def test_what_a_trace_is_worth_is_measured_against_examples_and_prose(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps(ROW) + "\n", encoding="utf-8")
+    run("baselines", "--write-prose", str(rows), str(tmp_path / "prose"))
+    (line,) = (tmp_path / "prose" / "train.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(line)["messages"][1]["content"] == "3*4=12 pens.\n#### 12"
+    tiny = ["tiny", "-n", "1", "--max-tokens", "60", "--shots", "2", "--adapter-path", str(adapters_dir() / "tiny")]
+    shares = json.loads(run("baselines", *tiny, "--json"))
+    assert list(shares) == ["untrained, 2 examples, in scope", "untrained, 2 examples, free",
+                            "adapter, in scope", "adapter, free"]  # fmt: skip
+    assert all(share["n"] == 1 for share in shares.values())
+
+
+@pytest.mark.parametrize(("text", "number"), [
+    ("So 3 + 4 = 7.\n#### 1,200", 1200), ("She pays $3.50.", Fraction(7, 2)), ("#### -4", -4), ("none", None),
+])  # fmt: skip
+def test_the_answer_of_prose_is_its_last_number(text: str, number: Fraction | None) -> None:
+    assert runpy.run_path(str(BENCH / "baselines.py"))["said"](text) == number
 
 
 def test_gguf_files_are_measured(tmp_path: Path) -> None:

@@ -159,11 +159,12 @@ def settle_adapter(model: str | None, adapter: Path | None) -> Path | None:
 
 
 def find_adapter(name: str) -> Path | None:
-    """Return a finished adapter by its name, among those trained here or those that come along."""
+    """Return a finished adapter by its model's name: trained here with its configuration, or one that comes along."""
     from mlx_trace.model.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS
     from mlx_trace.resources import adapters_dir
 
-    folders, files = (Path("adapters") / name, adapters_dir() / name), (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
+    here, files = Path("adapters"), (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
+    folders = (here / f"{name}-run", here / name, adapters_dir() / name)
     return next((path for path in folders if all((path / file).is_file() for file in files)), None)
 
 

@@ -52,6 +52,8 @@ def test_a_model_with_a_name_has_the_adapter_of_that_name(name: str) -> None:
     run = put(f"adapters/{name}", "adapters.safetensors", "adapter_config.json")
     assert settle_adapter(name, None) == run
     assert settle_adapter(name.upper(), None) == run
+    own = put(f"adapters/{name}-run", "adapters.safetensors", "adapter_config.json")
+    assert settle_adapter(name, None) == own, "which the bundled configuration leaves there"
     assert settle_adapter(None, None) == BUNDLED
 
 
