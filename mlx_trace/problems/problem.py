@@ -33,7 +33,7 @@ class Problem(BaseModel):
 
     `expert` is None where several experts can be right; `source` says where the problem comes from. `results` are what
     a worked solution calls what the trace computes, step by step, "" where it says nothing; `solution` is its text.
-    `doubt` says why a compiled trace, right as its answer is, may not be what the solution means: it is not learnt from.
+    `doubt` says why a compiled trace, right though its answer is, may not be what the solution means: not learnt from.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

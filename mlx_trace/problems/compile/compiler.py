@@ -147,7 +147,7 @@ def find_target(question: str, solution: str, gold: Fraction) -> Wiring | Refuse
 
 
 def _find(question: str, equations: list[Equation], gold: Fraction, conclude: bool) -> Wiring | str:
-    """Return the wiring of a solution that its words say, with the node that computes the gold; or why there is none."""
+    """Return the wiring of a solution that its words say, computing the gold; or why there is none."""
 
     def grow(forced: Mapping[int, Origin]) -> Wired | None:
         graph = _grow(question, equations, forced)
