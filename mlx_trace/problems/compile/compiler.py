@@ -98,7 +98,7 @@ def _traced(problem: Problem, solution: str, formula: Equation | None) -> Compil
     if isinstance(wired, Refused):
         return wired
     grounding, mended = wired.grounding, Kinds(wired.grounding).mend(wired.target)
-    target, doubt = (wired.target, UNLIKE) if mended is None else (mended, wired.doubt)
+    target, doubt = mended or wired.target, wired.doubt if mended is wired.target else UNLIKE
     trace = parse_document(emit(target, question, grounding.mentions))
     outcome = trace if isinstance(trace, NoTrace) else solve(trace)
     if isinstance(trace, NoTrace) or not isinstance(outcome, Solved) or outcome.answer != target.value:
@@ -135,8 +135,12 @@ def find_target(question: str, solution: str, gold: Fraction) -> Wiring | Refuse
     """Return the wiring that computes the gold, grounded and beyond doubt if any reading of the solution allows it."""
     reasons: list[str] = []
     best: Wiring | None = None
+    before: list[Equation] = []
     for unknowns in (False, True):
-        found = _find(question, read_equations(solution, unknowns), gold, unknowns)
+        equations = read_equations(solution, unknowns)
+        if best is not None and equations == before:
+            break
+        before, found = equations, _find(question, equations, gold, unknowns)
         if isinstance(found, str):
             reasons.insert(0, found)
             continue

@@ -18,7 +18,7 @@ from mlx_trace.problems.compile.node import Node, walk
 Wired = tuple[Graph, Node]
 Grow = Callable[[Mapping[int, Origin]], Wired | None]  # from candidates by a number's place in the solution
 
-_CLOSE: Final = 0.11  # two ways are as likely if their costs differ by less
+_CLOSE: Final = 0.2  # two ways are as likely if their costs differ by less
 _NEAR: Final = 0.5  # by which a way may cost more and still be the one, for the kinds of its numbers
 _KINDS: Final = 0.3  # what their agreement counts, if it differs clearly
 _CLEARLY: Final = 1.0
@@ -29,27 +29,25 @@ def decide(wired: Wired, grow: Grow) -> tuple[Wired, bool]:
     """Return the likeliest graph and target, and whether no other one that means something else is as likely."""
     found = [(group, ways(group, wired[0].uses)) for group in ambiguous(wired[0].uses)]
     best = {place: candidate for group, options in found for place, candidate in _places(group, options[0]).items()}
-    wired = (grow(best) if best else None) or wired
-    sure = True
+    if any(best[use.place].source != use.taken.source for group, _ in found for use in group):
+        wired = grow(best) or wired
+    kinds, meaning = Kinds(wired[0].grounding), _meaning(wired) if found else ""
     for group, options in found:
         for way in islice(options, 1, _MOST_TRIED if group[0].value != 1 else 1):  # one is one, wherever it stands
             loss = way.cost - options[0].cost
             other = grow(best | _places(group, way)) if loss <= _NEAR else None
-            if other is None or _meaning(other) == _meaning(wired):
+            if other is None or (told := _meaning(other)) == meaning:
                 continue
-            gain = _fit(other) - _fit(wired)
+            gain = kinds.fit(other[1]) - kinds.fit(wired[1])
             loss -= _KINDS * gain if abs(gain) >= _CLEARLY else 0.0
-            sure = sure and abs(loss) >= _CLOSE
-            wired = other if loss < 0 else wired
-    return wired, sure
+            wired, meaning = (other, told) if loss < 0 else (wired, meaning)
+            if abs(loss) < _CLOSE:
+                return wired, False
+    return wired, True
 
 
 def _places(group: Sequence[Use], way: Way) -> dict[int, Origin]:
     return {use.place: candidate for use, candidate in zip(group, way.chosen, strict=True)}
-
-
-def _fit(wired: Wired) -> float:
-    return Kinds(wired[0].grounding).fit(wired[1])
 
 
 def _meaning(wired: Wired) -> str:

@@ -23,7 +23,7 @@ from mlx_trace.problems.compile.words import COMPARATIVES, GENERIC, MEASURES, MU
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z'’-]*")
 _CLAUSE: Final = re.compile(r"[.,;:?!$0-9]|\b(?:and|but|or)\b")
 _SENTENCE: Final = re.compile(r"[.?!](?:\s|$)")
-_SPOKEN: Final = frozenset({"half", "twice", "double", "thrice", "triple"})
+SPOKEN: Final = frozenset({"half", "twice", "double", "thrice", "triple"})
 _ORDINALS: Final = frozenset({"third", "fourth", "fifth", "quarter"})  # parts, or places in a row
 _MULTIPLIED: Final = re.compile(
     r"(?i)\b(?:twice|thrice|doubl\w*|tripl\w*|quadrupl\w*|times|as (?:many|much|long|old))\b"
@@ -31,6 +31,7 @@ _MULTIPLIED: Final = re.compile(
 _IN_PERCENT: Final = re.compile(r"(?i)%|percent|\b100\b")
 _DIFFERENCES: Final = frozenset({"more", "fewer", "less", "older", "younger"})
 _CLOCK: Final = re.compile(r"\d:\d\d")
+_NUMERAL: Final = re.compile(r"[\d.,a-z]")  # what goes on before it is another number, or no number
 _SQUARE: Final = re.compile(r"(?i)\b(?:squar|cub|area|rectang|volume)")  # where a number may be multiplied with itself
 _COUNTED: Final = re.compile(
     r"(?i)(?:[0-9]|\b(?:each|per|every|an?|one|two|three|four|five|six|seven|eight|nine|ten|twelve)) $"
@@ -87,6 +88,7 @@ class Evidence:
         self.mentions = mentions
         self.is_square = _SQUARE.search(question) is not None
         self.units = [self._words_after(mention) for mention in mentions]
+        self._known: dict[tuple[int, Asked], float] = {}
         self._before = [self._words_before(mention) for mention in mentions]
         starts = [0, *(end.end() for end in _SENTENCE.finditer(question))]
         self.sentences = [bisect_right(starts, mention.start) - 1 for mention in mentions]
@@ -103,6 +105,12 @@ class Evidence:
 
     def of_mention(self, index: int, asked: Asked) -> float:
         """Return how unlikely a mention is meant: less if its noun is spoken of, or its clause."""
+        known = self._known.get((index, asked))
+        if known is None:
+            known = self._known[index, asked] = self._of_mention(index, asked)
+        return known
+
+    def _of_mention(self, index: int, asked: Asked) -> float:
         mention, units, line = self.mentions[index], self.units[index], asked.line
         written = self.question[mention.start : mention.end]
         penalty = -asked.likes(units)
@@ -126,21 +134,26 @@ class Evidence:
     def _is_quoted(self, mention: Mention, noun: str, line: str) -> bool:
         """Tell whether a line says a number with its noun as the question does, in digits or in words."""
         written = {self.question[mention.start : mention.end].lower(), *_WRITTEN.get(mention.value, ())}
-        numbers = "|".join(map(re.escape, sorted(written)))
-        return re.search(rf"(?<![\d.,a-z])(?:{numbers})[ -]?{re.escape(noun)}", line.lower()) is not None
+        low = line.lower()
+        parts = (low.split(f"{number}{between}{noun}") for number in written for between in ("", " ", "-"))
+        return any(not _NUMERAL.match(part[-1:]) for split in parts for part in split[:-1])
 
     def _form(self, mention: Mention, written: str, asked: Asked) -> float:
         """Return how ill it fits that a number is a percentage, a place in a row, or of the time of day."""
         if mention.kind == "percent" and asked.value == mention.value and not asked.percent:
             return 0.0 if asked.op != "over" and not asked.money and _IN_PERCENT.search(asked.line) else 2.0
-        if written.lower() == "third" and not self.question.startswith(" of", mention.end):
-            return 1.5  # the third week
+        if self.is_no_part(mention):
+            return 1.5
         if mention.kind == "ordinal" and asked.value == mention.value:
             part = asked.op == "over" and self.question[mention.end : mention.end + 4] == " of "
             alone = all(other.kind == "ordinal" or other.value != asked.value for other in self.mentions)
             return 0.0 if part else 0.6 if alone else 2.5
-        near = self.question[max(0, mention.start - 3) : mention.end + 3]
-        return 0.8 if mention.kind == "digits" and _CLOCK.search(near) else 0.0
+        return 0.8 if mention.kind == "digits" and is_time_of_day(self.question, mention) else 0.0
+
+    def is_no_part(self, mention: Mention) -> bool:
+        """Tell whether a third is a place in a row, the third week, or quarters are coins."""
+        written = self.question[mention.start : mention.end].lower()
+        return written in ("third", "quarters") and not self.question.startswith(" of", mention.end)
 
     def _fit(self, mention: Mention, word: str, units: list[str], asked: Asked) -> float:
         """Return how ill a mention's kind fits the operation: twice multiplies, a half divides, 3 more is added."""
@@ -148,7 +161,7 @@ class Evidence:
         if mention.value != asked.value:
             halves = asked.op == "over" and mention.value == 1 / asked.value and word not in _ORDINALS
             penalty += -0.4 if halves else 0.4
-        if word in _SPOKEN and re.search(rf"\b{word}\b", asked.line, re.IGNORECASE):
+        if word in SPOKEN and re.search(rf"\b{word}\b", asked.line, re.IGNORECASE):
             penalty -= 0.8
         if word in MULTIPLES or units[:1] == ["times"]:
             spoken = word not in MULTIPLES or _MULTIPLIED.search(asked.line) is not None
@@ -164,7 +177,9 @@ class Evidence:
 
     def of_constant(self, asked: Asked) -> float | None:
         """Return how unlikely common knowledge is meant; None where question and step have no word for it."""
-        if asked.money or asked.value not in called_numbers(self.question):
+        if asked.money or (asked.value not in CONSTANTS and asked.value not in known_names(self.question)):
+            return None
+        if asked.op not in (*_CONVERTING, "add", "sub") or asked.value not in called_numbers(self.question):
             return None
         if asked.op not in _CONVERTING:  # 8 + 2 chicken legs
             named = asked.op in ("add", "sub") and asked.unit and asked.value in called_numbers(asked.unit)
@@ -195,6 +210,11 @@ class Evidence:
         """Tell whether a step divides a percentage of the question by 100."""
         rates = [mention.value for mention in self.mentions if mention.kind == "percent"]
         return asked.op == "over" and any(re.search(rf"\b{spell(rate)}\s*/\s*100\b", asked.line) for rate in rates)
+
+
+def is_time_of_day(question: str, mention: Mention) -> bool:
+    """Tell whether a number is the hour or the minutes of 7:15."""
+    return _CLOCK.search(question[max(0, mention.start - 3) : mention.end + 3]) is not None
 
 
 def _is_conversion(value: Fraction, text: str) -> bool:

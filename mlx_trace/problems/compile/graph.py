@@ -148,14 +148,15 @@ class Graph:
     def _candidates(self, asked: Asked) -> list[Origin]:
         """Return where a number may come from, and how ill each place fits what the solution says of it."""
         found, indices = list(self._earlier(asked)), self.grounding.by_value.get(asked.value, ())
-        found += [self._mentioned(index, rank, asked) for rank, index in enumerate(indices)]
-        constant = self.grounding.evidence.of_constant(asked) if found else None
+        constant = self.grounding.evidence.of_constant(asked) if found or indices else None
+        is_choice = len(found) + len(indices) + (constant is not None) > 1
+        found += [self._mentioned(index, rank, asked, is_choice) for rank, index in enumerate(indices)]
         return found if constant is None else [*found, Origin(constant)]
 
-    def _mentioned(self, index: int, rank: int, asked: Asked) -> Origin:
+    def _mentioned(self, index: int, rank: int, asked: Asked, is_choice: bool) -> Origin:
         """Return a mention as a candidate; of equal ones the first is a little likelier."""
         mention = self.grounding.mentions[index]
-        penalty = self.grounding.evidence.of_mention(index, asked) + 0.05 * rank
+        penalty = self.grounding.evidence.of_mention(index, asked) + 0.05 * rank if is_choice else 0.0
         if asked.value == mention.value and mention.kind != "percent" and self.grounding.is_worked_out(index, mention):
             penalty += 2.0  # 10 dozen, once 10 * 12 was computed
         is_part = mention.kind in ("fraction", "relation")
@@ -202,6 +203,7 @@ class Graph:
         for ones, others in ((dangling, dangling), (dangling, unused), (dangling[:1], scales)):
             for node in pairs(ones, others):
                 if node.value == value:
+                    grounding.guessed.append(node)
                     return node
         return None if self.results or self.faults else grounding.derived(value, [])
 

@@ -30,6 +30,7 @@ class Grounding:
         self.units = self.evidence.units
         self.known = known_numbers(question)
         self.in_vain = 0  # numbers that no step explained
+        self.guessed: list[Node] = []  # steps done in the head with numbers that no word names
         self.used: set[int] = set()
         self.leaves: dict[tuple[int | None, Fraction], Node] = {}
         self.by_value: dict[Fraction, list[int]] = {}
@@ -90,19 +91,24 @@ class Grounding:
         """Return a value as one step from what is stated or computed, as people compute in their heads; or None."""
         if self.in_vain >= MOST_IN_VAIN:
             return None
-        for node in self._in_the_head(results, value):
-            if node.value == value:
-                return node
-        self.in_vain += 1
-        return None
-
-    def _in_the_head(self, results: Sequence[Node], value: Fraction) -> Iterator[Node]:
-        """Yield what a solution takes for granted, the likeliest first: complements, conversions, what is left over."""
         order = sorted(range(len(self.mentions)), key=lambda index: index in self.used)
         stated = [(index, self.leaf(index, self.mentions[index].value)) for index in order]
+        granted = (node for node in self._granted(stated) if node.value == value)
+        guessed = (node for node in self._guesses(results, stated, value) if node.value == value)
+        if (node := next(granted, None)) is None:
+            node = next(guessed, None)
+            self.guessed += [] if node is None else [node]
+        self.in_vain += node is None
+        return node
+
+    def _granted(self, stated: list[tuple[int, Node]]) -> Iterator[Node]:
+        """Yield what a solution takes for granted, the likeliest first: complements, conversions."""
         yield from self._complements(stated)
         for index, leaf in stated:
             yield from self._conversions(index, leaf)
+
+    def _guesses(self, results: Sequence[Node], stated: list[tuple[int, Node]], value: Fraction) -> Iterator[Node]:
+        """Yield what may have been done in the head: one step with what is left over, or with the latest results."""
         unused = [leaf for index, leaf in stated if index not in self.used]
         yield from pairs(unused, unused)
         latest = list(results[:-4:-1])
