@@ -164,7 +164,7 @@ def _find(question: str, equations: list[Equation], gold: Fraction, conclude: bo
         computed = any(result.node.args for result in graph.results)
         return graph.faults[0] if graph.faults else "" if computed else "nothing computed"
     (graph, target), sure = decide((graph, target), grow)
-    return Wiring(target, graph.grounding, doubt(target, graph.grounding) or ("" if sure else UNDECIDED))
+    return Wiring(target, graph.grounding, doubt(target, graph.grounding) if sure else UNDECIDED)
 
 
 def equation_target(question: str, equation: Equation, gold: Fraction) -> Wiring | Refused:

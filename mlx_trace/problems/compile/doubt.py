@@ -58,6 +58,8 @@ class _Doubts:
             yield "a number worked out in the head"
         if any(self._is_out_of_place(index) for index in self.uses):
             yield "a place in a row or a time of day"
+        if any(self._is_misread(node, arg) for node in self.nodes for arg in node.args if arg.op == "leaf"):
+            yield "a part or a percentage read as a number"
         if self._comes_from_nowhere():
             yield "a number that no word calls for"
         if any(self._is_left(leaf) for leaf in self.nodes if leaf.op == "leaf"):
@@ -100,15 +102,31 @@ class _Doubts:
             return mention.value > 1 and any(node.mention == index and node.value > 1 for node in self.nodes)
         return mention.kind == "digits" and is_time_of_day(self.question, mention)
 
+    def _is_misread(self, node: Node, arg: Node) -> bool:
+        """Tell whether the 3 of 2/3 is added, or something divided by 10 for 10%."""
+        if arg.mention is None:
+            return False
+        kind = self.grounding.mentions[arg.mention].kind
+        is_part = kind == "fraction" and arg.value.denominator == 1 and node.op in ("add", "sub")
+        return is_part or (kind == "percent" and node.op == "div" and node.args[1] is arg)
+
     def _comes_from_nowhere(self) -> bool:
         """Tell whether common knowledge may stand in for a number of the question that goes unused."""
-        places = [index for index, mention in enumerate(self.grounding.mentions) if mention.kind == "ordinal"]
-        if not self.spare and all(index in self.uses for index in places):
+        known = [value for value in self.constants if value not in _WHOLES]
+        if not known:
+            return False
+        added = (arg for node in self.nodes if node.op in ("add", "sub") for arg in node.args if _is_constant(arg))
+        if any(arg.value not in _WHOLES | _UNITS for arg in added):  # 7 + 4 letters of names, counted by the solution
+            return True
+        kinds = {mention.kind for index, mention in enumerate(self.grounding.mentions) if index not in self.uses}
+        if "percent" in kinds:  # 400 / 2 for 50%
+            return True
+        if not self.spare and "ordinal" not in kinds:
             return False
         return any(
             value < _LEAST_UNIT or value not in called_numbers(self.question)
-            for value in self.constants
-            if value not in _WHOLES and (value.denominator > 1 or value >= _LEAST_TELLING)
+            for value in known
+            if value.denominator > 1 or value >= _LEAST_TELLING
         )
 
     def _is_left(self, leaf: Node) -> bool:

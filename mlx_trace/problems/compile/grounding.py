@@ -36,7 +36,7 @@ class Grounding:
         self.by_value: dict[Fraction, list[int]] = {}
         for index, mention in enumerate(self.mentions):
             for reading in mention.readings:
-                if reading != 1 or mention.value >= 1:  # the one of 1/4 is no number of its own
+                if reading != 1 or mention.value.denominator == 1:  # the one of 1/4 is no number of its own
                     self.by_value.setdefault(reading, []).append(index)
 
     def leaf(self, index: int | None, value: Fraction, unit: str = "", grounded: bool = True) -> Node:
