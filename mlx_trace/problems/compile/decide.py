@@ -3,7 +3,7 @@
 Takes a graph that was grown by taking each number where it fits best by itself, and a function that grows it anew.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from itertools import islice
 from typing import Final
 
@@ -14,6 +14,7 @@ from mlx_trace.problems.compile.graph import Graph
 from mlx_trace.problems.compile.grounding import Grounding
 from mlx_trace.problems.compile.kinds import Kinds
 from mlx_trace.problems.compile.node import Node, walk
+from mlx_trace.problems.compile.words import STOPS
 
 Wired = tuple[Graph, Node]
 Grow = Callable[[Mapping[int, Origin]], Wired | None]  # from candidates by a number's place in the solution
@@ -51,26 +52,29 @@ def _places(group: Sequence[Use], way: Way) -> dict[int, Origin]:
 
 
 def _meaning(wired: Wired) -> str:
-    """Return what is computed of what: order does not matter in sums, nor which of two equal numbers of one noun."""
+    """Return what is computed of what: order does not matter in sums, nor which of two places that say the same."""
     graph, target = wired
     told: dict[int, str] = {}
-    for node in walk(target := shortest(target)):
+    nodes = list(walk(target := shortest(target)))
+    used = {node.mention for node in nodes if node.mention is not None}
+    for node in nodes:
         if node.op == "leaf":
-            told[id(node)] = f"{node.value}@{_first_told(node.mention, graph.grounding)}"
+            told[id(node)] = f"{node.value}@{_first_told(node.mention, used, graph.grounding)}"
             continue
         args = [told[id(arg)] for arg in node.args]
         told[id(node)] = f"{node.op}({','.join(sorted(args) if node.op in ('add', 'mul') else args)})"
     return told[id(target)]
 
 
-def _first_told(index: int | None, grounding: Grounding) -> int | None:
-    """Return the first mention that says the same as one, number and noun."""
-    if index is None:
-        return None
-    mention, nouns = grounding.mentions[index], grounding.units[index][:1]
-    for first, other in enumerate(grounding.mentions[:index]):
-        if (other.value, other.kind) != (mention.value, mention.kind) or not nouns:
-            continue
-        if grounding.units[first] and same_noun(grounding.units[first][0], nouns[0]):
-            return first
-    return index
+def _first_told(index: int | None, used: Set[int], grounding: Grounding) -> int | None:
+    """Return the first mention that says the same as one, number and noun, if no more than one of them is used."""
+    if index is None or not grounding.units[index] or grounding.units[index][0] in STOPS:
+        return index
+    mention, noun = grounding.mentions[index], grounding.units[index][0]
+    same = [
+        place
+        for place, other in enumerate(grounding.mentions)
+        if (other.value, other.kind) == (mention.value, mention.kind)
+        and any(same_noun(first, noun) for first in grounding.units[place][:1])
+    ]
+    return same[0] if len(used.intersection(same)) == 1 else index

@@ -37,7 +37,7 @@ class _Doubts:
 
     def __init__(self, target: Node, grounding: Grounding) -> None:
         self.grounding = grounding
-        self.question = grounding.question
+        self.question, self.mentions = grounding.question, grounding.mentions
         self.nodes = list(walk(target))
         self.uses = Counter(arg.mention for node in self.nodes for arg in node.args if arg.mention is not None)
         self.constants = [node.value for node in self.nodes if _is_constant(node)]
@@ -62,6 +62,10 @@ class _Doubts:
             yield "a part or a percentage read as a number"
         if self._comes_from_nowhere():
             yield "a number that no word calls for"
+        if self._is_told_alike():
+            yield "equal numbers of one noun"
+        if any(mention.kind == "percent" and index not in self.uses for index, mention in enumerate(self.mentions)):
+            yield "a percentage that is not used"
         if any(self._is_left(leaf) for leaf in self.nodes if leaf.op == "leaf"):
             yield "an equal number that is not used"
         if self._is_worn():
@@ -97,7 +101,7 @@ class _Doubts:
 
     def _is_out_of_place(self, index: int) -> bool:
         """Tell whether a number is the fourth day's, counted as four, or of a time of day."""
-        mention = self.grounding.mentions[index]
+        mention = self.mentions[index]
         if mention.kind == "ordinal":
             return mention.value > 1 and any(node.mention == index and node.value > 1 for node in self.nodes)
         return mention.kind == "digits" and is_time_of_day(self.question, mention)
@@ -106,7 +110,7 @@ class _Doubts:
         """Tell whether the 3 of 2/3 is added, or something divided by 10 for 10%."""
         if arg.mention is None:
             return False
-        kind = self.grounding.mentions[arg.mention].kind
+        kind = self.mentions[arg.mention].kind
         is_part = kind == "fraction" and arg.value.denominator == 1 and node.op in ("add", "sub")
         return is_part or (kind == "percent" and node.op == "div" and node.args[1] is arg)
 
@@ -118,10 +122,12 @@ class _Doubts:
         added = (arg for node in self.nodes if node.op in ("add", "sub") for arg in node.args if _is_constant(arg))
         if any(arg.value not in _WHOLES | _UNITS for arg in added):  # 7 + 4 letters of names, counted by the solution
             return True
-        kinds = {mention.kind for index, mention in enumerate(self.grounding.mentions) if index not in self.uses}
-        if "percent" in kinds:  # 400 / 2 for 50%
+        if any(
+            value == self.counted[index] * unit for value in known for index in self.spare for unit in _UNITS
+        ):  # 14 for 2 weeks
             return True
-        if not self.spare and "ordinal" not in kinds:
+        unused = {mention.kind for index, mention in enumerate(self.mentions) if index not in self.uses}
+        if not self.spare and "ordinal" not in unused:
             return False
         return any(
             value < _LEAST_UNIT or value not in called_numbers(self.question)
@@ -140,7 +146,7 @@ class _Doubts:
 
     def _is_mistakable(self, leaf: Node, index: int) -> bool:
         """Tell whether a number could be meant by a leaf: twice is not two brothers, nor are two a pair of shoes."""
-        mentions, units = self.grounding.mentions, self.grounding.units
+        mentions, units = self.mentions, self.grounding.units
         other = mentions[index]
         if leaf.mention is None:
             return other.kind in _COUNTING
@@ -167,11 +173,29 @@ class _Doubts:
             stated, factors = len({mention for mention, _ in used}), sum(is_factor for _, is_factor in used)
             often = factors > 1 or len(used) > _OFTEN or value in _UNITS
             common = value in _UNITS or value < _LEAST_UNIT
-            if value in self.constants or (len(used) > stated and stated > 1):
+            if value in self.constants or (len(used) > stated and stated > 1) or self._is_halved(value):
                 return True
             if len(used) > stated and often and common and value in called_numbers(self.question):
                 return True
         return False
+
+    def _is_told_alike(self) -> bool:
+        """Tell whether equal numbers of one noun are used for different things: 3 bags, and another 3 bags."""
+        roles: dict[tuple[Fraction, str], set[tuple[int, str]]] = {}
+        for node in self.nodes:
+            for place, arg in enumerate(node.args):
+                if arg.mention in self.counted and (noun := self.grounding.units[arg.mention][:1]):
+                    role = node.op if node.op in ("add", "mul") else f"{node.op} {place}"
+                    roles.setdefault((arg.value, noun[0]), set()).add((arg.mention, role))
+        return any(
+            len({mention for mention, _ in used}) > 1 and len({role for _, role in used}) > 1 for used in roles.values()
+        )
+
+    def _is_halved(self, value: Fraction) -> bool:
+        """Tell whether one divides by a part and by an equal count: for half, once more, two years may be taken."""
+        below = {node.args[1].mention for node in self.nodes if node.op == "div" and node.args[1].value == value}
+        kinds = {self.mentions[index].kind in _COUNTING for index in below if index is not None}
+        return len(kinds) > 1
 
 
 def _is_constant(node: Node) -> bool:
