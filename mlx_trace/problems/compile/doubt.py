@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import combinations
 from typing import Final
 
 from mlx_trace.language.knowledge import called_numbers
@@ -62,8 +63,8 @@ class _Doubts:
             yield "a part or a percentage read as a number"
         if self._comes_from_nowhere():
             yield "a number that no word calls for"
-        if self._is_told_alike():
-            yield "equal numbers of one noun"
+        if self._is_told_alike() or any(map(self._is_once, self.nodes)):
+            yield "equal numbers of equal words"
         if any(mention.kind == "percent" and index not in self.uses for index, mention in enumerate(self.mentions)):
             yield "a percentage that is not used"
         if any(self._is_left(leaf) for leaf in self.nodes if leaf.op == "leaf"):
@@ -107,26 +108,26 @@ class _Doubts:
         return mention.kind == "digits" and is_time_of_day(self.question, mention)
 
     def _is_misread(self, node: Node, arg: Node) -> bool:
-        """Tell whether the 3 of 2/3 is added, or something divided by 10 for 10%."""
+        """Tell whether the 3 of 2/3 is added, or something divided by 10 for 10%, or by 2 for a couple."""
         if arg.mention is None:
             return False
         kind = self.mentions[arg.mention].kind
-        is_part = kind == "fraction" and arg.value.denominator == 1 and node.op in ("add", "sub")
-        return is_part or (kind == "percent" and node.op == "div" and node.args[1] is arg)
+        if node.op == "div" and node.args[1] is arg:
+            written = self.question[self.mentions[arg.mention].start : self.mentions[arg.mention].end].lower()
+            return kind == "percent" or written.startswith(("couple", "pair"))
+        return kind == "fraction" and arg.value.denominator == 1 and node.op in ("add", "sub")
 
     def _comes_from_nowhere(self) -> bool:
         """Tell whether common knowledge may stand in for a number of the question that goes unused."""
-        known = [value for value in self.constants if value not in _WHOLES]
+        known = {value for value in self.constants if value not in _WHOLES}
         if not known:
             return False
         added = (arg for node in self.nodes if node.op in ("add", "sub") for arg in node.args if _is_constant(arg))
         if any(arg.value not in _WHOLES | _UNITS for arg in added):  # 7 + 4 letters of names, counted by the solution
             return True
-        if any(
-            value == self.counted[index] * unit for value in known for index in self.spare for unit in _UNITS
-        ):  # 14 for 2 weeks
-            return True
         unused = {mention.kind for index, mention in enumerate(self.mentions) if index not in self.uses}
+        if not known.isdisjoint(self._head()) or ("relation" in unused and not known <= _UNITS):  # 24 / 3, for twice
+            return True
         if not self.spare and "ordinal" not in unused:
             return False
         return any(
@@ -134,6 +135,19 @@ class _Doubts:
             for value in known
             if value.denominator > 1 or value >= _LEAST_TELLING
         )
+
+    def _head(self) -> set[Fraction]:
+        """Return what numbers that are not used come to: 14 days for 2 weeks, 2 from table 1 to table 3."""
+        spare = [n.value for i, n in enumerate(self.mentions) if n.kind in _COUNTING and i not in self.uses]
+        converted = {value * unit for value in spare for unit in _UNITS}
+        return converted.union(abs(first - other) for first, other in combinations(spare, 2))
+
+    def _is_once(self, node: Node) -> bool:
+        """Tell whether a node is one of something, that is used on: 6 folders for 6 classes, each can be meant."""
+        if node.op != "mul" or all(arg.mention is None or arg.value != 1 for arg in node.args):
+            return False
+        users = [user for user in self.nodes for arg in user.args if arg is node]
+        return len(users) > 1 or any(user.op in ("mul", "div") for user in users)
 
     def _is_left(self, leaf: Node) -> bool:
         """Tell whether a number could as well be an equal one that is used nowhere, and counts something else."""
@@ -169,6 +183,9 @@ class _Doubts:
             for arg in node.args:
                 if arg.op == "leaf" and arg.mention is not None and not arg.rate and arg.value > 1:
                     uses.setdefault(arg.value, []).append((arg.mention, node.op in ("mul", "div")))
+        ones = [arg.mention for node in self.nodes if node.op in ("add", "sub") for arg in node.args if arg.value == 1]
+        if any(ones.count(index) > 1 for index in ones if index is not None):
+            return True
         for value, used in uses.items():
             stated, factors = len({mention for mention, _ in used}), sum(is_factor for _, is_factor in used)
             often = factors > 1 or len(used) > _OFTEN or value in _UNITS
