@@ -23,7 +23,7 @@ _COUNTING: Final = ("digits", "words")
 _WHOLES: Final = frozenset(map(Fraction, ("0", "1", "100", "0.01")))  # what a part is taken of
 _LEAST_TELLING: Final = 3  # smaller numbers need no word that calls for them
 _LEAST_UNIT: Final = 7  # smaller numbers, if known to all, are known of too much
-_TOLD_AGAIN: Final = ("all ", "these ", "those ", "last ")  # all three are those that were told of before
+_TOLD_AGAIN: Final = ("all ", "these ", "those ", "the last ")  # all three are those that were told of before
 _UNITS: Final = frozenset(map(Fraction, (7, 24, 60)))
 _OFTEN: Final = 2  # a number is multiplied, and added to what comes out
 
@@ -115,7 +115,13 @@ class _Doubts:
         if node.op == "div" and node.args[1] is arg:
             written = self.question[self.mentions[arg.mention].start : self.mentions[arg.mention].end].lower()
             return kind == "percent" or written.startswith(("couple", "pair"))
-        return kind == "fraction" and arg.value.denominator == 1 and node.op in ("add", "sub")
+        return kind == "fraction" and arg.value.denominator == 1 and (node.op != "mul" or self._is_half_read(arg))
+
+    def _is_half_read(self, part: Node) -> bool:
+        """Tell whether the two of two-thirds is used, and the three is not."""
+        whole = self.mentions[part.mention or 0].value
+        read = {node.value for node in self.nodes if node.mention == part.mention}
+        return part.value == whole.numerator > 1 and whole.denominator not in read
 
     def _comes_from_nowhere(self) -> bool:
         """Tell whether common knowledge may stand in for a number of the question that goes unused."""
@@ -126,7 +132,8 @@ class _Doubts:
         if any(arg.value not in _WHOLES | _UNITS for arg in added):  # 7 + 4 letters of names, counted by the solution
             return True
         unused = {mention.kind for index, mention in enumerate(self.mentions) if index not in self.uses}
-        if not known.isdisjoint(self._head()) or ("relation" in unused and not known <= _UNITS):  # 24 / 3, for twice
+        is_unread = not unused.isdisjoint(("relation", "fraction")) and not known <= _UNITS  # 24 / 3, for twice
+        if is_unread or not known.isdisjoint(self._head()):
             return True
         if not self.spare and "ordinal" not in unused:
             return False
@@ -140,7 +147,8 @@ class _Doubts:
         """Return what numbers that are not used come to: 14 days for 2 weeks, 2 from table 1 to table 3."""
         spare = [n.value for i, n in enumerate(self.mentions) if n.kind in _COUNTING and i not in self.uses]
         converted = {value * unit for value in spare for unit in _UNITS}
-        return converted.union(abs(first - other) for first, other in combinations(spare, 2))
+        beside = {value - 1 for value in self.counted.values()} if 1 in spare else set()  # one of four walls is not
+        return converted.union(beside, (abs(first - other) for first, other in combinations(spare, 2)))
 
     def _is_once(self, node: Node) -> bool:
         """Tell whether a node is one of something, that is used on: 6 folders for 6 classes, each can be meant."""
@@ -183,8 +191,9 @@ class _Doubts:
             for arg in node.args:
                 if arg.op == "leaf" and arg.mention is not None and not arg.rate and arg.value > 1:
                     uses.setdefault(arg.value, []).append((arg.mention, node.op in ("mul", "div")))
-        ones = [arg.mention for node in self.nodes if node.op in ("add", "sub") for arg in node.args if arg.value == 1]
-        if any(ones.count(index) > 1 for index in ones if index is not None):
+        ones = [(node.op, arg.mention) for node in self.nodes for arg in node.args if arg.value == 1]
+        added = [index for op, index in ones if op in ("add", "sub") and index is not None]
+        if len(set(added)) < len(added) or any(op == "div" and index is not None for op, index in ones):
             return True
         for value, used in uses.items():
             stated, factors = len({mention for mention, _ in used}), sum(is_factor for _, is_factor in used)
