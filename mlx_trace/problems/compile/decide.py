@@ -77,4 +77,4 @@ def _first_told(index: int | None, used: Set[int], grounding: Grounding) -> int 
         if (other.value, other.kind) == (mention.value, mention.kind)
         and any(same_noun(first, noun) for first in grounding.units[place][:1])
     ]
-    return same[0] if len(used.intersection(same)) == 1 else index
+    return same[0] if len(used & set(same)) == 1 else index

@@ -63,7 +63,7 @@ class _Doubts:
             yield "a part or a percentage read as a number"
         if self._comes_from_nowhere():
             yield "a number that no word calls for"
-        if self._is_told_alike() or any(map(self._is_once, self.nodes)):
+        if self._is_told_alike() or any(self._is_once(node) or _is_level(node) for node in self.nodes):
             yield "equal numbers of equal words"
         if any(mention.kind == "percent" and index not in self.uses for index, mention in enumerate(self.mentions)):
             yield "a percentage that is not used"
@@ -118,10 +118,11 @@ class _Doubts:
         return kind == "fraction" and arg.value.denominator == 1 and (node.op != "mul" or self._is_half_read(arg))
 
     def _is_half_read(self, part: Node) -> bool:
-        """Tell whether the two of two-thirds is used, and the three is not."""
+        """Tell whether something is multiplied by the two of two-thirds alone, or by the three."""
         whole = self.mentions[part.mention or 0].value
         read = {node.value for node in self.nodes if node.mention == part.mention}
-        return part.value == whole.numerator > 1 and whole.denominator not in read
+        lone = part.value == whole.numerator and whole.denominator not in read
+        return whole.numerator > 1 and (part.value == whole.denominator or lone)
 
     def _comes_from_nowhere(self) -> bool:
         """Tell whether common knowledge may stand in for a number of the question that goes unused."""
@@ -222,6 +223,15 @@ class _Doubts:
         below = {node.args[1].mention for node in self.nodes if node.op == "div" and node.args[1].value == value}
         kinds = {self.mentions[index].kind in _COUNTING for index in below if index is not None}
         return len(kinds) > 1
+
+
+def _is_level(node: Node) -> bool:
+    """Tell whether a sum has a number of the question and an equal result: each may be the one that is meant."""
+    if node.op != "add":
+        return False
+    terms = [term for arg in node.args for term in (arg.args if arg.op == "add" else (arg,))]
+    stated = {term.value for term in terms if term.mention is not None}
+    return any(term.args and term.value in stated for term in (*terms, *node.args))
 
 
 def _is_constant(node: Node) -> bool:
