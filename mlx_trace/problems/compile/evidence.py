@@ -220,7 +220,10 @@ def is_time_of_day(question: str, mention: Mention) -> bool:
 def _is_conversion(value: Fraction, text: str) -> bool:
     """Tell whether a text says that a number is a unit conversion: 60 minutes/hour, 4 hours * 60."""
     line = text.lower()
-    return any(count == value and part and _conversion(whole, part, count).search(line) for whole, part, count in UNITS)
+    return any(
+        count == value and part and (part in line or whole in line) and _conversion(whole, part, count).search(line)
+        for whole, part, count in UNITS
+    )
 
 
 @lru_cache(maxsize=64)
