@@ -16,8 +16,8 @@ language.numbers language.number_words language.signs language.mentions language
 problems.hub_data problems.rows problems.fields problems.problem problems.english problems.synthetic.expression problems.synthetic.vocabulary problems.skeleton problems.synthetic.template problems.synthetic.schema_file problems.synthetic.schema problems.synthetic.generator
 problems.split problems.gsm8k
 problems.compile.words problems.compile.expression problems.compile.items problems.compile.algebra problems.compile.equations problems.compile.formula
-problems.compile.nouns problems.compile.node problems.compile.grounding problems.compile.graph problems.compile.context problems.compile.kinds problems.compile.names problems.compile.asked problems.compile.result_names problems.compile.told_results
-problems.compile.route problems.compile.emit problems.compile.compiler problems.comments problems.one_part problems.forms
+problems.compile.nouns problems.compile.node problems.compile.evidence problems.compile.choice problems.compile.grounding problems.compile.graph problems.compile.context problems.compile.kinds problems.compile.names problems.compile.asked problems.compile.result_names problems.compile.told_results
+problems.compile.route problems.compile.emit problems.compile.decide problems.compile.doubt problems.compile.compiler problems.comments problems.one_part problems.forms
 problems.audit problems.variants.sense problems.variants.slots problems.variants.retell problems.variants.tell problems.distract problems.mixture problems.contamination problems.diversity
 model.config_json model.remembered model.gguf.header model.gguf.rope model.gguf.architecture model.gguf.names model.gguf.values model.gguf.weights model.gguf.patterns model.gguf.pieces model.gguf.near model.gguf.tokenizer model.gguf.convert model.gguf.describe model.gguf.write
 model.precision memory.shape model.weights model.fingerprint model.hub model.package_index model.named model.head model.base model.adapter model.counting model.jinja model.prompts model.chat_template model.layer model.layers memory.predict memory.plan memory.published model.inventory

@@ -17,6 +17,7 @@ from mlx_trace.notice import tell
 
 FIELDS: Final = get_args(FieldName)
 _RESULTS: Final = "results"  # what a solution calls its results
+_DOUBT: Final = "doubt"  # why a trace is not learnt from
 Told = Mapping[Any, str]  # our field → theirs, or several joined by +: {"question": "Body+Question"}
 _BODIES: Final = ("body",)  # what a question goes on from
 _NAMES: Final[dict[str, tuple[str, ...]]] = {
@@ -69,6 +70,8 @@ class Fields:
         results = row.get(_RESULTS)  # which compile writes beside a trace
         if "trace" in ours and isinstance(results, list) and all(map(_is_name, results)):
             ours[_RESULTS] = results
+        if "trace" in ours and isinstance(row.get(_DOUBT), str):
+            ours[_DOUBT] = row[_DOUBT]
         _join_solution(ours)
         for key in layout.unread:
             self.unread[key] = self.unread.get(key, 0) + 1

@@ -26,7 +26,7 @@ from mlx_trace.problems.problem import Problem, read_leniently, read_problems, r
 from mlx_trace.problems.rows import read_rows
 from mlx_trace.problems.synthetic.generator import Options, apportion, generate_balanced
 from mlx_trace.problems.synthetic.schema import load_schemas, select_schemas
-from mlx_trace.problems.variants.tell import grounded_problem, variants
+from mlx_trace.problems.variants.tell import DOUBTFUL, grounded_problem, variants
 from mlx_trace.seeds import stream
 
 _LOOKED_AT: Final = 100  # rows of a file, to know what it holds
@@ -94,9 +94,11 @@ def _part(source: Source, n: int | None, seed: int, seen: set[str]) -> SourcePar
         case CompiledSource():
             return _compiled(source, n, seed, seen)
         case FileSource(path=path, share=share):
-            problems, note = _new(_checked(read_file(path, told=source.fields), path), seen)
+            read = _checked(read_file(path, told=source.fields), path)
+            sure = [problem for problem in read if not problem.doubt]
+            problems, note = _new(sure, seen)
             part = problems[:n] if n is None or share is None else _sample(problems, n, seed, str(path))
-            return SourcePart(path.name, part, note)
+            return SourcePart(path.name, part, _joined(note, _left_out(len(read) - len(sure))))
 
 
 def _checked(problems: list[Problem], path: Path) -> list[Problem]:
@@ -133,18 +135,26 @@ def _compiled(source: CompiledSource, n: int | None, seed: int, seen: set[str]) 
     if not originals:
         why = ", ".join(f"{count} {reason}" for reason, count in refused.most_common())
         raise UserError(f"{source.file}: none of its rows can be used ({why or 'it holds none'})")
-    problems, note = _new(originals, seen)
+    problems, held_out = _new(originals, seen)
     if source.variants and (n is None or n > len(problems)):
         told = [variants(problem, source.variants, seed) for problem in problems]
         again = [row[k] for k in range(source.variants) for row in told if k < len(row)]  # each one's first, second, …
         problems += _new(again, seen)[0] if n is None else _new(again, seen)[0][: n - len(problems)]
-    notes = [note] if note else []
+    notes = [held_out, _left_out(refused.pop(DOUBTFUL, 0))]
     if refused:
         why = ", ".join(f"{count} {reason}" for reason, count in refused.most_common(3))
         notes.append(f"{refused.total():,} not used ({why})")
     part = problems if n is None else _sample(problems, n, seed, f"{source.file} with {source.variants} variants")
     part = share_distracted(part, source.distractors, seed)
-    return SourcePart(f"compiled {source.file.name}", part, "; ".join(notes))
+    return SourcePart(f"compiled {source.file.name}", part, _joined(*notes))
+
+
+def _left_out(doubtful: int) -> str:
+    return f"{doubtful:,} left out: {DOUBTFUL}" if doubtful else ""
+
+
+def _joined(*notes: str) -> str:
+    return "; ".join(filter(None, notes))
 
 
 def _new(problems: list[Problem], seen: set[str]) -> tuple[list[Problem], str]:

@@ -33,6 +33,7 @@ class Problem(BaseModel):
 
     `expert` is None where several experts can be right; `source` says where the problem comes from. `results` are what
     a worked solution calls what the trace computes, step by step, "" where it says nothing; `solution` is its text.
+    `doubt` says why a compiled trace, right though its answer is, may not be what the solution means: not learnt from.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -45,6 +46,7 @@ class Problem(BaseModel):
     source: str = ""
     results: tuple[str, ...] = Field((), exclude_if=lambda results: not results)
     solution: str = Field("", exclude_if=lambda solution: not solution)
+    doubt: str = Field("", exclude_if=lambda doubt: not doubt)
 
     @model_validator(mode="before")
     @classmethod

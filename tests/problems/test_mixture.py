@@ -9,11 +9,11 @@ import pytest
 from mlx_trace.config import Config
 from mlx_trace.config_file import validate_config
 from mlx_trace.errors import UserError
-from mlx_trace.problems.compile.compiler import Compiled, compile_row
+from mlx_trace.problems.compile.compiler import Compiled, compile_file, compile_row
 from mlx_trace.problems.contamination import GRAM, grams_of, overlaps
 from mlx_trace.problems.gsm8k import is_held_out
-from mlx_trace.problems.mixture import Mixture, mix
-from mlx_trace.problems.problem import Problem
+from mlx_trace.problems.mixture import Mixture, mix, read_file
+from mlx_trace.problems.problem import Problem, write_problems
 from mlx_trace.problems.synthetic.generator import generate_balanced
 from mlx_trace.problems.synthetic.schema import load_schemas
 from mlx_trace.problems.variants.tell import variants
@@ -32,9 +32,10 @@ def gather(*data: dict[str, Any], examples: int | None = None) -> Mixture:
 
 
 def kept() -> int:
-    """Return how many of the rows are not held out."""
+    """Return how many of the rows are sure and not held out."""
     outcomes = [compile_row({"question": question, "answer": answer}, "x") for question, answer in ROWS]
-    return sum(isinstance(outcome, Compiled) and not is_held_out(outcome.problem) for outcome in outcomes)
+    problems = [outcome.problem for outcome in outcomes if isinstance(outcome, Compiled)]
+    return sum(not problem.doubt and not is_held_out(problem) for problem in problems)
 
 
 def test_shares_are_parts_of_the_whole_beside_what_a_file_has(rows: Path) -> None:
@@ -126,6 +127,27 @@ def test_bad_rows_of_a_compiled_source_are_noted_and_a_file_of_nothing_else_is_r
     (tmp_path / "bad.jsonl").write_text("[]\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"none of its rows can be used \(1 not a JSON object\)"):
         gather({"source": "compiled", "file": str(tmp_path / "bad.jsonl")})
+
+
+def test_rows_whose_wiring_is_doubted_are_left_out_of_training_and_counted(tmp_path: Path) -> None:
+    doubted = {
+        "question": "Tim owns 5 red pens, 8 pots, 5 blue pens and 2 pans. What is left?",
+        "answer": "8-5=3\n#### 3",
+    }
+    sure = {"question": "Tim owns 8 pots and loses 5. How many pots are left?", "answer": "8-5=3\n#### 3"}
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in (doubted, sure)), encoding="utf-8")
+    compiled = tmp_path / "compiled.jsonl"
+    outcomes = list(compile_file(path))
+    problems = [outcome.problem for outcome in outcomes if isinstance(outcome, Compiled)]
+    assert write_problems(compiled, problems) == 2
+    assert [bool(problem.doubt) for problem in read_file(compiled)] == [True, False]  # evaluation has both
+    for source in ({"source": "compiled", "file": str(path), "variants": 3}, {"source": "compiled", "file": str(compiled)},
+                   {"source": "file", "path": str(compiled)}):  # fmt: skip
+        part = gather(source).parts[0]
+        assert {problem.question for problem in part.problems} >= {sure["question"]}
+        assert not any("pens" in problem.question for problem in part.problems)
+        assert "1 left out: which of equal numbers is meant is not told" in part.note
 
 
 def test_contamination_tells_same_questions_templates_and_runs_of_words() -> None:

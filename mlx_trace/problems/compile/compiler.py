@@ -14,10 +14,13 @@ from mlx_trace.language.grade import is_right
 from mlx_trace.language.numbers import spell
 from mlx_trace.language.solver import Solved, solve
 from mlx_trace.language.syntax import NoTrace, parse_document, render
+from mlx_trace.problems.compile.choice import Origin
+from mlx_trace.problems.compile.decide import Wired, decide
+from mlx_trace.problems.compile.doubt import UNDECIDED, doubt
 from mlx_trace.problems.compile.emit import emit, shortest
 from mlx_trace.problems.compile.equations import Equation, read_equations
 from mlx_trace.problems.compile.formula import read_formula
-from mlx_trace.problems.compile.graph import Graph, mentions_of, overlooked
+from mlx_trace.problems.compile.graph import Graph
 from mlx_trace.problems.compile.grounding import Grounding
 from mlx_trace.problems.compile.kinds import Kinds
 from mlx_trace.problems.compile.node import Node, walk
@@ -28,7 +31,7 @@ from mlx_trace.problems.problem import Problem, read_leniently
 
 NO_SOLUTION: Final = "no worked solution"
 _SENTENCE: Final = re.compile(r"(?<=[.!?]) ")
-UNDECIDED: Final = "a sum of unlike things"  # one of its numbers equals the one that was meant
+UNLIKE: Final = "a sum of unlike things"  # one of its numbers equals the one that was meant
 MOST_CHARACTERS: Final = 20_000  # of a question or a solution
 
 
@@ -46,6 +49,20 @@ class Refused:
     """Why a row has no trace."""
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """A node that computes the gold, with the numbers of its question, and why it may not be the way that is meant."""
+
+    target: Node
+    grounding: Grounding
+    doubt: str = ""
+
+    @property
+    def rank(self) -> tuple[bool, bool]:
+        """Return what makes one better than another: grounded counts more than beyond doubt."""
+        return is_grounded(self.target), not self.doubt
 
 
 def compile_row(row: dict[str, Any], name: str) -> Compiled | Refused:
@@ -80,9 +97,8 @@ def _traced(problem: Problem, solution: str, formula: Equation | None) -> Compil
     wired = find_target(question, solution, gold) if formula is None else equation_target(question, formula, gold)
     if isinstance(wired, Refused):
         return wired
-    target, grounding = Kinds(wired[1]).mend(wired[0]), wired[1]
-    if target is None:
-        return Refused(UNDECIDED)
+    grounding, mended = wired.grounding, Kinds(wired.grounding).mend(wired.target)
+    target, doubt = mended or wired.target, wired.doubt if mended is wired.target else UNLIKE
     trace = parse_document(emit(target, question, grounding.mentions))
     outcome = trace if isinstance(trace, NoTrace) else solve(trace)
     if isinstance(trace, NoTrace) or not isinstance(outcome, Solved) or outcome.answer != target.value:
@@ -90,7 +106,7 @@ def _traced(problem: Problem, solution: str, formula: Equation | None) -> Compil
     expert = trace.parts[0].expert
     results = _results(target, question, solution) if expert != "entity_track" else ()
     exact = {"trace": render(trace), "answer": spell(target.value), "results": results, "solution": solution.strip()}
-    return Compiled(problem.model_copy(update=exact), is_grounded(target), expert)
+    return Compiled(problem.model_copy(update={**exact, "doubt": doubt}), is_grounded(target), expert)
 
 
 def _results(target: Node, question: str, solution: str) -> tuple[str, ...]:
@@ -115,28 +131,43 @@ def compile_file(path: Path, told: Told | None = None) -> Iterator[Compiled | Re
         yield Refused(fault) if row is None else compile_row(row, name)
 
 
-def find_target(question: str, solution: str, gold: Fraction) -> tuple[Node, Grounding] | Refused:
-    """Return the node that computes the gold, grounded if any reading of the solution allows it."""
-    best: tuple[Node, Grounding] | None = None
-    faults: list[str] = []
+def find_target(question: str, solution: str, gold: Fraction) -> Wiring | Refused:
+    """Return the wiring that computes the gold, grounded and beyond doubt if any reading of the solution allows it."""
+    reasons: list[str] = []
+    best: Wiring | None = None
+    before: list[Equation] = []
     for unknowns in (False, True):
         equations = read_equations(solution, unknowns)
-        graph = _grow(question, equations)
-        target = _target(graph, gold, unknowns)
-        if target is not None and (forced := overlooked(graph, target)):
-            other = _grow(question, equations, forced)
-            again = _target(other, gold, unknowns)
-            if again is not None and len(mentions_of(again)) >= len(mentions_of(target)):
-                graph, target = other, again
-        if target is not None and is_grounded(target):
-            return target, graph.grounding
-        if target is not None and best is None:
-            best = (target, graph.grounding)
-        faults = graph.faults or (faults if graph.results else ["nothing computed"])
-    return best or Refused(faults[0] if faults else "the gold is not among the results")
+        if best is not None and equations == before:
+            break
+        before, found = equations, _find(question, equations, gold, unknowns)
+        if isinstance(found, str):
+            reasons.insert(0, found)
+            continue
+        best = found if best is None or found.rank > best.rank else best
+        if all(best.rank):
+            break
+    return best or Refused(next(filter(None, reasons), "the gold is not among the results"))
 
 
-def equation_target(question: str, equation: Equation, gold: Fraction) -> tuple[Node, Grounding] | Refused:
+def _find(question: str, equations: list[Equation], gold: Fraction, conclude: bool) -> Wiring | str:
+    """Return the wiring of a solution that its words say, computing the gold; or why there is none."""
+
+    def grow(forced: Mapping[int, Origin]) -> Wired | None:
+        graph = _grow(question, equations, forced)
+        target = _target(graph, gold, conclude)
+        return None if target is None else (graph, target)
+
+    graph = _grow(question, equations)
+    target = _target(graph, gold, conclude)
+    if target is None:
+        computed = any(result.node.args for result in graph.results)
+        return graph.faults[0] if graph.faults else "" if computed else "nothing computed"
+    (graph, target), sure = decide((graph, target), grow)
+    return Wiring(target, graph.grounding, doubt(target, graph.grounding) if sure else UNDECIDED)
+
+
+def equation_target(question: str, equation: Equation, gold: Fraction) -> Wiring | Refused:
     """Return the node of an equation; the answer beside it may be rounded, as a grade allows."""
     graph = _grow(question, [equation])
     used = {leaf.value for leaf in graph.grounding.leaves.values()}
@@ -151,7 +182,7 @@ def equation_target(question: str, equation: Equation, gold: Fraction) -> tuple[
     target = graph.results[-1].node
     if not is_right(Solved(target.value, ()), gold):
         return Refused("the equation does not give the answer")
-    return Kinds(graph.grounding).settle(target), graph.grounding
+    return Wiring(Kinds(graph.grounding).settle(target), graph.grounding)
 
 
 def is_worked(row: dict[str, Any]) -> bool:
@@ -166,7 +197,7 @@ def _with_equation(row: dict[str, Any], name: str) -> Problem:
     return Problem(id=str(row.get("id", name)), question=row["question"], answer=answer, source=f"equation/{name}")
 
 
-def _grow(question: str, equations: list[Equation], forced: Mapping[int, int] | None = None) -> Graph:
+def _grow(question: str, equations: list[Equation], forced: Mapping[int, Origin] | None = None) -> Graph:
     graph = Graph(Grounding(question), forced)
     for equation in equations:
         graph.add(equation)

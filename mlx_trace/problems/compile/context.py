@@ -11,7 +11,7 @@ from typing import Final
 
 from mlx_trace.language.mentions import Mention
 from mlx_trace.language.number_words import MULTIPLIERS
-from mlx_trace.problems.compile.grounding import same_noun
+from mlx_trace.problems.compile.evidence import same_noun
 from mlx_trace.problems.compile.node import Node
 from mlx_trace.problems.compile.nouns import SENTENCE_ENDS, Words, head_of, is_noun, is_plural, many, nouns, one
 from mlx_trace.problems.compile.words import (

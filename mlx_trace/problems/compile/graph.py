@@ -3,15 +3,17 @@
 A number equal to an earlier result is that result, unless the question's own fits better.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final
 
-from mlx_trace.language.knowledge import CONSTANTS
+from mlx_trace.problems.compile.choice import Origin, Use, repeated
 from mlx_trace.problems.compile.equations import Equation
+from mlx_trace.problems.compile.evidence import Asked
 from mlx_trace.problems.compile.expression import Expression, Number, Operation, Symbol, evaluate
-from mlx_trace.problems.compile.grounding import Asked, Grounding, pairs, same_noun
+from mlx_trace.problems.compile.grounding import Grounding, pairs
 from mlx_trace.problems.compile.node import HUNDRED, Node, compute, share_of, walk
 
 _SHARE: Final = Fraction(1, 100)
@@ -27,30 +29,22 @@ class Result:
     uses: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class TakenResult:
-    """A number of the solution that was taken for a result where the question states it too."""
-
-    number: int  # of the solution's numbers, in the order they were resolved
-    value: Fraction
-    op: str
-    result: Result
-
-
 class Graph:
     """The graph of one solution, grown an equation at a time.
 
-    `forced` says which mention a number of the solution is, by its place among them.
+    `forced` says where a number of the solution comes from, by its place among them.
     """
 
-    def __init__(self, grounding: Grounding, forced: Mapping[int, int] | None = None) -> None:
+    def __init__(self, grounding: Grounding, forced: Mapping[int, Origin] | None = None) -> None:
         self.grounding = grounding
         self.forced = forced or {}
         self.results: list[Result] = []
-        self.choices: list[TakenResult] = []
+        self.uses: list[Use] = []
         self.faults: list[str] = []
         self._resolved = 0
-        self._taken: list[Result] = []  # by the equation at hand
+        self._equation = 0
+        self._taken: Counter[tuple[int | None, int | None]] = Counter()
+        self._here: Counter[tuple[int | None, int | None]] = Counter()  # taken by the equation at hand
         self._line = ""  # of the solution, that the equation at hand stands in
         self._percent = Fraction(1)  # what a percent sign is worth in it
         self._money = False  # whether it gives dollars
@@ -59,8 +53,8 @@ class Graph:
     def add(self, equation: Equation) -> None:
         """Add an equation if one of its expressions gives what is stated; note a fault if none does."""
         fault = ""
-        self._line, self._taken = equation.line, []
-        self.grounding.begin()
+        self._line, self._here = equation.line, Counter()
+        self._equation += 1
         for expression in equation.expressions:
             for percent in percent_readings(expression):
                 try:
@@ -85,7 +79,7 @@ class Graph:
         except ZeroDivisionError:
             self.faults.append("division by zero")
             return
-        if not node.args or not agrees(node.value, value, stated.places):
+        if not (node.args or node.mention is not None) or not agrees(node.value, value, stated.places):
             return
         self.results.append(Result(node, Number(value, stated.unit, False, stated.places)))
         if stated.percent and percent != 1 and not node.rate:  # 7/20 is 35%
@@ -102,7 +96,7 @@ class Graph:
             value = expression.value * (self._percent if expression.percent else 1)
             kind = unit if op in ("add", "sub") else ""
             money = expression.money or (self._money and op in ("add", "sub", "div"))
-            return self.resolve(Asked(value, expression.unit, op, self._line, kind, money))
+            return self.resolve(Asked(value, expression.unit, op, self._line, kind, money, expression.percent))
         if expression.op == "div" and (fraction := self._fraction(expression, unit)) is not None:
             return fraction
         if _is_percentage(expression):
@@ -120,7 +114,7 @@ class Graph:
         if not (isinstance(above, Number) and isinstance(below, Number)) or above.percent or below.percent:
             return None
         value = above.value / below.value
-        if value.denominator == 1 or not (self.grounding.states(value) or self._earlier(Asked(value))):
+        if value.denominator == 1 or not (self.grounding.states(value) or any(self._earlier(Asked(value)))):
             return None
         if self.grounding.offers(above.value) and self.grounding.offers(below.value):
             return None  # 3 miles at 6 miles an hour are no half
@@ -128,28 +122,47 @@ class Graph:
         return part if product is None else compute("mul", self._build(product.left, "", "mul"), part, unit)
 
     def resolve(self, asked: Asked) -> Node:
-        """Return where a number comes from: an earlier result or the question, as fits better; else knowledge."""
+        """Return where a number comes from: an earlier result, the question or common knowledge, as fits best."""
         self._resolved += 1
-        if self._resolved in self.forced:
-            return self.grounding.take(self.forced[self._resolved], asked.value)
-        earlier, stated = self._earlier(asked), self.grounding.stated(asked)
-        if earlier is not None and stated is None and self._converts(asked, earlier[1]):
+        candidates = self._candidates(asked)
+        op = "square" if asked.op == "mul" and self.grounding.evidence.is_square else asked.op
+        forced = self.forced.get(self._resolved)
+        taken = next((other for other in candidates if forced is not None and other.source == forced.source), None)
+        if taken is None:
+            taken = min(candidates, key=lambda candidate: self._cost(candidate, op), default=None)
+        if taken is None:
             return self._known(asked)
-        if earlier is not None and (stated is None or earlier[0] < stated[0]):
-            _, result, node = earlier
+        self.uses.append(Use(self._resolved, self._equation, asked.value, op, tuple(candidates), taken))
+        self._taken[taken.source] += 1
+        self._here[taken.source] += 1
+        if taken.result is not None:
+            result = self.results[taken.result]
             result.uses += 1
-            self._taken.append(result)
-            if stated is not None:
-                self.choices.append(TakenResult(self._resolved, asked.value, asked.op, result))
-            return node
-        if stated is not None and not self.grounding.is_worn(stated[1], asked):
-            return self.grounding.take(stated[1], asked.value)
-        return self._known(asked)
+            return result.node if result.stated.value == asked.value else share_of(result.node)
+        return self._known(asked) if taken.mention is None else self.grounding.take(taken.mention, asked.value)
 
-    def _converts(self, asked: Asked, result: Result) -> bool:
-        """Tell whether a number is a unit conversion rather than a result that equals it by chance: 60 min / 60."""
-        again = asked.op == "over" and result in self._taken
-        return asked.value in CONSTANTS and (again or (asked.op != "div" and self.grounding.is_spoken_unit(asked)))
+    def _cost(self, candidate: Origin, op: str) -> float:
+        source = candidate.source
+        return candidate.penalty + repeated(candidate, op, self._taken[source], self._here[source])
+
+    def _candidates(self, asked: Asked) -> list[Origin]:
+        """Return where a number may come from, and how ill each place fits what the solution says of it."""
+        found, indices = list(self._earlier(asked)), self.grounding.by_value.get(asked.value, ())
+        constant = self.grounding.evidence.of_constant(asked) if found or indices else None
+        is_choice = len(found) + len(indices) + (constant is not None) > 1
+        found += [self._mentioned(index, rank, asked, is_choice) for rank, index in enumerate(indices)]
+        return found if constant is None else [*found, Origin(constant)]
+
+    def _mentioned(self, index: int, rank: int, asked: Asked, is_choice: bool) -> Origin:
+        """Return a mention as a candidate; of equal ones the first is a little likelier."""
+        mention = self.grounding.mentions[index]
+        penalty = self.grounding.evidence.of_mention(index, asked) + 0.05 * rank if is_choice else 0.0
+        if asked.value == mention.value and mention.kind != "percent" and self.grounding.is_worked_out(index, mention):
+            penalty += 2.0  # 10 dozen, once 10 * 12 was computed
+        is_part = mention.kind in ("fraction", "relation")
+        counts = mention.kind != "ordinal" and asked.value != 1
+        sentence = self.grounding.evidence.sentences[index]
+        return Origin(penalty, mention=index, is_part=is_part, counts=counts, sentence=sentence)
 
     def _known(self, asked: Asked) -> Node:
         """Return a number that neither question nor results state: common knowledge, or a step done in the head."""
@@ -165,25 +178,20 @@ class Graph:
         grounding.used |= mentions_of(derived)
         return derived
 
-    def _earlier(self, asked: Asked) -> tuple[float, Result, Node] | None:
-        """Return the likeliest earlier result of a value, with its penalty: the latest, not yet used, of one noun."""
-        best: tuple[float, Result, Node] | None = None
-        for age, result in enumerate(reversed(self.results)):
-            node = result.node
-            if result.stated.value != asked.value:
-                if not (node.rate and result.stated.value / 100 == asked.value):
-                    continue
-                node = share_of(node)
-            again = 0.4 if self._is_list else 1.0  # what led to another is summed with it in the end
-            penalty = -0.5 + (again if result.uses else 0.0) + 0.01 * age
-            penalty += 1.5 if result in self._taken else 0.0
+    def _earlier(self, asked: Asked) -> Iterator[Origin]:
+        """Yield the earlier results of a value: the latest, those of its noun and those that its line names first."""
+        for age, index in enumerate(range(len(self.results) - 1, -1, -1)):
+            result = self.results[index]
+            if result.stated.value != asked.value and not (
+                result.node.rate and result.stated.value / 100 == asked.value
+            ):
+                continue
+            penalty = -0.5 + 0.01 * age
             if liked := asked.likes((result.stated.unit,)):
                 penalty -= liked
             elif result.stated.unit and result.stated.unit in asked.line:
                 penalty -= 0.3
-            if best is None or penalty < best[0]:
-                best = (penalty, result, node)
-        return best
+            yield Origin(penalty, result=index, is_part=self._is_list)
 
     def conclude(self, value: Fraction) -> Node | None:
         """Return a value as one step from the results nothing has used: what a solution only says in its last line."""
@@ -195,6 +203,7 @@ class Graph:
         for ones, others in ((dangling, dangling), (dangling, unused), (dangling[:1], scales)):
             for node in pairs(ones, others):
                 if node.value == value:
+                    grounding.guessed.append(node)
                     return node
         return None if self.results or self.faults else grounding.derived(value, [])
 
@@ -210,36 +219,6 @@ def _is_percentage(expression: Operation) -> bool:
     if expression.op != "mul" or not isinstance(part, Operation) or not isinstance(points, Number):
         return False
     return part.op == "div" and points.value == HUNDRED and not points.percent
-
-
-def overlooked(graph: Graph, target: Node) -> dict[int, int]:
-    """Return which numbers of the solution had better be mentions of the question, by their place.
-
-    Where a result was taken though the question has that number too, and the question's own went unused or was only
-    added, a product meant the question.
-    """
-    multiplied = {arg.mention for node in walk(target) if node.op not in ("add", "sub") for arg in node.args}
-    used = mentions_of(target)
-    forced: dict[int, int] = {}
-    for index, mention in enumerate(graph.grounding.mentions):
-        if mention.kind not in ("digits", "words") or index in multiplied:
-            continue
-        least = 1 if index in used else 2  # times that the result was used
-        fitting = [choice for choice in graph.choices if choice.value == mention.value and choice.result.uses >= least
-                   and choice.number not in forced]  # fmt: skip
-        fitting = [choice for choice in fitting if not _of_another_kind(choice, graph.grounding.units[index])]
-        products = [choice for choice in fitting if choice.op in ("mul", "div", "over")]
-        if index in used:
-            fitting = [choice for choice in products if choice.op == "mul" and choice.result.uses == 1]
-        if fitting:
-            forced[(products or fitting)[0].number] = index
-    return forced
-
-
-def _of_another_kind(choice: TakenResult, units: list[str]) -> bool:
-    """Tell whether a sum took a result that the solution counts in another noun than the question its number."""
-    unit = choice.result.stated.unit
-    return choice.op in ("add", "sub") and bool(unit and units) and not any(same_noun(unit, noun) for noun in units)
 
 
 def mentions_of(node: Node) -> set[int]:

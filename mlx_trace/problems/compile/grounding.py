@@ -3,67 +3,21 @@
 Takes a question and a number of its solution; returns the likeliest leaf for it. Knows nothing of equations.
 """
 
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
 from typing import Final
 
-from mlx_trace.language.knowledge import CONSTANTS, known_numbers
+from mlx_trace.language.knowledge import known_numbers
 from mlx_trace.language.mentions import Mention, find_numbers
+from mlx_trace.problems.compile.evidence import UNITS, Evidence, same_noun
 from mlx_trace.problems.compile.node import HUNDRED, ONE, Node, compute, share_of
-from mlx_trace.problems.compile.words import MULTIPLES, STOPS
 
-_WORD: Final = re.compile(r"[A-Za-z][A-Za-z'’-]*")
-_CLAUSE: Final = re.compile(r"[.,;:?!$0-9]|\b(?:and|but|or)\b")
-_SPOKEN: Final = frozenset({"half", "twice", "double", "thrice", "triple"})
-_ORDINALS: Final = frozenset({"third", "fourth", "fifth", "quarter"})  # parts, or places in a row
-_MULTIPLIED: Final = re.compile(
-    r"(?i)\b(?:twice|thrice|doubl\w*|tripl\w*|quadrupl\w*|times|as (?:many|much|long|old))\b"
-)
-_DIFFERENCES: Final = frozenset({"more", "fewer", "less", "older", "younger"})
-_COUNTED: Final = re.compile(
-    r"(?i)(?:[0-9]|\b(?:each|per|every|an?|one|two|three|four|five|six|seven|eight|nine|ten|twelve)) $"
-)
 MOST_MENTIONS: Final = 50  # numbers of a question that count; one with more is no word problem
 MOST_IN_VAIN: Final = 50  # numbers from nowhere, after which no more are looked for
-_LEAST_UNIT: Final = 7
 _TELLING: Final = 20  # from here on a number is no chance hit of two others
 _MOST_PAIRED: Final = 10
-_AFTER: Final = 40  # characters behind a number in which its noun stands
-
-# What one of the first holds of the second; used where a solution converts in its head.
-UNITS: Final[tuple[tuple[str, str, int], ...]] = (
-    ("minute", "second", 60), ("hour", "minute", 60), ("day", "hour", 24), ("week", "day", 7), ("month", "day", 30),
-    ("month", "week", 4), ("year", "month", 12), ("year", "week", 52), ("year", "day", 365), ("decade", "year", 10),
-    ("century", "year", 100), ("foot", "inch", 12), ("feet", "inch", 12), ("yard", "feet", 3), ("yard", "foot", 3),
-    ("mile", "feet", 5280), ("kilometer", "meter", 1000), ("km", "meter", 1000), ("meter", "centimeter", 100),
-    ("meter", "cm", 100), ("kilogram", "gram", 1000), ("kg", "gram", 1000), ("liter", "milliliter", 1000),
-    ("liter", "ml", 1000), ("pound", "ounce", 16), ("ton", "pound", 2000), ("dollar", "cent", 100),
-    ("gallon", "quart", 4), ("quart", "pint", 2), ("pint", "cup", 2), ("dozen", "", 12),
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A number of the solution: its value and noun, the operation it is part of, and the line it stands in.
-
-    `op` is over for what one divides by; `kind` is the noun that it should count in a sum, if it has none of its own.
-    """
-
-    value: Fraction
-    unit: str = ""
-    op: str = ""
-    line: str = ""
-    kind: str = ""
-    money: bool = False
-
-    def likes(self, nouns: Sequence[str]) -> float:
-        """Return how well nouns fit: the number's own noun says most, the noun of its sum less."""
-        if self.unit:
-            return 1.5 if any(same_noun(self.unit, noun) for noun in nouns) else 0.0
-        return 0.5 if self.kind and any(same_noun(self.kind, noun) for noun in nouns) else 0.0
 
 
 class Grounding:
@@ -71,21 +25,19 @@ class Grounding:
 
     def __init__(self, question: str) -> None:
         self.question = question
-        self.mentions: list[Mention] = find_numbers(question)[:MOST_MENTIONS]
-        self.units = [self._words_after(mention) for mention in self.mentions]
+        self.evidence = _evidence(question)
+        self.mentions: list[Mention] = list(self.evidence.mentions)
+        self.units = self.evidence.units
         self.known = known_numbers(question)
         self.in_vain = 0  # numbers that no step explained
+        self.guessed: list[Node] = []  # steps done in the head with numbers that no word names
         self.used: set[int] = set()
-        self.taken: set[tuple[int, Fraction]] = set()  # by the equation at hand, as which value
         self.leaves: dict[tuple[int | None, Fraction], Node] = {}
         self.by_value: dict[Fraction, list[int]] = {}
         for index, mention in enumerate(self.mentions):
             for reading in mention.readings:
-                self.by_value.setdefault(reading, []).append(index)
-
-    def _words_after(self, mention: Mention) -> list[str]:
-        text = _CLAUSE.split(self.question[mention.end : mention.end + _AFTER], maxsplit=1)[0]
-        return [word.lower() for word in _WORD.findall(text)][:4]
+                if reading != 1 or mention.value.denominator == 1:  # the one of 1/4 is no number of its own
+                    self.by_value.setdefault(reading, []).append(index)
 
     def leaf(self, index: int | None, value: Fraction, unit: str = "", grounded: bool = True) -> Node:
         """Return the one leaf for a number of the question (or, with None, for a constant) read as `value`."""
@@ -103,84 +55,15 @@ class Grounding:
             return share_of(self.leaf(index, mention.value))
         return Node("leaf", value, mention=index, rate=mention.kind == "percent" and value == mention.value, unit=unit)
 
-    def begin(self) -> None:
-        """Begin an equation: what it takes from the question it will hardly take twice."""
-        self.taken = set()
-
-    def stated(self, asked: Asked) -> tuple[float, int] | None:
-        """Return the likeliest mention of a number of the solution, with its penalty."""
-        indices = self.by_value.get(asked.value)
-        if not indices:
-            return None
-        penalties = [self._penalty(index, asked) + 0.1 * rank for rank, index in enumerate(indices)]
-        best = min(range(len(indices)), key=penalties.__getitem__)
-        return penalties[best], indices[best]
-
     def take(self, index: int, value: Fraction) -> Node:
         """Return the leaf of a mention, which is used from now on."""
         self.used.add(index)
-        self.taken.add((index, value))
         return self.leaf(index, value)
 
-    def _penalty(self, index: int, asked: Asked) -> float:
-        """Return how unlikely a mention is meant: less if its noun is spoken of, more if it is used already."""
-        mention, units, line = self.mentions[index], self.units[index], asked.line
-        written = self.question[mention.start : mention.end]
-        again = 0.3 if mention.kind in ("fraction", "relation") else 1.0  # a half is taken of several things
-        penalty = again if index in self.used else 0.0
-        penalty += 3.0 if (index, asked.value) in self.taken else 0.0
-        if asked.value == mention.value and mention.kind != "percent" and self._is_worked_out(index, mention):
-            penalty += 2.0  # 10 dozen, once 10 * 12 was computed
-        penalty -= asked.likes(units)
-        if units and any(f"{written}{gap}{units[0]}" in line for gap in (" ", "", "-")):
-            penalty -= 0.8
-        telling = [_stem(word) for word in units if word not in STOPS]
-        spaced = f" {line}"  # day is not in Wednesday
-        said = sum(f" {word}" in spaced for word in telling)
-        penalty -= 0.5 * said / max(1, len(telling))
-        if asked.money:
-            penalty += -0.6 if self.question[: mention.start].endswith("$") else 0.6
-        return penalty + self._fit(mention, written.lower(), units, asked)
-
-    def _is_worked_out(self, index: int, mention: Mention) -> bool:
+    def is_worked_out(self, index: int, mention: Mention) -> bool:
         """Tell whether a solution took a number's factors one by one, so that their product is a result of its own."""
         return any((index, part) in self.leaves and mention.value / part in mention.readings for part in mention.also
                    if part not in (0, 1, mention.value))  # fmt: skip
-
-    def _fit(self, mention: Mention, word: str, units: list[str], asked: Asked) -> float:
-        """Return how ill a mention's kind fits the operation: twice multiplies, a half divides, 3 more is added."""
-        penalty = 0.0
-        if mention.value != asked.value:
-            halves = asked.op == "over" and mention.value == 1 / asked.value and word not in _ORDINALS
-            penalty += -0.4 if halves else 0.4
-        if word in _SPOKEN and re.search(rf"\b{word}\b", asked.line, re.IGNORECASE):
-            penalty -= 0.8
-        if word in MULTIPLES or units[:1] == ["times"]:
-            spoken = word not in MULTIPLES or _MULTIPLIED.search(asked.line) is not None
-            fits = {"mul": -0.6, "div": -0.6, "over": -0.3} if spoken else {"mul": -0.3, "div": 0.0, "over": -0.4}
-            penalty += fits.get(asked.op, 0.6)
-        if asked.op == "mul" and not _DIFFERENCES.isdisjoint(units[:2]):
-            penalty += 0.4
-        if word in ("pair", "pairs") and _COUNTED.search(self.question, 0, mention.start):
-            penalty += 1.0  # two pairs are two
-        return penalty
-
-    def is_worn(self, index: int, asked: Asked) -> bool:
-        """Tell whether a mention was used already and common knowledge is meant now: a unit, or 2 without a twice."""
-        if index not in self.used:
-            return False
-        word = self.question[self.mentions[index].start : self.mentions[index].end].lower()
-        alone = len(self.by_value[asked.value]) == 1
-        twice = alone and word == "twice" and asked.value in CONSTANTS and _MULTIPLIED.search(asked.line) is None
-        return twice or self.is_spoken_unit(asked)
-
-    def is_spoken_unit(self, asked: Asked) -> bool:
-        """Tell whether a factor is a unit conversion that the solution's line speaks of."""
-        if asked.op not in ("mul", "div", "over") or asked.value < _LEAST_UNIT:
-            return False
-        spoken = asked.line.lower()
-        return any(count == asked.value and part and whole in spoken and (part in spoken or part in self.question)
-                   for whole, part, count in UNITS)  # fmt: skip
 
     def states(self, value: Fraction) -> bool:
         """Tell whether the question states a number, in whatever reading."""
@@ -208,19 +91,24 @@ class Grounding:
         """Return a value as one step from what is stated or computed, as people compute in their heads; or None."""
         if self.in_vain >= MOST_IN_VAIN:
             return None
-        for node in self._in_the_head(results, value):
-            if node.value == value:
-                return node
-        self.in_vain += 1
-        return None
-
-    def _in_the_head(self, results: Sequence[Node], value: Fraction) -> Iterator[Node]:
-        """Yield what a solution takes for granted, the likeliest first: complements, conversions, what is left over."""
         order = sorted(range(len(self.mentions)), key=lambda index: index in self.used)
         stated = [(index, self.leaf(index, self.mentions[index].value)) for index in order]
+        granted = (node for node in self._granted(stated) if node.value == value)
+        guessed = (node for node in self._guesses(results, stated, value) if node.value == value)
+        if (node := next(granted, None)) is None:
+            node = next(guessed, None)
+            self.guessed += [] if node is None else [node]
+        self.in_vain += node is None
+        return node
+
+    def _granted(self, stated: list[tuple[int, Node]]) -> Iterator[Node]:
+        """Yield what a solution takes for granted, the likeliest first: complements, conversions."""
         yield from self._complements(stated)
         for index, leaf in stated:
             yield from self._conversions(index, leaf)
+
+    def _guesses(self, results: Sequence[Node], stated: list[tuple[int, Node]], value: Fraction) -> Iterator[Node]:
+        """Yield what may have been done in the head: one step with what is left over, or with the latest results."""
         unused = [leaf for index, leaf in stated if index not in self.used]
         yield from pairs(unused, unused)
         latest = list(results[:-4:-1])
@@ -267,6 +155,11 @@ class Grounding:
                 yield compute("div", leaf, self.leaf(None, Fraction(count)))
 
 
+@lru_cache(maxsize=8)
+def _evidence(question: str) -> Evidence:
+    return Evidence(question, find_numbers(question)[:MOST_MENTIONS])
+
+
 def pairs(ones: Sequence[Node], others: Sequence[Node]) -> Iterator[Node]:
     """Yield the sum, product, difference and quotients of two numbers, one of each list, a number never with itself."""
     for left in ones[:_MOST_PAIRED]:
@@ -284,16 +177,3 @@ def pairs(ones: Sequence[Node], others: Sequence[Node]) -> Iterator[Node]:
 def _undoes(node: Node) -> bool:
     """Tell whether a node gives what one of its arguments was made of."""
     return any(node.value == inner.value for arg in node.args for inner in arg.args)
-
-
-def same_noun(first: str, second: str) -> bool:
-    """Tell whether two words are one noun, singular or plural."""
-    return first == second or _stem(first) == _stem(second)
-
-
-@lru_cache(maxsize=8192)
-def _stem(word: str) -> str:
-    word = word.removesuffix("'s").removesuffix("’s")
-    if word.endswith("ies"):
-        return word[:-3] + "y"
-    return word[:-2] if word.endswith(("ses", "xes", "ches", "shes")) else word.removesuffix("s")

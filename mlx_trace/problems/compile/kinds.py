@@ -12,8 +12,9 @@ from itertools import islice, permutations, product
 from typing import Final
 
 from mlx_trace.problems.compile.context import Place
+from mlx_trace.problems.compile.evidence import same_noun
 from mlx_trace.problems.compile.graph import mentions_of
-from mlx_trace.problems.compile.grounding import Grounding, same_noun
+from mlx_trace.problems.compile.grounding import Grounding
 from mlx_trace.problems.compile.node import PERCENT_OPS, Node, walk
 from mlx_trace.problems.compile.nouns import words_in
 from mlx_trace.problems.compile.words import AMOUNTS, COMPARATIVES

@@ -12,7 +12,7 @@ from mlx_trace.language.knowledge import CONSTANTS, known_names
 from mlx_trace.language.mentions import Mention
 from mlx_trace.language.steps import LONGEST_NAME
 from mlx_trace.problems.compile.context import Place
-from mlx_trace.problems.compile.grounding import UNITS, same_noun
+from mlx_trace.problems.compile.evidence import UNITS, same_noun
 from mlx_trace.problems.compile.node import Node
 from mlx_trace.problems.compile.nouns import many, words_in
 from mlx_trace.problems.compile.words import STOPS, VERBS

@@ -9,7 +9,7 @@ from itertools import chain, count
 from typing import Final
 
 from mlx_trace.language.steps import LONGEST_NAME
-from mlx_trace.problems.compile.grounding import same_noun
+from mlx_trace.problems.compile.evidence import same_noun
 from mlx_trace.problems.compile.nouns import many, one
 from mlx_trace.problems.compile.words import AMOUNTS, IRREGULAR, MEASURES
 

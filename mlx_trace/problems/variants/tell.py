@@ -25,6 +25,7 @@ from mlx_trace.problems.variants.sense import Run, Sense, is_told_whole, run
 from mlx_trace.problems.variants.slots import Slot, find_slots
 from mlx_trace.seeds import stream
 
+DOUBTFUL: Final = "which of equal numbers is meant is not told"
 MOST_DRAWS: Final = 800  # without a new variant: then the problem has no more to give
 
 
@@ -96,13 +97,17 @@ def grounded_problem(row: dict[str, Any], name: str) -> tuple[Problem | None, st
         outcome = compile_row(row, name)
         if isinstance(outcome, Refused):
             return None, outcome.reason
-        return (outcome.problem, "") if outcome.grounded else (None, "not grounded")
+        if not outcome.grounded:
+            return None, "not grounded"
+        return (None, DOUBTFUL) if outcome.problem.doubt else (outcome.problem, "")
     try:
         problem = read_row(row, name)
     except ValueError:
         return None, "not a problem"
     if problem.trace is None:
         return None, "no trace"
+    if problem.doubt:
+        return None, DOUBTFUL
     if len(problem.question) > MOST_CHARACTERS:
         return None, "too long"
     if take_apart(problem) is None:

@@ -195,13 +195,14 @@ CASES = [
     Case("two equal numbers", "In a yard 5 boys have 5 pens each, and 3 pens lie on a bench. How many pens are there?",
          "The boys have 5*5=<<5*5=25>>25 pens.\nThere are 25+3=<<25+3=28>>28 pens.", "28", "mul(n,n) add(0,n)", "3 5 5"),
     Case("one number thrice", "Al has 3 pens. Bo has thrice as many pens as Al, and 3 pencils. How many things has Bo?",
-         "3*3=<<3*3=9>>9\n9+3=<<9+3=12>>12", "12", "mul(n,n) add(0,n)", "3 3 3"),
+         "3*3=<<3*3=9>>9 pens\n9 pens + 3 pencils = <<9+3=12>>12", "12", "mul(n,n) add(0,n)", "3 3 3"),
     Case("twice and a two", "Tom has 2 dogs. Bo has 9 cats and Tom has twice as many cats as Bo. How many animals has Tom?",
          "9*2=<<9*2=18>>18 cats\n18+2=<<18+2=20>>20 animals", "20", "mul(n,n) add(0,n)", "2 2 9"),
     Case("the gold stands in the question", "A box holds 12 forks. 3 boxes and 24 loose forks are shared by 5 cooks. How many forks has a cook?",
          "3*12=<<3*12=36>>36\n36+24=<<36+24=60>>60\n60/5=<<60/5=12>>12", "12", "mul(n,n) add(0,n) div(1,n)", "3 5 12 24"),
     Case("a result of the same value as the gold", "Ann has 4 bags of 6 figs and 5 loose figs, and 5 figs are bad. How many figs are good?",
-         "4*6=<<4*6=24>>24\n24+5=<<24+5=29>>29\n29-5=<<29-5=24>>24", "24", "mul(n,n) add(0,n) sub(1,n)", "4 5 5 6"),
+         "4*6=<<4*6=24>>24\n24 + 5 loose figs = <<24+5=29>>29\n29-5=<<29-5=24>>24 are not bad", "24",
+         "mul(n,n) add(0,n) sub(1,n)", "4 5 5 6"),
     Case("a conversion by the number just found", "A song lasts 4 minutes and is played 15 times. How many hours is that?",
          "4*15=<<4*15=60>>60 minutes\n60 minutes / 60 minutes per hour = <<60/60=1>>1 hour", "1", "mul(n,n) div(0,n)", "4 15 60"),
     # percent
@@ -787,12 +788,15 @@ def is_plain(value: Fraction) -> bool:
 @settings(max_examples=200)
 def test_well_told_solutions_compile_grounded(tale: Told) -> None:
     things = ", ".join(f"{number} {noun}" for number, noun in zip(tale.numbers, NOUNS, strict=False))
-    found = compiled(f"There are {things}. What comes out?", "\n".join(tale.steps), spell(tale.results[-1]))
-    assert found.grounded
+    told_row = row(f"There are {things}. What comes out?", "\n".join(tale.steps), spell(tale.results[-1]))
+    found = compile_row(told_row, "rows:1")
+    everything = [*map(Fraction, tale.numbers), *tale.results]
+    assert isinstance(found, Compiled) and found.grounded
+    if found.problem.doubt:  # only where a number could be mistaken for another
+        assert len({*everything, *CONSTANTS}) < len(everything) + len(CONSTANTS)
     check(found)
     taken = [Fraction(value) for value in values_of(found).split()]
     assert set(taken) <= {*map(Fraction, tale.numbers), *CONSTANTS}
-    everything = [*map(Fraction, tale.numbers), *tale.results]
     if len(set(everything)) == len(everything):  # no number could be mistaken for another
         assert taken == sorted(map(Fraction, tale.used))
 
@@ -802,9 +806,9 @@ def test_well_told_solutions_compile_grounded(tale: Told) -> None:
 def test_prose_says_what_annotations_say(tale: Told) -> None:
     things = ", ".join(f"{number} {noun}" for number, noun in zip(tale.numbers, NOUNS, strict=False))
     question, gold = f"There are {things}. What comes out?", spell(tale.results[-1])
-    annotated = compiled(question, "\n".join(tale.steps), gold)
-    prose = compiled(question, "\n".join(plain(step) for step in tale.steps), gold)
-    assert prose.problem.trace == annotated.problem.trace
+    annotated = compiled(question, "\n".join(tale.steps), gold).problem
+    prose = compiled(question, "\n".join(plain(step) for step in tale.steps), gold).problem
+    assert (prose.trace, prose.doubt) == (annotated.trace, annotated.doubt)
 
 
 def plain(step: str) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from mlx_trace.language.solver import Solved, solve
 from mlx_trace.language.syntax import Trace, parse
-from mlx_trace.problems.compile.compiler import UNDECIDED, Compiled, Refused, compile_row, is_worked
+from mlx_trace.problems.compile.compiler import UNLIKE, Compiled, Refused, compile_row, is_worked
 from mlx_trace.problems.compile.formula import read_formula
 
 
@@ -87,9 +87,10 @@ def test_a_rounded_answer_becomes_exact_and_a_wrong_one_is_refused() -> None:
     )
 
 
-def test_a_sum_of_unlike_things_is_left_out() -> None:
+def test_a_sum_of_unlike_things_is_marked() -> None:
     row = {"question": "A lamp costs $7 and there are 3 owls. How much is it?", "equation": "7 + 3", "answer": "10"}
-    assert compile_row(row, "rows:1") == Refused(UNDECIDED)
+    found = compile_row(row, "rows:1")
+    assert isinstance(found, Compiled) and found.problem.doubt == UNLIKE
 
 
 def test_a_row_with_a_trace_needs_no_equation() -> None:
