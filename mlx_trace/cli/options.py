@@ -68,9 +68,13 @@ def add_seed_option(parser: argparse.ArgumentParser) -> None:
 
 
 def add_decoding_options(parser: argparse.ArgumentParser) -> None:
-    """Add --max-tokens, --constraint, --grounding, --rules and --max-tokens-per-pass."""
-    default = Decoding()
-    meaning = {name: f"{field.description} (default {field.default})" for name, field in Decoding.model_fields.items()}
+    """Add --max-tokens, --constraint, --grounding, --rules and --max-tokens-per-pass.
+
+    All rules hold where a model is asked; a run samples without, unless its configuration says otherwise.
+    """
+    default = Decoding(rules="all")
+    meaning = {name: f"{field.description} (default {getattr(default, name)})"
+               for name, field in Decoding.model_fields.items()}  # fmt: skip
     parser.add_argument("--max-tokens", type=at_least(1), default=MAX_TOKENS, metavar="N",
                         help="longest reply (default %(default)s)")  # fmt: skip
     parser.add_argument("--constraint", choices=("none", "scope"), default=default.constraint,
@@ -181,7 +185,7 @@ def load_named(options: argparse.Namespace) -> "tuple[Base, Prompt]":
     from mlx_trace.memory.published import published
     from mlx_trace.model.adapter import ADAPTER_CONFIG, load_adapter, read_adapter_config
     from mlx_trace.model.base import load_base
-    from mlx_trace.model.named import TINY, canonical, named
+    from mlx_trace.model.named import TINY, named
     from mlx_trace.model.prompts import carried_prompt
     from mlx_trace.notice import tell
 
@@ -190,8 +194,7 @@ def load_named(options: argparse.Namespace) -> "tuple[Base, Prompt]":
     adapter = None if options.adapter_path is None else read_adapter_config(options.adapter_path)
     name = options.model or (adapter.model if adapter else None) or TINY
     if asked is None and adapter is None and named(name) and (known := published(name)):
-        tell(f"{name} as it is: there is no adapters/{canonical(name)} (mlx-trace train -c {known.configuration} makes "
-             "one)")  # fmt: skip
+        tell(f"{name} as it is: adapters/ has none for it (mlx-trace train -c {known.configuration} makes one)")
     if adapter is not None and not options.model:
         _locate_base(name, options.adapter_path / ADAPTER_CONFIG)
     base = load_base(name, options.trust_remote_code, options.dtype, identify=adapter is not None)

@@ -84,6 +84,8 @@ def test_eval_holds_replies_to_traces(small_run: Path, capsys: Out) -> None:
     assert report["sampled"] < report["tokens"]
     assert (report["constraint"], report["grounding"], report["max_tokens_per_pass"]) == ("scope", "hard", 3)
     assert main([*flags, "--grounding", "off"]) == 0
+    assert "synthetic, traces in scope, 4 of 6 rules" in capsys.readouterr().out, "without those on stated numbers"
+    assert main([*flags, "--grounding", "off", "--rules", "off"]) == 0
     assert "synthetic, traces in scope " in capsys.readouterr().out
     assert main([*flags, "--rules", "once,no_self"]) == 0
     assert "synthetic, traces in scope, values grounded, 2 of 6 rules" in capsys.readouterr().out

@@ -90,7 +90,7 @@ def test_a_model_without_an_adapter_is_told_how_to_make_one_where_it_is_looked_f
         configuration = published(model.name)
         assert configuration is not None
         trained = load_config(find_config(configuration.configuration), {})
-        assert trained.adapter_path == Path("adapters") / model.name
+        assert trained.adapter_path == Path("adapters") / f"{model.name}-run"
 
 
 def test_an_empty_name_is_no_name(capsys: pytest.CaptureFixture[str]) -> None:
