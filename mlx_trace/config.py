@@ -188,6 +188,11 @@ class Config(Section):
         description="what of a gold trace SFT learns: all of its tokens; choices: those that the constraint leaves "
         "to the model, among what it offers there",
     )
+    finish_on_all: int = Field(
+        0,
+        ge=0,
+        description="under loss: choices, the last so many updates of SFT learn all tokens, as other tools need it",
+    )
     grad_clip: float = Field(1.0, ge=0, description="largest gradient norm; 0 is none")
     grad_checkpoint: bool = Field(False, description="recompute activations: less memory, more time")
     activation_cache: Annotated[Literal["auto", "memory", "disk", "off"], BeforeValidator(_unquoted_off)] = Field(
@@ -226,6 +231,8 @@ class Config(Section):
     def _choosing(self) -> Self:
         if self.loss == "choices" and self.decoding.constraint == "none":
             raise ValueError("loss: choices learns what a constraint leaves to choose: set decoding.constraint: scope")
+        if self.finish_on_all and self.patience is not None:
+            raise ValueError("finish_on_all: patience may end the run before its last updates: set one of the two")
         return self
 
     @model_validator(mode="after")

@@ -141,8 +141,8 @@ def adapter_weights(network: nn.Module) -> Iterator[tuple[str, mx.array]]:
     yield from tree_flatten(network.trainable_parameters())
 
 
-def adapter_config(base: Base, config: Config) -> dict[str, Any]:
-    """Return what mlx-lm needs to load the adapter, and which base it belongs to."""
+def adapter_config(base: Base, config: Config, knows_all: bool = False) -> dict[str, Any]:
+    """Return what mlx-lm needs to load the adapter, which base it belongs to, and if it knows choices alone."""
     modules = {name.rpartition(".")[0] for name, _ in adapter_weights(base.network)}
     weights = base.fingerprint()
     is_usual = config.prompt.trace_form == OPERATION_FIRST  # earlier versions know no forms, and read such adapters
@@ -155,7 +155,7 @@ def adapter_config(base: Base, config: Config) -> dict[str, Any]:
         "base_shape": weights.shape,
         "base_rest": weights.without(modules),
         "prompt": config.prompt.model_dump(exclude={"trace_form"} if is_usual else None),
-    } | ({} if config.loss == "all" else {"loss": config.loss})
+    } | ({} if config.loss == "all" or knows_all else {"loss": config.loss})
 
 
 # --- reading one -------------------------------------------------------------------------------------------------

@@ -210,9 +210,12 @@ def open_run(base: Base, config: Config, asked: Config | None = None) -> None:
     describe_adapter(run, base, config)
 
 
-def describe_adapter(folder: Path, base: Base, config: Config) -> None:
-    """Write what makes this an adapter of its base, and the template with which other tools ask it for traces."""
-    write_atomically(folder / ADAPTER_CONFIG, [json.dumps(adapter_config(base, config), indent=2) + "\n"])
+def describe_adapter(folder: Path, base: Base, config: Config, knows_all: bool = False) -> None:
+    """Write what makes this an adapter of its base, and the template with which other tools ask it for traces.
+
+    Under `loss: choices` it `knows_all` of a trace once it has finished on all tokens.
+    """
+    write_atomically(folder / ADAPTER_CONFIG, [json.dumps(adapter_config(base, config, knows_all), indent=2) + "\n"])
     template = stock_template_or_none(base.tokenizer, config.prompt)
     if template is None:  # mlx-trace asks as ever; `fuse` would say why nothing else can
         (folder / CHAT_TEMPLATE).unlink(missing_ok=True)

@@ -63,8 +63,10 @@ class PackedExamples:
         order = sorted(batch, key=lambda index: (self.lengths[index], index))
         return list(by_budget([order[n] for n in ranks.share(len(order))], self.lengths, tokens))
 
-    def pack(self, chosen: Sequence[int], activations: ActivationCache, divisor: float) -> MicroBatch:
-        """Return some examples as a micro-batch; its loss is the sum over the tokens that count, divided."""
+    def pack(
+        self, chosen: Sequence[int], activations: ActivationCache, divisor: float, on_all: bool = False
+    ) -> MicroBatch:
+        """Return some examples as a micro-batch; its loss is the sum over the tokens that count, or all, divided."""
         states, tree = activations(chosen)
         width = tree.levels[-1].width
         places: list[int] = []
@@ -73,9 +75,11 @@ class PackedExamples:
         for row, index in enumerate(chosen):
             example = self.rows[index]
             first = row * width + len(example.prompt) - len(self.shared) - 1
-            places += [first + position for position in example.counted]
-            targets += [example.target[position] for position in example.counted]
-            offered += example.choices.offered() if example.choices is not None else [None] * len(example.target)
+            choices = None if on_all else example.choices
+            counted = range(len(example.target)) if choices is None else choices.indexes
+            places += [first + position for position in counted]
+            targets += [example.target[position] for position in counted]
+            offered += [None] * len(example.target) if choices is None else choices.offered()
         positions = LossPositions(np.array(places), len(chosen), width)
         chunks, order = loss_chunks(
             self.base.network, targets, offered, divisor, self._masks, int(states[-1].shape[-1])
@@ -87,9 +91,9 @@ class PackedExamples:
         """Return the masks of what may be offered, where anything is chosen under a constraint."""
         return Masks(vocabulary_of(self.base.tokenizer) if any(row.choices is not None for row in self.rows) else None)
 
-    def num_targets(self, chosen: Sequence[int]) -> int:
-        """Return how many tokens of some examples count."""
-        return sum(len(self.rows[index].counted) for index in chosen)
+    def num_targets(self, chosen: Sequence[int], on_all: bool = False) -> int:
+        """Return how many tokens of some examples count, or how many there are."""
+        return sum(len(self.rows[index].target if on_all else self.rows[index].counted) for index in chosen)
 
 
 class SftState(BaseModel):
@@ -131,10 +135,11 @@ class Sft:
         rate = learning_rate(index, self.updates, self.config.learning_rate, self.config.warmup, self.config.lr_decay)
         self.optimizer.learning_rate = rate
         self.base.network.train()
-        targets = self.examples.num_targets(batch)
+        on_all = index >= self.updates - self.config.finish_on_all
+        targets = self.examples.num_targets(batch, on_all)
         loss, tokens = 0.0, 0
         for chosen in self.examples.micro_batches(batch, self.plan.micro_tokens, self.ranks):
-            micro = self.examples.pack(chosen, self.activations, targets)
+            micro = self.examples.pack(chosen, self.activations, targets, on_all)
             loss += self.learner.add(micro)[0]
             tokens += sum(self.examples.lengths[index] for index in chosen)
         loss, count = self.ranks.total(loss, tokens)

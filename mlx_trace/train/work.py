@@ -39,8 +39,9 @@ def _examples(config: Config, material: Material, processes: int) -> ExampleLeng
     if config.batch_tokens is not None:
         size = max(1, config.batch_tokens // longest)
     seen = config.epochs * len(material.rows) if config.iters is None else config.iters * size
+    counted = max(len(row.target if config.finish_on_all else row.counted) for row in every)
     return ExampleLengths(
-        longest, shared, max(len(row.counted) for row in every), _share(size, processes),
+        longest, shared, counted, _share(size, processes),
         own_tokens(every, shared), len(material.held_out), seen > 0, seen > len(material.rows),
         config.loss == "choices",
     )  # fmt: skip

@@ -1,5 +1,6 @@
 """The loss on choices: among what the constraint offers, at those tokens alone, however it is cut."""
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -13,6 +14,7 @@ from mlx_trace.decode.grammar.vocabulary import Vocabulary, vocabulary_of
 from mlx_trace.decode.grammar.writing import Choice
 from mlx_trace.decode.sampler import Masks
 from mlx_trace.language.steps import LONGEST_NAME
+from mlx_trace.model.adapter import ADAPTER_CONFIG, read_adapter_config
 from mlx_trace.model.base import Base
 from mlx_trace.model.prompts import CLOSING
 from mlx_trace.problems.forms import in_form
@@ -185,7 +187,33 @@ def test_memory_is_planned_for_what_counts(random_model: Path, tmp_path: Path) -
         targets[loss] = work.examples.target
     assert 0 < targets["choices"] < targets["all"] / 2
 
+    finished = plan(config(random_model, tmp_path / "both", loss="choices", finish_on_all=1, reinforce={"iters": 0}))
+    work = work_of(finished.config, finished.material, Prompter(finished.base.tokenizer, finished.config.prompt))
+    assert work.examples is not None
+    assert work.examples.target == targets["all"]
 
-def test_choices_need_a_constraint() -> None:
-    with pytest.raises(ValueError, match=r"decoding.constraint: scope"):
-        Config.model_validate({"loss": "choices", "decoding": {"constraint": "none"}})
+
+def test_the_last_updates_can_learn_all_tokens(random_model: Path, tmp_path: Path) -> None:
+    def told_halfway(phase: str, done: int, *_: Any) -> None:
+        told["halfway"] = json.loads((settings.adapter_path / ADAPTER_CONFIG).read_text(encoding="utf-8")).get("loss")
+
+    told: dict[str, str | None] = {}
+    runs = {name: config(random_model, tmp_path / name, reinforce={"iters": 0}, num_layers=1, iters=3, **changes)
+            for name, changes in {"all": {}, "choices": {"loss": "choices"},
+                                  "both": {"loss": "choices", "finish_on_all": 1}}.items()}  # fmt: skip
+    for settings in runs.values():
+        train(plan(settings), told_halfway)
+    counts = {name: [row["target_tokens"] for row in metrics(tmp_path / name)] for name in runs}
+    assert counts["both"] == [*counts["choices"][:2], counts["all"][2]]
+    assert counts["choices"][2] < counts["all"][2]
+    told |= {name: read_adapter_config(tmp_path / name).loss for name in runs}
+    assert told == {"halfway": "choices", "all": None, "choices": "choices", "both": None}, "which fuse warns of"
+
+
+@pytest.mark.parametrize(("settings", "fault"), [
+    ({"loss": "choices", "decoding": {"constraint": "none"}}, r"decoding.constraint: scope"),
+    ({"loss": "choices", "finish_on_all": 2, "val_examples": 4, "patience": 1}, r"set one of the two"),
+])  # fmt: skip
+def test_settings_that_contradict_each_other_are_refused(settings: dict[str, Any], fault: str) -> None:
+    with pytest.raises(ValueError, match=fault):
+        Config.model_validate(settings)
