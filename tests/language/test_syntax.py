@@ -246,9 +246,9 @@ def test_hostile_repetition_ends_in_time(piece: str) -> None:
     in_a_step = "expert: arithmetic\ntrace:\n- op: init\n  var:\n   "
     in_flow = "expert: arithmetic\ntrace:\n- {op: compute, compute_op: add, var: x, args: "
     for prefix in ("", "expert: arithmetic\ntrace:\n", "```", in_a_step, in_flow):
-        began = time.perf_counter()
+        began = time.process_time()
         grade((prefix + text)[:MAX_BYTES])
-        assert time.perf_counter() - began < 3
+        assert time.process_time() - began < 3
 
 
 def test_the_loader_is_yaml_s_failsafe_one() -> None:
