@@ -36,7 +36,7 @@ from mlx_trace.problems.synthetic.schema import load_schemas
 SHOWN: Final = (
     "entity_track/one_loss", "percentage/percent_off", "arithmetic/multi_item_cost", "rate_equation/rate_found"
 )  # fmt: skip
-NUMBER: Final = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:/\d+)?")
+NUMBER: Final = re.compile(r"(?<![\d)])-?\d[\d,]*(?:\.\d+)?(?:/\d+)?")
 FORM: Final = "name_first"
 
 
@@ -66,7 +66,7 @@ def examples(count: int) -> list[tuple[str, str]]:
 
 def said(text: str) -> Fraction | None:
     """Return the number that prose gives as its answer."""
-    numbers = NUMBER.findall(text.rpartition(GOLD_MARK)[2] or text)
+    numbers = NUMBER.findall(text.rpartition(GOLD_MARK)[2]) or NUMBER.findall(text)
     return read_numeral(numbers[-1].replace(",", "")) if numbers else None
 
 
@@ -126,7 +126,7 @@ def main() -> None:
     parser.add_argument("--shots", type=int, default=len(SHOWN), choices=range(1, len(SHOWN) + 1))
     parser.add_argument("--adapter-path", type=Path)
     parser.add_argument("--prose", type=Path, help="an adapter of mlx_lm.lora")
-    parser.add_argument("--rules", default="off", choices=["off", "all"])
+    parser.add_argument("--rules", default="all", choices=["off", "all"])
     parser.add_argument("--max-tokens", type=int, default=300)
     parser.add_argument("--write-prose", type=Path, nargs=2, metavar=("ROWS", "FOLDER"))
     parser.add_argument("--json", action="store_true")

@@ -90,7 +90,7 @@ class Fields:
         keys = {key.strip().lower(): key for key in reversed(list(row)) if isinstance(key, str)}
         named = ((field, self._told(field, row) if field in self.told else _known(field, keys)) for field in FIELDS)
         ours = tuple((field, names) for field, names in named if names)
-        used = {name for _, names in ours for name in names} | ({_RESULTS} if "trace" in dict(ours) else set())
+        used = {name for _, names in ours for name in names} | ({_RESULTS, _DOUBT} if "trace" in dict(ours) else set())
         unread = (key for key in row if key not in used and str(key).strip().lower() not in _PASSED_OVER)
         return FieldLayout(ours, keys.get("numbers"), tuple(map(str, unread)))
 

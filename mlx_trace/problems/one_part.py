@@ -33,8 +33,8 @@ _COMPUTING: Final = ("arithmetic", "percentage")  # experts of which the second 
 def joined(parts: Sequence[Part], question: str) -> tuple[Part, ...]:
     """Return arithmetic and percentages as one part with the last one's answer; other parts as they are.
 
-    A part's answer is called what the part that takes it up calls it. A number that the question states once, or that
-    two parts call the same, is given once.
+    A part's answer is called what the part that takes it up calls it. A number that the question states
+    once is given once.
     """
     if len(parts) == 1 or any(part.expert not in _COMPUTING for part in parts):
         return tuple(parts)
@@ -108,7 +108,7 @@ class _Joiner:
 
     def _known(self, var: str, value: Fraction) -> str | None:
         """Return the name under which a number is given already."""
-        if self.given.get(var) == value:
+        if self.given.get(var) == value and self.stated[value] <= 1:
             return var
         alike = [name for name, other in self.given.items() if other == value]
         return alike[-1] if 0 < self.stated[value] <= len(alike) else None

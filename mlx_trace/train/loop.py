@@ -118,10 +118,10 @@ class Run:
                 self._save_best()  # before the checkpoint that knows of it: a kill between the two repeats the update
             if self.ranks.is_first and (stopped or last or (index + 1) % self.config.save_every == 0):
                 self._save(phase, number, index + 1)
-                if last and phase.name == "sft" and self.config.finish_on_all:
-                    describe_adapter(self.path, self.base, self.config, knows_all=True)
             if stopped and not last:
                 raise Interrupted
+        if self.ranks.is_first and phase.name == "sft" and self.config.finish_on_all:
+            describe_adapter(self.path, self.base, self.config, knows_all=True)
         self._judge(phase)
         self.after_phase(phase.name)
 

@@ -186,6 +186,23 @@ def test_parts_are_joined_by_what_later_ones_call_an_answer() -> None:
     assert len(read(in_form(kept, "name_first")).parts) == 2, "an expectation is kept"
 
 
+def test_equal_numbers_that_are_stated_apart_stay_apart_in_one_part() -> None:
+    part = (
+        "- expert: percentage\n  trace:\n  - {{op: init, var: whole, value: {whole}}}\n"
+        "  - {{op: init, var: rate, value: 10}}\n  - {{op: percent_of, base: whole, rate: rate, var: {name}}}\n"
+        "  - {{op: query, var: {name}}}\n"
+    )
+    last = (
+        "- expert: arithmetic\n  trace:\n  - {op: init, var: north, source: sub0.result}\n"
+        "  - {op: init, var: south, source: prev.result}\n"
+        "  - {op: compute, compute_op: sub, args: [north, south], var: more}\n  - {op: query, var: more}"
+    )
+    text = part.format(whole=250, name="one") + part.format(whole=150, name="other") + last
+    question = "10% of 250 people in the north and 10% of 150 in the south swim. How many more is that in the north?"
+    (made,) = read(in_form(Problem(id="1", question=question, answer="10", trace=text), "name_first")).parts
+    assert [int(step.value) for step in made.steps if isinstance(step, Init)] == [250, 10, 150, 10]
+
+
 def test_a_number_is_given_just_before_it_is_used() -> None:
     for problem in problems():
         for part in read(in_form(problem, "name_first")).parts:
