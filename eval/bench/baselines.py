@@ -70,11 +70,11 @@ def said(text: str) -> Fraction | None:
     return read_numeral(numbers[-1].replace(",", "")) if numbers else None
 
 
-def prose(name: str, run: Path, problems: Sequence[Problem], max_tokens: int) -> Rate:
+def prose(base: Path, run: Path, problems: Sequence[Problem], max_tokens: int) -> Rate:
     """Return how many answers are right that stock mlx_lm gives with an adapter that it trained."""
     from mlx_lm import batch_generate, load
 
-    model, tokenizer, *_ = load(str(load_base(name).path), adapter_path=str(run))
+    model, tokenizer, *_ = load(str(base), adapter_path=str(run))
     asked = [tokenizer.apply_chat_template([{"role": "user", "content": problem.question}], add_generation_prompt=True)
              for problem in problems]  # fmt: skip
     texts = batch_generate(model, tokenizer, asked, max_tokens=max_tokens).texts
@@ -114,7 +114,7 @@ def measured(options: argparse.Namespace) -> dict[str, Rate]:
         prompt = read_adapter_config(options.adapter_path).prompt or Prompt()
         ask("adapter", base, Prompter(base.tokenizer, prompt))
     if options.prose is not None:
-        shares["prose"] = prose(options.model, options.prose, problems, options.max_tokens)
+        shares["prose"] = prose(base.path, options.prose, problems, options.max_tokens)
     return shares
 
 

@@ -20,7 +20,6 @@ from mlx_trace.language.steps import (
     Compute,
     Consume,
     Init,
-    InitFrom,
     Operand,
     Percent,
     Query,
@@ -34,7 +33,7 @@ from mlx_trace.problems.compile.names import Namer
 from mlx_trace.problems.compile.node import Node
 from mlx_trace.problems.compile.result_names import RESERVED, result_name, says_nothing
 from mlx_trace.problems.compile.words import TIMES_OF_DAY
-from mlx_trace.problems.one_part import joined, numbers_at_use, operands, renamed
+from mlx_trace.problems.one_part import joined, numbers_at_use, operands, renamed, taken_up
 from mlx_trace.problems.problem import Problem
 
 _NO_NOUNS: Final = ("", "difference", "still_needed")
@@ -55,17 +54,9 @@ def in_form(problem: Problem, form: TraceForm) -> str | None:
     if len(parts) == 1:
         parts = (_told(parts[0], problem.question),)
     called = problem.results if len(parts) == 1 else ()
-    said = [*(_taken_up(parts, index) for index in range(len(parts) - 1)), list(asked(problem.question))]
+    said = [*(taken_up(parts, index) for index in range(len(parts) - 1)), list(asked(problem.question))]
     named = tuple(_named(part, names, called) for part, names in zip(parts, said, strict=True))
     return commented(Trace(named), problem.solution) if form == "commented" else render(Trace(named), form)
-
-
-def _taken_up(parts: Sequence[Part], index: int) -> list[str]:
-    """Return what later parts call a part's answer."""
-    sources = [f"sub{index}.result"]
-    later = [(number, step) for number, part in enumerate(parts) for step in part.steps if isinstance(step, InitFrom)]
-    return [step.var for number, step in later
-            if step.source in sources or (step.source == "prev.result" and number == index + 1)]  # fmt: skip
 
 
 # --- one way to write one thing --------------------------------------------------------------------------------

@@ -116,15 +116,8 @@ class _Joiner:
     def _called(self, index: int, part: Part, var: str) -> str:
         """Return what a part's result is called: its answer as a later part calls it, else as the part does."""
         is_answer = isinstance(part.steps[-1], Query) and part.steps[-1].var == var
-        return self._taken_up(index) or var if is_answer else var
-
-    def _taken_up(self, index: int) -> str | None:
-        """Return what a later part calls a part's answer, if any has a name that says something."""
-        for number, part in enumerate(self.parts[index + 1 :], index + 1):
-            for step in part.steps:
-                if isinstance(step, InitFrom) and _source(step.source, number) == index and not says_nothing(step.var):
-                    return step.var
-        return None
+        said = (name for name in taken_up(self.parts, index) if is_answer and not says_nothing(name))
+        return next(said, var)
 
     def _free(self, name: str) -> str:
         """Return a name that the whole has not used, and no part if it is made up; step1, … for what has none."""
@@ -134,6 +127,13 @@ class _Joiner:
             name = next(made for n in count(2) if (made := f"{name}_{n}") not in self.taken | self.own)
         self.taken.add(name)
         return name
+
+
+def taken_up(parts: Sequence[Part], index: int) -> list[str]:
+    """Return what later parts call a part's answer."""
+    later = enumerate(parts[index + 1 :], index + 1)
+    return [step.var for number, part in later for step in part.steps
+            if isinstance(step, InitFrom) and _source(step.source, number) == index]  # fmt: skip
 
 
 def _source(text: str, index: int) -> int:

@@ -6,6 +6,7 @@ those alone; what lies below the trained layers is computed once an example.
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -73,13 +74,11 @@ class PackedExamples:
         targets: list[int] = []
         offered: list[Choice | None] = []
         for row, index in enumerate(chosen):
-            example = self.rows[index]
+            example = self._row(index, on_all)
             first = row * width + len(example.prompt) - len(self.shared) - 1
-            choices = None if on_all else example.choices
-            counted = range(len(example.target)) if choices is None else choices.indexes
-            places += [first + position for position in counted]
-            targets += [example.target[position] for position in counted]
-            offered += [None] * len(example.target) if choices is None else choices.offered()
+            places += [first + position for position in example.counted]
+            targets += [example.target[position] for position in example.counted]
+            offered += example.choices.offered() if example.choices is not None else [None] * len(example.target)
         positions = LossPositions(np.array(places), len(chosen), width)
         chunks, order = loss_chunks(
             self.base.network, targets, offered, divisor, self._masks, int(states[-1].shape[-1])
@@ -93,7 +92,11 @@ class PackedExamples:
 
     def num_targets(self, chosen: Sequence[int], on_all: bool = False) -> int:
         """Return how many tokens of some examples count, or how many there are."""
-        return sum(len(self.rows[index].target if on_all else self.rows[index].counted) for index in chosen)
+        return sum(len(self._row(index, on_all).counted) for index in chosen)
+
+    def _row(self, index: int, on_all: bool) -> Example:
+        """Return an example, with all of its tokens counting if so."""
+        return replace(self.rows[index], choices=None) if on_all else self.rows[index]
 
 
 class SftState(BaseModel):
