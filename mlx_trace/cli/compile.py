@@ -45,14 +45,15 @@ def run_compile(options: argparse.Namespace) -> int:
     written = write_problems(options.output, _chosen(options, told, tally))
     seconds = time.perf_counter() - started
     if options.json:
-        figures = {name: tally.counts[name] for name in ("rows", "compiled", "grounded")}
+        figures = {name: tally.counts[name] for name in ("rows", "compiled", "grounded", "doubtful")}
         show_json(figures | {"seconds": round(seconds, 3), "reasons": dict(tally.reasons.most_common()),
-                             "experts": dict(tally.experts.most_common())})  # fmt: skip
+                             "doubts": dict(tally.doubts.most_common()), "experts": dict(tally.experts.most_common())})  # fmt: skip
         return 0
     rows = tally.counts["rows"]
     show(f"{rows:,} rows in {seconds:.1f} s ({rows / max(seconds, 1e-9):,.0f} a second)")
-    for name in ("compiled", "grounded"):
+    for name in ("compiled", "grounded", "doubtful"):
         show(f"  {name:<10} {tally.counts[name]:>7,}  {_share(tally.counts[name], rows)}")
+    _print_counts("doubtful (not trained on)", tally.doubts)
     _print_counts("by expert", tally.experts)
     _print_counts("not compiled", tally.reasons)
     show(f"{written:,} problems written to {options.output}")
@@ -61,10 +62,11 @@ def run_compile(options: argparse.Namespace) -> int:
 
 @dataclass
 class _Outcomes:
-    """What came of a file's rows: how many there were of each kind, why others did not compile, by expert."""
+    """What came of a file's rows: how many there were of each kind, why others did not compile or are doubtful, by expert."""
 
     counts: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
+    doubts: Counter[str] = field(default_factory=Counter)
     experts: Counter[str] = field(default_factory=Counter)
 
 
@@ -78,6 +80,9 @@ def _chosen(options: argparse.Namespace, told: Told, tally: _Outcomes) -> Iterat
         tally.counts["compiled"] += 1
         tally.counts["grounded"] += outcome.grounded
         tally.experts[outcome.expert] += 1
+        if outcome.problem.doubt:
+            tally.counts["doubtful"] += 1
+            tally.doubts[outcome.problem.doubt] += 1
         wanted = options.part in ("all", "held-out" if gsm8k.is_held_out(outcome.problem) else "train")
         if wanted and (outcome.grounded or not options.grounded):
             tally.counts["written"] += 1

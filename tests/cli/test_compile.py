@@ -56,6 +56,7 @@ def test_a_person_is_shown_shares_experts_and_reasons(run: Run, tmp_path: Path) 
     assert code == 0
     assert "9 rows in" in out
     assert "compiled         8   88.9%" in out
+    assert "doubtful         0    0.0%" in out
     assert "by expert:" in out
     assert "no worked solution" in out
     assert "8 problems written to out.jsonl" in out

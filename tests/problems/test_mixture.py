@@ -147,7 +147,7 @@ def test_rows_whose_wiring_is_doubted_are_left_out_of_training_and_counted(tmp_p
         part = gather(source).parts[0]
         assert {problem.question for problem in part.problems} >= {sure["question"]}
         assert not any("pens" in problem.question for problem in part.problems)
-        assert "1 left out: which of equal numbers is meant is not told" in part.note
+        assert "1 left out: the trace may not be what the solution means" in part.note
 
 
 def test_contamination_tells_same_questions_templates_and_runs_of_words() -> None:

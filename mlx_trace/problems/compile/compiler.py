@@ -16,7 +16,7 @@ from mlx_trace.language.solver import Solved, solve
 from mlx_trace.language.syntax import NoTrace, parse_document, render
 from mlx_trace.problems.compile.choice import Origin
 from mlx_trace.problems.compile.decide import Wired, decide
-from mlx_trace.problems.compile.doubt import UNDECIDED, doubt
+from mlx_trace.problems.compile.doubt import UNDECIDED, doubt, is_one_left
 from mlx_trace.problems.compile.emit import emit, shortest
 from mlx_trace.problems.compile.equations import Equation, read_equations
 from mlx_trace.problems.compile.formula import read_formula
@@ -182,7 +182,8 @@ def equation_target(question: str, equation: Equation, gold: Fraction) -> Wiring
     target = graph.results[-1].node
     if not is_right(Solved(target.value, ()), gold):
         return Refused("the equation does not give the answer")
-    return Wiring(Kinds(graph.grounding).settle(target), graph.grounding)
+    settled = Kinds(graph.grounding).settle(target)
+    return Wiring(settled, graph.grounding, UNDECIDED if is_one_left(settled, graph.grounding) else "")
 
 
 def is_worked(row: dict[str, Any]) -> bool:

@@ -33,6 +33,11 @@ def doubt(target: Node, grounding: Grounding) -> str:
     return next(_Doubts(target, grounding).reasons(), "")
 
 
+def is_one_left(target: Node, grounding: Grounding) -> bool:
+    """Tell whether a computation leaves a number unused that could as well be one of those that it uses."""
+    return _Doubts(target, grounding).is_one_left()
+
+
 class _Doubts:
     """The numbers of one computation: how often each is used, and which are not."""
 
@@ -67,10 +72,14 @@ class _Doubts:
             yield "equal numbers of equal words"
         if any(mention.kind == "percent" and index not in self.uses for index, mention in enumerate(self.mentions)):
             yield "a percentage that is not used"
-        if any(self._is_left(leaf) for leaf in self.nodes if leaf.op == "leaf"):
+        if self.is_one_left():
             yield "an equal number that is not used"
         if self._is_worn():
             yield "a number used more often than it is stated"
+
+    def is_one_left(self) -> bool:
+        """Tell as the function does."""
+        return any(self._is_left(leaf) for leaf in self.nodes if leaf.op == "leaf")
 
     def _senseless(self) -> Iterator[str]:
         for node in self.nodes:

@@ -25,7 +25,7 @@ from mlx_trace.problems.variants.sense import Run, Sense, is_told_whole, run
 from mlx_trace.problems.variants.slots import Slot, find_slots
 from mlx_trace.seeds import stream
 
-DOUBTFUL: Final = "which of equal numbers is meant is not told"
+DOUBTFUL: Final = "the trace may not be what the solution means"
 MOST_DRAWS: Final = 800  # without a new variant: then the problem has no more to give
 
 

@@ -97,3 +97,16 @@ def test_a_row_with_a_trace_needs_no_equation() -> None:
     assert is_worked({"question": "?", "equation": "3+4", "answer": "7"})
     assert not is_worked({"question": "?", "equation": "3+4", "answer": "7", "trace": "expert: arithmetic"})
     assert not is_worked({"question": "?", "equation": "", "answer": "7"})
+
+
+@pytest.mark.parametrize(
+    ("question", "is_doubtful"),
+    [
+        ("Nora's hen had 9 chicks and 3 were brown. She sold 3 to a farm. How many chicks are there now?", True),
+        ("Nora's hen had 9 chicks and 5 were brown. She sold 3 to a farm. How many chicks are there now?", False),
+    ],
+)
+def test_a_row_whose_equal_numbers_no_word_tells_apart_is_marked(question: str, is_doubtful: bool) -> None:
+    found = compile_row({"question": question, "equation": "9-3", "answer": "6"}, "rows:1")
+    assert isinstance(found, Compiled)
+    assert bool(found.problem.doubt) is is_doubtful
