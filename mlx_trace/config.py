@@ -188,6 +188,13 @@ class Config(Section):
         description="what of a gold trace SFT learns: all of its tokens; choices: those that the constraint leaves "
         "to the model, among what it offers there",
     )
+    name_weight: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="under loss: choices, what a token weighs in the loss that spells a name or a comment; those that "
+        "choose among operations, fields, names and numbers that are there weigh 1",
+    )
     finish_on_all: int = Field(
         0,
         ge=0,
@@ -231,6 +238,8 @@ class Config(Section):
     def _choosing(self) -> Self:
         if self.loss == "choices" and self.decoding.constraint == "none":
             raise ValueError("loss: choices learns what a constraint leaves to choose: set decoding.constraint: scope")
+        if self.name_weight != 1 and self.loss == "all":
+            raise ValueError("name_weight: weighs choices alone: set loss: choices")
         if self.finish_on_all and self.patience is not None:
             raise ValueError("finish_on_all: patience may end the run before its last updates: set one of the two")
         return self

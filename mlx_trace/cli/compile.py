@@ -46,8 +46,9 @@ def run_compile(options: argparse.Namespace) -> int:
     seconds = time.perf_counter() - started
     if options.json:
         figures = {name: tally.counts[name] for name in ("rows", "compiled", "grounded", "doubtful")}
-        show_json(figures | {"seconds": round(seconds, 3), "reasons": dict(tally.reasons.most_common()),
-                             "doubts": dict(tally.doubts.most_common()), "experts": dict(tally.experts.most_common())})  # fmt: skip
+        listed = {"reasons": tally.reasons, "doubts": tally.doubts, "experts": tally.experts}
+        show_json(figures | {"seconds": round(seconds, 3)}
+                  | {name: dict(counts.most_common()) for name, counts in listed.items()})  # fmt: skip
         return 0
     rows = tally.counts["rows"]
     show(f"{rows:,} rows in {seconds:.1f} s ({rows / max(seconds, 1e-9):,.0f} a second)")
@@ -62,7 +63,7 @@ def run_compile(options: argparse.Namespace) -> int:
 
 @dataclass
 class _Outcomes:
-    """What came of a file's rows: how many there were of each kind, why others did not compile or are doubtful, by expert."""
+    """What came of a file's rows: how many of each kind, why others do not compile or are doubtful, by expert."""
 
     counts: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)

@@ -40,6 +40,10 @@ class Choices:
     def __len__(self) -> int:
         return len(self.indexes)
 
+    def weights(self, name_weight: float) -> list[float]:
+        """Return what each weighs in the loss: 1, or so much where the model spells a word of its own."""
+        return [name_weight if mask is not None and mask.is_word else 1.0 for mask in self.masks]
+
     def offered(self) -> list[Choice]:
         """Return what was offered at each."""
         starts = [0, *self.ends[:-1]]
@@ -84,11 +88,17 @@ def _same(mask: Mask) -> Mask:
 
 
 def loss_chunks(
-    network: Any, targets: Sequence[int], offered: Sequence[Choice | None], divisor: float, masks: Masks, width: int
+    network: Any,
+    targets: Sequence[int],
+    offered: Sequence[Choice | None],
+    weights: Sequence[float],
+    divisor: float,
+    masks: Masks,
+    width: int,
 ) -> tuple[list[Chunk], list[int]]:
-    """Return the losses −Σ log p(target) / divisor among what was offered (None: all tokens), and their order.
+    """Return the losses −Σ weight · log p(target) / divisor among what was offered (None: all tokens), and their order.
 
-    Where tokens are listed, the head is run for those alone; `width` is that of a state.
+    Where tokens are listed, they weigh 1, and the head is run for those alone; `width` is that of a state.
     """
     listed, masked = by_kind(offered)
     lists = {index: choice.ids for index in listed if (choice := offered[index]) is not None}
@@ -104,9 +114,12 @@ def loss_chunks(
         chunks.append(Chunk(stop - start, loss))
         start = stop
     golds, choices = [targets[index] for index in masked], [offered[index] for index in masked]
+    shares = [weights[index] / divisor for index in masked]
     chunks += in_chunks(
         len(masked), head_size(network),
-        lambda start, stop: cross_entropy(network, mx.array(golds[start:stop]), divisor, masks, choices[start:stop]),
+        lambda start, stop: cross_entropy(
+            network, mx.array(golds[start:stop]), mx.array(shares[start:stop]), masks, choices[start:stop]
+        ),
     )  # fmt: skip
     return chunks, [*listed, *masked]
 
@@ -124,13 +137,13 @@ def _listed(network: Any, targets: Sequence[int], lists: Sequence[tuple[int, ...
 
 
 def cross_entropy(
-    network: Any, targets: mx.array, divisor: float, masks: Masks, offered: Sequence[Choice | None]
+    network: Any, targets: mx.array, shares: mx.array, masks: Masks, offered: Sequence[Choice | None]
 ) -> Loss:
-    """Return the loss −Σ log p(target) / divisor among what was offered, in fp32."""
+    """Return the loss −Σ share · log p(target) among what was offered, in fp32; targets and shares (K,)."""
 
     def loss(states: mx.array) -> tuple[mx.array, dict[str, mx.array]]:
         logits = masks.apply(head(network, states).astype(mx.float32), offered)
         losses = nn.losses.cross_entropy(logits, targets)
-        return losses.sum() / divisor, {"loss": losses}
+        return (losses * shares).sum(), {"loss": losses}
 
     return loss

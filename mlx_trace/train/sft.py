@@ -40,8 +40,8 @@ _RUNAWAY: Final = 2.0  # times the loss of blind guessing
 class PackedExamples:
     """Gold examples, laid out for learning."""
 
-    def __init__(self, base: Base, split: Split, rows: Sequence[Example]) -> None:
-        self.base, self.split, self.rows = base, split, rows
+    def __init__(self, base: Base, split: Split, rows: Sequence[Example], name_weight: float) -> None:
+        self.base, self.split, self.rows, self.name_weight = base, split, rows, name_weight
         self.lengths = [len(row) - 1 for row in rows]
         self.vocabulary_size = head_size(base.network)
         self.shared = rows[0].prompt[: shared_length([row.prompt for row in rows])]
@@ -73,15 +73,17 @@ class PackedExamples:
         places: list[int] = []
         targets: list[int] = []
         offered: list[Choice | None] = []
+        weights: list[float] = []
         for row, index in enumerate(chosen):
             example = self._row(index, on_all)
             first = row * width + len(example.prompt) - len(self.shared) - 1
             places += [first + position for position in example.counted]
             targets += [example.target[position] for position in example.counted]
             offered += example.choices.offered() if example.choices is not None else [None] * len(example.target)
+            weights += self._weights(example)
         positions = LossPositions(np.array(places), len(chosen), width)
         chunks, order = loss_chunks(
-            self.base.network, targets, offered, divisor, self._masks, int(states[-1].shape[-1])
+            self.base.network, targets, offered, weights, divisor, self._masks, int(states[-1].shape[-1])
         )
         return MicroBatch(states, tree, positions, chunks, mx.array(order) if order != sorted(order) else None)
 
@@ -93,6 +95,13 @@ class PackedExamples:
     def num_targets(self, chosen: Sequence[int], on_all: bool = False) -> int:
         """Return how many tokens of some examples count, or how many there are."""
         return sum(len(self._row(index, on_all).counted) for index in chosen)
+
+    def weight(self, chosen: Sequence[int], on_all: bool = False) -> float:
+        """Return what the tokens that count weigh together, or all: what a mean loss is divided by."""
+        return sum(sum(self._weights(self._row(index, on_all))) for index in chosen)
+
+    def _weights(self, example: Example) -> list[float]:
+        return [1.0] * len(example.target) if example.choices is None else example.choices.weights(self.name_weight)
 
     def _row(self, index: int, on_all: bool) -> Example:
         """Return an example, with all of its tokens counting if so."""
@@ -120,7 +129,7 @@ class Sft:
         plan: MemoryPlan, ranks: Ranks,
     ) -> None:  # fmt: skip
         self.base, self.config, self.plan, self.ranks = base, config, plan, ranks
-        self.examples = PackedExamples(base, split, rows)
+        self.examples = PackedExamples(base, split, rows, config.name_weight)
         steps = [row.steps for row in rows] if config.curriculum == "steps" else None
         size = config.batch_size * config.grad_accumulation_steps
         self.batches = Batches(self.examples.lengths, size, config.batch_tokens, config.seed, steps)
@@ -128,7 +137,7 @@ class Sft:
         self.optimizer = optim.AdamW(config.learning_rate, betas=[0.9, 0.95], weight_decay=config.weight_decay)
         self.learner = Learner(base.network, split, self.optimizer, config.grad_clip, ranks)
         self.activations = self.examples.activation_cache(plan, self.batches, ranks, config.adapter_path)
-        self.held_out = HeldOut(base, split, held_out, plan, ranks, config.adapter_path) if held_out else None
+        self.held_out = HeldOut(base, split, config, held_out, plan, ranks) if held_out else None
         self.best: float | None = None  # loss on the held-out examples
         self.worse = 0  # measurements since then
 
@@ -139,10 +148,10 @@ class Sft:
         self.optimizer.learning_rate = rate
         self.base.network.train()
         on_all = index >= self.updates - self.config.finish_on_all
-        targets = self.examples.num_targets(batch, on_all)
+        targets, weight = self.examples.num_targets(batch, on_all), self.examples.weight(batch, on_all)
         loss, tokens = 0.0, 0
         for chosen in self.examples.micro_batches(batch, self.plan.micro_tokens, self.ranks):
-            micro = self.examples.pack(chosen, self.activations, targets, on_all)
+            micro = self.examples.pack(chosen, self.activations, weight, on_all)
             loss += self.learner.add(micro)[0]
             tokens += sum(self.examples.lengths[index] for index in chosen)
         loss, count = self.ranks.total(loss, tokens)
@@ -191,17 +200,19 @@ class HeldOut:
     """Examples that nothing is learnt from, to measure the loss on."""
 
     def __init__(
-        self, base: Base, split: Split, rows: Sequence[Example], plan: MemoryPlan, ranks: Ranks, folder: Path
+        self, base: Base, split: Split, config: Config, rows: Sequence[Example], plan: MemoryPlan, ranks: Ranks
     ) -> None:
         self.base, self.ranks = base, ranks
-        self.examples = PackedExamples(base, split, rows)
+        self.examples = PackedExamples(base, split, rows, config.name_weight)
         self.batches = self.examples.micro_batches(range(len(rows)), plan.micro_tokens, ranks)
         group_of = {index: batch for batch in self.batches for index in batch}.__getitem__
-        self.activations = ActivationCache(split, rows, self.examples.shared, plan.activation_cache, folder, group_of)
+        self.activations = ActivationCache(
+            split, rows, self.examples.shared, plan.activation_cache, config.adapter_path, group_of
+        )
 
     def loss(self, learner: Learner) -> float:
-        """Return the mean cross-entropy over all target tokens."""
+        """Return the mean cross-entropy over all target tokens that count, weighed as in training."""
         self.base.network.eval()
-        targets = self.examples.num_targets(range(len(self.examples.rows)))
-        losses = (learner.measure(self.examples.pack(batch, self.activations, targets))[0] for batch in self.batches)
+        weight = self.examples.weight(range(len(self.examples.rows)))
+        losses = (learner.measure(self.examples.pack(batch, self.activations, weight))[0] for batch in self.batches)
         return self.ranks.total(sum(losses))[0]

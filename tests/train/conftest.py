@@ -85,12 +85,17 @@ def gradient(learner: Learner, batches: Sequence[MicroBatch]) -> np.ndarray:
 
 
 def sft_batches(
-    base: Base, learner: Learner, rows: Sequence[Example], tokens: int = 10_000, divisor: float | None = None
+    base: Base,
+    learner: Learner,
+    rows: Sequence[Example],
+    tokens: int = 10_000,
+    divisor: float | None = None,
+    name_weight: float = 1.0,
 ) -> list[MicroBatch]:
-    """Return rows as SFT's micro-batches; the divisor is the number of targets unless given."""
-    laid = PackedExamples(base, learner.split, rows)
+    """Return rows as SFT's micro-batches; the divisor is the targets' weight unless given."""
+    laid = PackedExamples(base, learner.split, rows, name_weight)
     cache = ActivationCache(learner.split, rows, laid.shared, "off", base.path, lambda index: [index])
-    divisor = divisor or laid.num_targets(range(len(rows)))
+    divisor = divisor or laid.weight(range(len(rows)))
     return [laid.pack(chosen, cache, divisor) for chosen in laid.micro_batches(range(len(rows)), tokens, Ranks())]
 
 

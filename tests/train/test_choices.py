@@ -58,15 +58,23 @@ def rows(random_base: Base) -> list[Example]:
     return made
 
 
-def plain(network: Any, rows: list[Example], words: Vocabulary, masks: list[np.ndarray]) -> mx.array:
-    """Return the mean of −log p over what counts, p among what was offered, by way of every position's whole logits."""
-    losses, shown = [], iter(masks)
+def plain(
+    network: Any, rows: list[Example], words: Vocabulary, masks: list[np.ndarray], name_weight: float = 1.0
+) -> mx.array:
+    """Return the mean of −log p over what counts, p among what was offered, by way of every position's whole logits.
+
+    Where a name is spelled, −log p weighs `name_weight`: the numbers of these questions are all listed.
+    """
+    losses, weights, shown = [], [], iter(masks)
     for row in rows:
         logits = whole_logprobs(network, row.prompt, row.target)
-        for at in row.counted:
-            offered = logits[at] if row.choices is None else mx.where(mx.array(next(shown)), logits[at], -mx.inf)
+        choices = [None] * len(row.target) if row.choices is None else row.choices.offered()
+        for at, choice in zip(row.counted, choices, strict=True):
+            mask = np.ones(logits.shape[-1], dtype=bool) if row.choices is None else next(shown)
+            offered = mx.where(mx.array(mask), logits[at], -mx.inf)
             losses.append(mx.logsumexp(offered) - offered[row.target[at]])
-    return mx.stack(losses).mean()
+            weights.append(1.0 if choice is None or choice.mask is None else name_weight)
+    return (mx.stack(losses) * mx.array(weights)).sum() / sum(weights)
 
 
 def masks_of(rows: list[Example], words: Vocabulary, size: int) -> list[np.ndarray]:
@@ -81,16 +89,18 @@ def masks_of(rows: list[Example], words: Vocabulary, size: int) -> list[np.ndarr
     return found
 
 
-@pytest.mark.parametrize("tokens", [10_000, 200, 1])
-def test_gradients_are_those_of_the_whole_network(random_base: Base, rows: list[Example], tokens: int) -> None:
+@pytest.mark.parametrize(("tokens", "name_weight"), [(10_000, 1.0), (200, 1.0), (1, 0.25), (10_000, 0.0)])
+def test_gradients_are_those_of_the_whole_network(
+    random_base: Base, rows: list[Example], tokens: int, name_weight: float
+) -> None:
     network, words = adapt(random_base, 2), vocabulary_of(random_base.tokenizer)
     learner = make_learner(network, 2)
     masks = masks_of(rows, words, whole_logprobs(network, [5], [6]).shape[-1])
-    batches = sft_batches(random_base, learner, rows, tokens)
+    batches = sft_batches(random_base, learner, rows, tokens, name_weight=name_weight)
     assert sum(learner.measure(batch)[0] for batch in batches) == pytest.approx(
-        plain(network, rows, words, masks).item(), rel=1e-5
+        plain(network, rows, words, masks, name_weight).item(), rel=1e-5
     )
-    assert close(gradient(learner, batches), plain_gradient(network, plain, rows, words, masks))
+    assert close(gradient(learner, batches), plain_gradient(network, plain, rows, words, masks, name_weight))
 
 
 def test_the_head_runs_at_choices_alone(random_base: Base, rows: list[Example]) -> None:
@@ -103,7 +113,7 @@ def test_the_head_runs_at_choices_alone(random_base: Base, rows: list[Example]) 
 def test_what_is_forced_costs_nothing(random_base: Base) -> None:
     width = 32
     chunks, order = loss_chunks(
-        random_base.network, [7, 9], [Choice(None, (7,)), Choice(None, (4, 9))], 1.0, Masks(None), width
+        random_base.network, [7, 9], [Choice(None, (7,)), Choice(None, (4, 9))], [1.0, 1.0], 1.0, Masks(None), width
     )
     (chunk,) = chunks
     states = mx.random.normal((2, width))
@@ -124,6 +134,21 @@ def test_what_is_learnt_is_what_decoding_offers(random_base: Base) -> None:
     for at, choice in zip(found.indexes, found.offered(), strict=True):
         assert ids[at] in choice.ids or (choice.mask is not None and words.mask(choice.mask)[ids[at]])
         assert choice.mask is not None or len(choice.ids) > 1, "a choice is between two at least"
+
+
+def test_a_weight_is_that_of_words_and_not_of_numbers(random_base: Base) -> None:
+    words = vocabulary_of(random_base.tokenizer)
+    found = choices(EGGS, GOLD, words, Decoding(grounding="off"))
+    assert found is not None
+    weights = dict(zip(found.indexes, found.weights(0.2), strict=True))
+    shown, ids = {1.0: "", 0.2: ""}, words.word(GOLD + CLOSING)
+    for at, weight in weights.items():
+        shown[weight] += random_base.tokenizer.decode([ids[at]])
+    assert {"16", "3"} <= set("".join(c if c.isdigit() else " " for c in shown[1.0]).split())
+    assert "query" in shown[1.0]
+    assert not any(map(str.isdigit, shown[0.2]))
+    assert "eaten" in shown[0.2].replace(" ", "")
+    assert found.weights(1.0) == [1.0] * len(found)
 
 
 def test_the_words_of_reasons_are_choices(random_base: Base) -> None:
@@ -212,6 +237,8 @@ def test_the_last_updates_can_learn_all_tokens(random_model: Path, tmp_path: Pat
 
 @pytest.mark.parametrize(("settings", "fault"), [
     ({"loss": "choices", "decoding": {"constraint": "none"}}, r"decoding.constraint: scope"),
+    ({"loss": "all", "name_weight": 0.2}, r"set loss: choices"),
+    ({"loss": "choices", "name_weight": 2}, r"less than or equal to 1"),
     ({"loss": "choices", "finish_on_all": 2, "val_examples": 4, "patience": 1}, r"set one of the two"),
 ])  # fmt: skip
 def test_settings_that_contradict_each_other_are_refused(settings: dict[str, Any], fault: str) -> None:

@@ -44,6 +44,9 @@ COMMENT: Final[dict[str, re.Pattern[str]]] = {  # which tokens hold on to one li
 Opening = tuple[tuple[int, ...], str]  # the tokens before a number's digits, and the kind of slot that they begin
 
 
+_NUMERALS: Final = frozenset(("spaced", "digits", "point", "below"))
+
+
 class Mask(NamedTuple):
     """The name of a set of tokens: those whose text continues an open slot of this kind by 1 to `limit` characters.
 
@@ -52,6 +55,11 @@ class Mask(NamedTuple):
 
     kind: str
     limit: int
+
+    @property
+    def is_word(self) -> bool:
+        """Tell whether it spells words, of a name or a comment, and no number."""
+        return self.kind not in _NUMERALS
 
 
 class Cuts(NamedTuple):

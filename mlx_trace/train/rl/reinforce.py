@@ -244,11 +244,11 @@ class Reinforce:
         """Add the gradient of the mean loss on some examples, which all ranks share out; return that loss."""
         if not rows:
             return 0.0
-        examples = PackedExamples(self.base, self.split, rows)
+        examples = PackedExamples(self.base, self.split, rows, self.config.name_weight)
         cache = ActivationCache(
             self.split, rows, examples.shared, "off", self.config.adapter_path, lambda index: [index]
         )
-        divisor = examples.num_targets(range(len(rows))) / weight
+        divisor = examples.weight(range(len(rows))) / weight
         batches = examples.micro_batches(range(len(rows)), self.plan.micro_tokens, self.ranks)
         return sum(self.learner.add(examples.pack(chosen, cache, divisor))[0] for chosen in batches)
 
