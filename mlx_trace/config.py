@@ -65,7 +65,7 @@ class Prompt(Section):
     )
 
 
-def _unquoted_off(value: object) -> object:
+def unquoted_off(value: object) -> object:
     """Return what was meant by an unquoted off, which YAML reads as false."""
     return "off" if value is False else value
 
@@ -88,7 +88,7 @@ RULES: Final[tuple[Rule, ...]] = get_args(Rule)
 
 def read_rules(value: object) -> Any:
     """Return off, all, or a list of rules, also from names with commas between; ValueError for anything else."""
-    value = _unquoted_off(value)
+    value = unquoted_off(value)
     named = value.split(",") if isinstance(value, str) and value not in ("off", "all") else value
     if named in ("off", "all") or (isinstance(named, list) and all(name in RULES for name in named)):
         return named
@@ -101,7 +101,7 @@ class Decoding(Section):
     constraint: Literal["none", "scope"] = Field(
         "scope", description="scope: only traces that the solver can read, with names in scope; none: anything"
     )
-    grounding: Annotated[Literal["off", "hard"], BeforeValidator(_unquoted_off)] = Field(
+    grounding: Annotated[Literal["off", "hard"], BeforeValidator(unquoted_off)] = Field(
         "hard", description="hard: values only from the question and common constants (under scope); off: any"
     )
     rules: Annotated[Literal["off", "all"] | list[Rule], BeforeValidator(read_rules)] = Field(
@@ -202,7 +202,7 @@ class Config(Section):
     )
     grad_clip: float = Field(1.0, ge=0, description="largest gradient norm; 0 is none")
     grad_checkpoint: bool = Field(False, description="recompute activations: less memory, more time")
-    activation_cache: Annotated[Literal["auto", "memory", "disk", "off"], BeforeValidator(_unquoted_off)] = Field(
+    activation_cache: Annotated[Literal["auto", "memory", "disk", "off"], BeforeValidator(unquoted_off)] = Field(
         "auto", description="where SFT keeps what the frozen layers make of each example: auto, memory, disk or off"
     )
     memory: Annotated[float | Literal["auto"], BeforeValidator(_auto_or_size)] = Field(

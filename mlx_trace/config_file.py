@@ -18,6 +18,7 @@ from mlx_trace.errors import UserError, meant
 from mlx_trace.faults import in_words
 from mlx_trace.files import read_text, read_yaml
 from mlx_trace.notice import tell
+from mlx_trace.resources import configs_dir
 
 _SOURCES: Final[dict[str, type[BaseModel]]] = {
     "synthetic": SyntheticSource,
@@ -32,6 +33,19 @@ _OTHER_WORDS: Final = {  # what others call our keys
     "val_examples",
 }  # fmt: skip
 _SOURCE_KEYS: Final = sorted({key for model in _SOURCES.values() for key in model.model_fields})
+
+
+def find_config(name: str) -> Path:
+    """Return a configuration file: as named, or the bundled one of that name."""
+    path = Path(name).expanduser()
+    if path.exists():
+        return path
+    bundled = configs_dir() / f"{path.name.removesuffix('.yaml')}.yaml"
+    if path.parent.name in ("", "configs") and bundled.is_file():
+        return bundled
+    known = sorted(file.stem for file in configs_dir().glob("*.yaml"))
+    near = meant(path.stem, known)
+    raise UserError(f"{name}: no such file; {near}bundled configurations are {', '.join(known)}")
 
 
 def load_config(path: Path | None, overrides: Mapping[str, Any]) -> Config:

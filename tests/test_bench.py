@@ -25,7 +25,6 @@ SMALLEST = {
     "sft": (["--rows", "1", "--batch-size", "1", "--runs", "1", "--vocabulary", "4000"],
             {"first_epoch", "later_epochs", "smallest_memory"}),
     "rl": (["--prompts", "2", "--group", "2", "--runs", "1", "--max-tokens", "60"], {"constrained", "unconstrained"}),
-    "choices": (["tiny", "-n", "2"], {"all", "what decides"}),
     "memory": (["bf16"], {"bf16"}),
     "llama_cpp": (["-n", "1"], {"f32", "q8_0"}),
     "real_size": (["--tokenizer", str(tiny_dir()), "--narrower", "4", "--updates", "1"], {"peak_memory", "moved"}),

@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from mlx_trace import cli
-from mlx_trace.cli.train import config_keys, find_config
+from mlx_trace.cli.train import config_keys
 from mlx_trace.config import RENAMED, RULES, Config, Decoding
-from mlx_trace.config_file import dump_config, load_config, validate_config
+from mlx_trace.config_file import dump_config, find_config, load_config, validate_config
 from mlx_trace.config_sources import FileSource, SyntheticSource
 from mlx_trace.errors import UserError
 from mlx_trace.files import read_yaml

@@ -28,8 +28,7 @@ from rich.console import Console
 from rich.table import Table
 from scaled import write_scaled
 
-from mlx_trace.cli.train import find_config
-from mlx_trace.config_file import load_config
+from mlx_trace.config_file import find_config, load_config
 from mlx_trace.memory.predict import predict
 from mlx_trace.train.sft import Sft
 

@@ -16,9 +16,9 @@ from mlx_trace.cli.options import at_least
 from mlx_trace.cli.output import show_json
 from mlx_trace.cli.progress import progress, watching
 from mlx_trace.cli.screen import Screen, patient_screen
-from mlx_trace.cli.train import INTERRUPTED, find_config, show_plan
+from mlx_trace.cli.train import INTERRUPTED, show_plan
 from mlx_trace.config import Decoding
-from mlx_trace.config_file import load_config
+from mlx_trace.config_file import find_config, load_config
 from mlx_trace.language.syntax import NoTrace, parse
 from mlx_trace.notice import tell
 

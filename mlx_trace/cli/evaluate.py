@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from mlx_trace.decode.params import SamplingParams
     from mlx_trace.evaluate.evaluate import Record, Summary
     from mlx_trace.evaluate.polled import Polled, PollSummary
+    from mlx_trace.model.base import Base
+    from mlx_trace.model.prompts import Prompter
+    from mlx_trace.problems.problem import Problem
+    from mlx_trace.train.gold_loss import GoldLoss
 
 
 def add_eval_options(parser: argparse.ArgumentParser) -> None:
@@ -44,6 +49,9 @@ def add_eval_options(parser: argparse.ArgumentParser) -> None:
     add_sampling_options(parser)
     parser.add_argument("--batch-size", type=at_least(1), default=64, metavar="N",
                         help="replies decoded at once (default %(default)s; fewer take less memory)")  # fmt: skip
+    parser.add_argument("--gold-loss", action="store_true",
+                        help="measure no answers, but what the problems' gold traces cost the model: its mean loss a "
+                             "choice, by what is chosen; quick, and tells runs apart by few problems")  # fmt: skip
     parser.add_argument("-o", "--output", type=Path, metavar="FILE.jsonl", help="write a record of every problem")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -53,6 +61,8 @@ def run_eval(options: argparse.Namespace) -> int:
     from mlx_trace.problems.fields import parse_told
 
     params = sampling_of(options)
+    if options.gold_loss and params.n > 1:
+        raise UserError("--gold-loss reads gold traces and --samples draws replies; give one of them")
     if options.output is not None:
         check_output(options.output)
     problems = suite(options.data, options.n, fields=parse_told(options.field))  # before a model is loaded
@@ -62,6 +72,8 @@ def run_eval(options: argparse.Namespace) -> int:
 
     console = Screen(stderr=True)
     prompter, decoding = Prompter(base.tokenizer, prompt), decoding_of(options)
+    if options.gold_loss:
+        return _measure_loss(options, base, prompter, problems, console)
     with console.status("") as status:
         records = sample(base, prompter, problems, params, decoding, options.batch_size,
                          lambda done: status.update(f"{done} of {len(problems) * params.n}"))  # fmt: skip
@@ -69,8 +81,7 @@ def run_eval(options: argparse.Namespace) -> int:
     unwritten = None if options.output is None else _write(options.output, results.rows)
     spent = _spent([record for own in records for record in own])
     if options.json:
-        described = {"model": base.name, "adapter": None if options.adapter_path is None else str(options.adapter_path)}
-        described |= {"data": options.data, **decoding.model_dump(), **_sampling(params)}
+        described = _described(options, base) | _sampling(params)
         experts = {name: summary.as_json() for name, summary in results.experts.items()}
         show_json(described | results.total.as_json() | spent | {"experts": experts})
     else:
@@ -87,7 +98,51 @@ def run_eval(options: argparse.Namespace) -> int:
     return 0
 
 
-def _write(path: Path, rows: "Sequence[Record | Polled]") -> UserError | None:
+def _described(options: argparse.Namespace, base: "Base") -> dict[str, Any]:
+    """Return what was measured, and how it was held."""
+    adapter = None if options.adapter_path is None else str(options.adapter_path)
+    return {"model": base.name, "adapter": adapter, "data": options.data, **decoding_of(options).model_dump()}
+
+
+def _measure_loss(
+    options: argparse.Namespace, base: "Base", prompter: "Prompter", problems: "Sequence[Problem]", console: Screen
+) -> int:
+    """Measure the loss on the problems' gold traces in place of answers."""
+    from mlx_trace.train.gold_loss import SPELLED, gold_losses
+
+    with console.status("") as status:
+        losses = list(gold_losses(base, prompter, problems, decoding_of(options),
+                                  lambda done: status.update(f"{done} of {len(problems)}")))  # fmt: skip
+    unwritten = None if options.output is None else _write(options.output, losses)
+    kinds: dict[str, list[float]] = {}
+    for own in losses:
+        for kind, values in own.kinds.items():
+            kinds.setdefault(kind, []).extend(values)
+    spelled, deciding = ([value for kind, values in kinds.items() if kind.endswith(SPELLED) is is_spelled
+                          for value in values] for is_spelled in (True, False))  # fmt: skip
+    sums = {"what decides": deciding, "words that are spelled": spelled, "all": [*deciding, *spelled]}
+    costliest = dict(sorted(kinds.items(), key=lambda item: -sum(item[1])))
+    if options.json:
+        means = {kind: {"choices": len(values), "mean": round(fmean(values), 5)}
+                 for kind, values in {**sums, **costliest}.items() if values}  # fmt: skip
+        show_json(_described(options, base) | {"n": len(losses), "loss": means})
+    else:
+        shown = Table(
+            title=f"{options.data}: {len(losses)} gold traces", title_justify="left", box=None, pad_edge=False
+        )
+        for heading in ("", "choices", "mean loss", "of all"):
+            shown.add_column(heading, justify="left" if heading == "" else "right")
+        for kind, values in (*costliest.items(), *sums.items()):
+            share = sum(values) / max(sum(sums["all"]), 1e-9)
+            shown.add_row(kind, f"{len(values):,}", f"{fmean(values or [0]):.3f}", f"{share:.1%}",
+                          style="bold" if kind in sums else "")  # fmt: skip
+        Screen().print(shown)
+    if unwritten is not None:
+        raise unwritten
+    return 0
+
+
+def _write(path: Path, rows: "Sequence[Record | Polled | GoldLoss]") -> UserError | None:
     """Write the records; where that fails, keep them elsewhere, and return the fault, which is told at the end."""
     lines = [row.as_json() + "\n" for row in rows]
     try:

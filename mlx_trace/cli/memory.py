@@ -13,9 +13,8 @@ from rich.table import Column, Table
 
 from mlx_trace.cli.output import show
 from mlx_trace.cli.screen import Screen
-from mlx_trace.cli.train import find_config
 from mlx_trace.config import Config
-from mlx_trace.config_file import load_config
+from mlx_trace.config_file import find_config, load_config
 from mlx_trace.errors import UserError
 from mlx_trace.memory.plan import PlannedRun, budget_of, gigabytes, physical_memory, settle
 from mlx_trace.memory.predict import MemoryPlan, Work, predict

@@ -13,15 +13,14 @@ from mlx_trace.cli.options import add_field_option
 from mlx_trace.cli.progress import progress, watching
 from mlx_trace.cli.screen import Screen, patient_screen
 from mlx_trace.config import RENAMED, Config
-from mlx_trace.config_file import load_config
-from mlx_trace.errors import UserError, meant
+from mlx_trace.config_file import find_config, load_config
+from mlx_trace.errors import UserError
 from mlx_trace.files import read_yaml
 
 if TYPE_CHECKING:
     from mlx_trace.problems.fields import Told
     from mlx_trace.train.run import Plan
 
-_SUFFIX = ".yaml"
 _DATA = ("data", "reinforce.data")
 _SWITCH: dict[str, Any] = {"nargs": "?", "const": "true"}  # a flag without a value switches it on
 INTERRUPTED = 130
@@ -235,18 +234,3 @@ def _in_words(value: Any) -> str:
         said = {key: inner for key, inner in value.items() if inner not in (None, [], {}, 0)}
         return ", ".join(f"{key} {_in_words(inner)}" for key, inner in said.items())
     return str(yaml.safe_dump(value, width=1000, allow_unicode=True)).removesuffix("\n").removesuffix("\n...")
-
-
-def find_config(name: str) -> Path:
-    """Return a configuration file: as named, or the bundled one of that name."""
-    path = Path(name).expanduser()
-    if path.exists():
-        return path
-    from mlx_trace.resources import configs_dir
-
-    bundled = configs_dir() / f"{path.name.removesuffix(_SUFFIX)}{_SUFFIX}"
-    if path.parent.name in ("", "configs") and bundled.is_file():
-        return bundled
-    known = sorted(file.stem for file in configs_dir().glob(f"*{_SUFFIX}"))
-    near = meant(path.stem, known)
-    raise UserError(f"{name}: no such file; {near}bundled configurations are {', '.join(known)}")

@@ -1,9 +1,9 @@
 """Intervals and paired tests for counts. Pure functions of exact numbers; exact where an exact form exists."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import comb, sqrt
+from math import comb, fsum, inf, nan, sqrt
 from typing import Final
 
 Z95: Final = 1.959963984540054  # the two-sided 95% quantile of the normal distribution
@@ -65,6 +65,17 @@ class Mean:
         return f"{self.share:.1%} [{100 * low:.0f}–{100 * high:.0f}]"
 
 
+def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Return the mean of independent values and its 95% interval, normal; of paired differences, say. NaN for none."""
+    if not values:
+        return nan, nan, nan
+    mean = fsum(values) / len(values)
+    if len(values) == 1:
+        return mean, -inf, inf
+    half = Z95 * sqrt(fsum((value - mean) ** 2 for value in values) / (len(values) - 1) / len(values))
+    return mean, mean - half, mean + half
+
+
 def wilson(count: float, n: int, z: float = Z95) -> tuple[float, float]:
     """Return the Wilson score interval of a proportion (Wilson 1927); (0, 1) for n = 0."""
     if n == 0:
@@ -82,6 +93,11 @@ def mcnemar(first: list[bool], second: list[bool]) -> tuple[int, int, float]:
     """
     only_first = sum(a and not b for a, b in zip(first, second, strict=True))
     only_second = sum(b and not a for a, b in zip(first, second, strict=True))
-    discordant = only_first + only_second
-    tail = sum(comb(discordant, k) for k in range(min(only_first, only_second) + 1))
-    return only_first, only_second, min(1.0, tail / 2 ** (discordant - 1)) if discordant else 1.0
+    return only_first, only_second, sign_test(only_first, only_second)
+
+
+def sign_test(rises: int, falls: int) -> float:
+    """Return the exact two-sided p of so many rises and falls, were both as likely; ties are left out."""
+    both = rises + falls
+    tail = sum(comb(both, k) for k in range(min(rises, falls) + 1))
+    return min(1.0, tail / 2 ** (both - 1)) if both else 1.0

@@ -9,8 +9,7 @@ import pytest
 
 from mlx_trace.cli.main import main
 from mlx_trace.cli.options import settle_adapter
-from mlx_trace.cli.train import find_config
-from mlx_trace.config_file import load_config
+from mlx_trace.config_file import find_config, load_config
 from mlx_trace.memory.published import published
 from mlx_trace.model.named import NAMED
 from mlx_trace.resources import adapters_dir

@@ -16,9 +16,8 @@ import mlx.core as mx  # isort: skip
 
 from mlx_trace.cli.main import main
 from mlx_trace.cli.memory import Machine, planned_of, settle_on
-from mlx_trace.cli.train import find_config
 from mlx_trace.config import Config
-from mlx_trace.config_file import load_config
+from mlx_trace.config_file import find_config, load_config
 from mlx_trace.decode import cache, engine
 from mlx_trace.errors import UserError
 from mlx_trace.memory import plan as budget

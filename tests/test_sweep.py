@@ -1,0 +1,114 @@
+"""A sweep trains and measures each arm once, goes on where it was stopped, and compares problem by problem."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mlx_trace.cli.main import main
+from mlx_trace.errors import UserError
+from mlx_trace.evaluate.stats import mcnemar, mean_interval, sign_test
+from mlx_trace.sweep import Measure, Sweep
+
+MEASURED = [
+    {"data": "phrasing", "n": 3, "gold_loss": True},
+    {"data": "everyday", "n": 2, "max_tokens": 120, "rules": "off"},
+]
+
+
+def write(tmp_path: Path, model: Path, **changes: object) -> Path:
+    base = {
+        "model": str(model), "num_layers": 1, "data": [{"source": "synthetic", "n": 8, "schemas": ["rate_equation"]}],
+        "iters": 1, "batch_size": 2, "contamination": [], "lora_parameters": {"rank": 2, "scale": 2.0, "dropout": 0.0},
+        "reinforce": {"iters": 0},
+    }  # fmt: skip
+    (tmp_path / "base.yaml").write_text(yaml.safe_dump(base), encoding="utf-8")
+    content = {
+        "base": str(tmp_path / "base.yaml"), "set": {"max_seq_length": 512}, "measure": MEASURED,
+        "arms": {"as it is": {}, "longer": {"iters": 2, "lora_parameters.rank": 4}, "too long": {"max_seq_length": 20}},
+    }  # fmt: skip
+    file = tmp_path / "levers.yaml"
+    file.write_text(yaml.safe_dump(content | changes, sort_keys=False), encoding="utf-8")
+    return file
+
+
+def test_arms_are_trained_measured_and_compared_once(
+    random_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, folder = write(tmp_path, random_model), tmp_path / "out"
+    command = ["sweep", str(file), "--folder", str(folder)]
+    assert main([*command, "--plan"]) == 0
+    assert "3 runs" in (plan := capsys.readouterr().err)
+    assert plan.count("training") == 4, "a heading and three"
+    assert not folder.exists()
+
+    assert main([*command, "--json"]) == 1, "one of the arms cannot be trained"
+    shown = capsys.readouterr()
+    assert "longer than max_seq_length (20 tokens)" in " ".join(shown.err.split())
+    result = json.loads(shown.out)
+    rows = {row[0]: row for row in result["rows"]}
+    assert result["failed"] == 3, "nor measured"
+    assert [rows[arm][2] for arm in ("as it is", "longer", "too long")] == ["1", "2", "–"]
+    assert rows["as it is"][6] == "" and rows["too long"][5] == "–"
+    low, high = rows["longer"][6].split("[")[1].rstrip("]").split(", ")
+    assert float(low) <= float(rows["longer"][6].split()[0]) <= float(high)
+    assert rows["longer"][8] == "+0 −0, p = 1"
+    assert (folder / "table.md").read_text(encoding="utf-8").count("\n") == 5
+    weights = (folder / "longer-0" / "adapters.safetensors").stat()
+
+    write(tmp_path, random_model, arms={"as it is": {}, "longer": {"iters": 2, "lora_parameters.rank": 4}})
+    assert main(command) == 0, "all of that is done"
+    assert "0 trainings and measurements are left" in capsys.readouterr().err
+    assert (folder / "longer-0" / "adapters.safetensors").stat().st_mtime_ns == weights.st_mtime_ns
+
+    write(tmp_path, random_model, arms={"as it is": {}, "longer": {"iters": 3}})
+    assert main(command) == 2
+    assert "was begun with another configuration" in capsys.readouterr().err
+    assert "too long" not in (folder / "table.md").read_text(encoding="utf-8")
+
+
+def test_a_grid_is_every_combination(random_model: Path, tmp_path: Path) -> None:
+    grid = {"learning_rate": [1e-3, 1e-4], "lora_parameters": [{"rank": 2}, {"rank": 4}]}
+    file = write(tmp_path, random_model, arms={}, grid=grid, seeds=[0, 5])
+    runs = Sweep(file, tmp_path / "out").runs()
+    assert len(runs) == 8
+    assert len({run.folder for run in runs}) == 8
+    assert {(run.config.learning_rate, run.config.lora_parameters.rank, run.config.seed) for run in runs} == {
+        (rate, rank, seed) for rate in (1e-3, 1e-4) for rank in (2, 4) for seed in (0, 5)
+    }
+
+
+@pytest.mark.parametrize(("changes", "fault"), [
+    ({"arms": {}}, "give arms"),
+    ({"grid": {"iters": [1]}}, "give arms"),
+    ({"arms": {}, "grid": {"iters": []}}, "iters|no values"),
+    ({"arms": {"a": {"learning_rat": 1}}}, "a: .*learning_rat"),
+    ({"arms": {"a/b": {}, "a b": {}}}, "one folder"),
+    ({"measure": []}, "measure"),
+    ({"measure": [{"data": "everyday", "tempature": 1}]}, "tempature"),
+    ({"measure": [{"data": "everyday"}, {"data": "everyday"}]}, "given twice"),
+    ({"seeds": [1, 1]}, "given twice"),
+    ({"base": "nothing-like-it"}, "no such file"),
+])  # fmt: skip
+def test_a_wrong_file_is_refused_before_anything_runs(
+    random_model: Path, tmp_path: Path, changes: dict[str, object], fault: str
+) -> None:
+    with pytest.raises(UserError, match=fault):
+        Sweep(write(tmp_path, random_model, **changes), tmp_path / "out").runs()
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_measured_is_named_by_what_is_not_usual() -> None:
+    assert str(Measure(data="a/mawps.jsonl", n=80, gold_loss=True)) == "mawps, gold loss, n 80"
+    assert "--rules" in Measure.model_validate(yaml.safe_load("{data: everyday, rules: off}")).flags()
+    assert str(Measure.model_validate(yaml.safe_load("{data: everyday, rules: off}"))) == "everyday, rules off"
+
+
+def test_differences_have_intervals_and_signs_a_p() -> None:
+    mean, low, high = mean_interval([1.0, 2.0, 3.0, 4.0])
+    assert (mean, low, high) == pytest.approx((2.5, 2.5 - 1.96 * 0.6455, 2.5 + 1.96 * 0.6455), abs=1e-3)
+    assert mean_interval([1.0])[1:] == (-float("inf"), float("inf"))
+    assert sign_test(0, 0) == 1
+    assert sign_test(1, 9) == pytest.approx(0.0215, abs=1e-4)  # tables of the binomial: 2 · 11/1024
+    assert mcnemar([True] * 9 + [False], [False] * 9 + [True])[2] == sign_test(9, 1)
