@@ -45,14 +45,13 @@ def gsm8k_sets(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]
 
 
 def mawps_sets(rows: list[dict[str, Any]], fold: int) -> dict[str, list[dict[str, Any]]]:
-    """Return the folds to train on, and the questions of the other that none of them asks, with their answers alone."""
+    """Return the folds to train on, and of the other the rows whose question none of them asks, each question once."""
     train = [row for row in rows if int(row["fold"]) != fold]
     asked = {row["question"] for row in train}
     if len(train) == len(rows):
         raise SystemExit(f"no row has fold {fold}")
-    own = {row["question"]: row["answer"] for row in rows if int(row["fold"]) == fold and row["question"] not in asked}
-    measured = [{"question": question, "answer": answer} for question, answer in own.items()]
-    return {"mawps-train": train, f"mawps-fold{fold}": measured}
+    own = {row["question"]: row for row in rows if int(row["fold"]) == fold and row["question"] not in asked}
+    return {"mawps-train": train, f"mawps-fold{fold}": list(own.values())}
 
 
 def digest(row: dict[str, Any]) -> str:
