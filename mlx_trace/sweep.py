@@ -6,15 +6,18 @@ one that fails takes nothing else along, and leaves its result in the sweep's fo
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, partial
 from itertools import product
 from pathlib import Path
 from statistics import fmean
+from types import FrameType
 from typing import Annotated, Any, Final, Literal, Self
 
 import yaml
@@ -26,6 +29,7 @@ from mlx_trace.errors import UserError
 from mlx_trace.evaluate.stats import Mean, mean_interval, sign_test
 from mlx_trace.faults import faults_of
 from mlx_trace.files import read_json, read_text, read_yaml, write_atomically
+from mlx_trace.train.interrupt import STOPS
 from mlx_trace.train.run_dir import CONFIG_FILE, METRICS_FILE, STATE
 
 TABLE: Final = "table.md"
@@ -211,22 +215,43 @@ class Sweep:
 
 
 def _run(command: Sequence[str], output: Path, log: Path) -> str | None:
-    """Run a command of ours; return the first line that it complains in if it failed. Ctrl-C reaches it, too."""
+    """Run a command of ours; return the first line that it complains in if it failed.
+
+    Ctrl-C, or what else asks for an end, is passed on, so that it comes once: training saves then; KeyboardInterrupt.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     with output.open("a" if output == log else "w", encoding="utf-8") as out, log.open("a", encoding="utf-8") as err:
         begun = err.tell()
-        process = subprocess.Popen([sys.executable, "-m", "mlx_trace", *command], stdout=out, stderr=err)
-        try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mlx_trace", *command], stdout=out, stderr=err, start_new_session=True
+        )
+        with _passing_on(process) as stopped:
             code = process.wait()
-        except KeyboardInterrupt:
-            process.wait()  # it was interrupted as well, and saves
-            raise
+    if stopped:
+        raise KeyboardInterrupt
     if code == 0:
         return None
     with log.open("rb") as file:
         file.seek(begun)
         said = file.read().decode("utf-8", errors="replace").splitlines()
     return next((line for line in said if line.startswith("mlx-trace")), f"exit code {code}")
+
+
+@contextmanager
+def _passing_on(process: subprocess.Popen[bytes]) -> Iterator[list[int]]:
+    """Pass signals that ask for an end on to a process; give those that came."""
+    came: list[int] = []
+
+    def pass_on(number: int, _: FrameType | None) -> None:
+        came.append(number)
+        process.send_signal(number)
+
+    before = {number: signal.signal(number, pass_on) for number in STOPS if signal.getsignal(number) != signal.SIG_IGN}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 # --- what came out ---------------------------------------------------------------------------------------------

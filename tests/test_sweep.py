@@ -1,6 +1,10 @@
 """A sweep trains and measures each arm once, goes on where it was stopped, and compares problem by problem."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -112,3 +116,19 @@ def test_differences_have_intervals_and_signs_a_p() -> None:
     assert sign_test(0, 0) == 1
     assert sign_test(1, 9) == pytest.approx(0.0215, abs=1e-4)  # tables of the binomial: 2 · 11/1024
     assert mcnemar([True] * 9 + [False], [False] * 9 + [True])[2] == sign_test(9, 1)
+
+
+def test_a_stop_is_passed_on_once_and_the_same_command_goes_on(random_model: Path, tmp_path: Path) -> None:
+    file, folder = write(tmp_path, random_model, arms={"long": {"iters": 4000, "save_every": 1000}}), tmp_path / "out"
+    command = [sys.executable, "-m", "mlx_trace", "sweep", str(file), "--folder", str(folder)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not (folder / "long-0" / "metrics.jsonl").exists():
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on" in told
+    assert "stopped and saved" in (folder / "log.txt").read_text(encoding="utf-8")
+    sweep = Sweep(file, folder)
+    assert next(sweep.steps(sweep.runs()))[0] == "long, seed 0: training"

@@ -8,7 +8,7 @@ from typing import Final
 
 from mlx_trace.notice import tell
 
-_STOPS: Final = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
+STOPS: Final = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
 
 class Interrupted(Exception):
@@ -33,8 +33,8 @@ def stopping() -> Iterator[Callable[[], bool]]:
             wished = True
             tell("finishing this update; once more stops at once")
 
-    ignored = [number for number in _STOPS[2:] if signal.getsignal(number) == signal.SIG_IGN]
-    before = {number: signal.signal(number, wish) for number in _STOPS if number not in ignored}
+    ignored = [number for number in STOPS[2:] if signal.getsignal(number) == signal.SIG_IGN]
+    before = {number: signal.signal(number, wish) for number in STOPS if number not in ignored}
     try:
         yield lambda: wished
     finally:

@@ -45,7 +45,7 @@ def test_it_is_that_of_the_whole_network_at_each_choice(random_base: Base) -> No
         expected.append((mx.logsumexp(offered) - offered[ids[place]]).item())
     assert sorted(loss for own in found.kinds.values() for loss in own) == pytest.approx(sorted(expected), abs=1e-4)
     kinds = set(found.kinds)
-    assert {"expert", "op", "value", "compute_op", "args", f"var{SPELLED}"} <= kinds
+    assert {"expert", "op", "value", "compute_op", f"var{SPELLED}"} <= kinds
     assert len(found.deciding) == sum(len(own) for kind, own in found.kinds.items() if SPELLED not in kind)
 
 
