@@ -48,14 +48,14 @@ _CALLS: Final = (
     ("days? daily weeks? months? monthly january march april may june july august september october november december",
      "30 31"),
     ("days? february leap", "28 29"), ("decades?", "10"), ("century centuries", "100"),
-    ("percent(?:age)? cents? dollars? penn(?:y|ies) dimes? nickels? quarters? discount interest tax tip profit "
+    ("percent(?:age)? cents? penn(?:y|ies) dimes? nickels? quarters? discount interest tax tip profit "
      "cm centimet(?:er|re)s? met(?:er|re)s?", "100 0.01"),
     ("pints? cups? quarts? gallons?", "2 4 8 16"), ("ounces? oz pounds? lbs?", "16"), ("pounds? tons?", "2000"),
     ("feet foot yards?", "3 36"), ("inch(?:es)? yards?", "36"), ("miles? feet yards?", "5280 1760"),
     ("k?gs? (?:kilo|milli)?(?:grams?|lit(?:er|re)s?|met(?:er|re)s?) kilos? km ml tons? tonnes?", "1000"),
-    ("half halfway halves twice doubl[a-z]+ pairs? both couples? parents? twins? ways? round return back opposite even "
+    ("halfway doubling both couples parents? ways? round return back opposite even "
      "evenly equal(?:ly)? either other another each averag[a-z]+ more than", "2"),
-    ("thirds? tripl[a-z]+ triang[a-z]+ twice", "3"), ("averag[a-z]+ mean", "2 3 4 5"),
+    ("triang[a-z]+ twice", "3"), ("averag[a-z]+ mean", "2 3 4 5"),
     ("squares? rectang[a-z]+ quadrupl[a-z]+ sides? perimeter fence[a-z]* walls?", "2 4"),
     ("legs? wheels? eyes? ears? arms? hands? feet wings? (?:motor|bi)cycles? bikes?", "2"), ("tricycles?", "3"),
     ("legs? wheels? tires? paws? cars? dogs? cats? horses? cows? sheep pigs?", "4"), ("seasons? suits?", "4"),
@@ -64,7 +64,7 @@ _CALLS: Final = (
      "eighths? ninths? tenths? discount off (?:him|her|it|your|my)self themselves includ[a-z]+ another one once times "
      "twice thrice next last siblings? brothers? sisters? friends? shar[a-z]+ splits?", "1"),
 )  # fmt: skip
-_SIGNS: Final = ((re.compile("%"), "100 1"), (re.compile(r"[$¢£€]"), "100 0.01"), (re.compile("[0-9]/[0-9]"), "1"))
+_SIGNS: Final = ((re.compile("%"), "100 1"), (re.compile("¢"), "100 0.01"), (re.compile("[0-9]/[0-9]"), "1"))
 _BELOW_ZERO: Final = (
     "below negative minus degrees? temperatures? thermometers? fahrenheit celsius debts? deficits? overdr[a-z]+ "
     "loss(?:es)? depths? altitudes? elevations? underground basements?"

@@ -5,19 +5,22 @@ stands, the automaton offers all of them. Knows nothing of tokens.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache, partial
+from itertools import product
+from math import prod
 from typing import Any, Final
 
 from mlx_trace.config import Rule
 from mlx_trace.language.experts import Scope
 from mlx_trace.language.knowledge import called_numbers, may_be_negative
-from mlx_trace.language.mentions import find_numbers
+from mlx_trace.language.mentions import Mention, find_numbers
 from mlx_trace.language.numbers import spell
 from mlx_trace.language.steps import COMPUTE_OPS
 
+_MOST_WAYS: Final = 64  # of reading a question's mentions that are told apart
 _TAKING: Final = ("consume", "transfer")  # ops that take an amount away from what they name first
 Stands = Callable[[Any], bool]  # whether an option may stand
 
@@ -26,11 +29,12 @@ Stands = Callable[[Any], bool]  # whether an option may stand
 class Rules:
     """The rules that hold for the trace of one question, and how often the question lets each number be taken.
 
-    `most` counts mentions that can be read as a number, and one more if a word calls for it; None: no rule on numbers.
+    A mention is read by its value (half: 1/2), or by what else it says (2), each once; `supplies` has what every choice
+    of those makes, and one more of what a word calls for. None: no rule on numbers.
     """
 
     names: frozenset[Rule]
-    most: Mapping[str, int] | None = None
+    supplies: tuple[Mapping[str, int], ...] | None = None
     others: int = 1  # how often a number may be taken that is neither stated nor called for
 
 
@@ -42,12 +46,21 @@ def rules_for(question: str, names: frozenset[Rule]) -> Rules | None:
     """
     if not names:
         return None
-    stated = Counter(spell(number) for mention in find_numbers(question) for number in {*mention.readings})
+    mentions = find_numbers(question)
     called = Counter(map(spell, called_numbers(question)))
     if may_be_negative(question):
         names -= {"no_negative"}
-    is_called = "called_constants" in names and bool(stated)
-    return Rules(names, stated + called, 0 if is_called else 1)
+    is_called = "called_constants" in names and bool(mentions)
+    return Rules(names, tuple(_supplies(mentions, called)), 0 if is_called else 1)
+
+
+def _supplies(mentions: Sequence[Mention], called: Counter[str]) -> Iterator[Counter[str]]:
+    """Yield how often each number may be taken, for every choice of how the mentions are read."""
+    ways = [[[mention.value], [*{*mention.also}]] if mention.also else [[mention.value]] for mention in mentions]
+    if prod(map(len, ways)) > _MOST_WAYS:
+        ways = [[list({*mention.readings})] for mention in mentions]  # then each may be read in all of its ways
+    for readings in product(*ways):
+        yield called + Counter(spell(number) for own in readings for number in own)
 
 
 class PartRules:
@@ -56,6 +69,7 @@ class PartRules:
     def __init__(self, rules: Rules, scope: Scope, numbers: Sequence[str] | None) -> None:
         self._rules, self._scope, self._numbers = rules, scope, numbers
         self._taken: Counter[str] = Counter()
+        self._supplies = rules.supplies or ()
         self._done: set[tuple[Any, ...]] = set()  # computations, with the values of their operands
         self._unused: set[str] = set()  # defined, and not read since
         self._latest: set[str] = set()  # computed or changed, and not read since
@@ -68,7 +82,7 @@ class PartRules:
                 self._done.add(self._key(fields["compute_op"], read))
             case "consume" | "add_entity" | "transfer" | "init":
                 amount = fields.get("value", fields.get("amount", ""))
-                self._taken[amount] += 1
+                self._take(amount)
                 read = [amount]
             case "query":
                 return
@@ -174,10 +188,18 @@ class PartRules:
 
     def lets_number(self, number: str) -> bool:
         """Tell whether a number may be taken once more; one that the model spells itself always may."""
-        if self._numbers is None or self._rules.most is None:
+        if self._numbers is None or self._rules.supplies is None:
             return True
-        most = self._rules.most.get(number, self._rules.others)
-        return most > (self._taken[number] if "once" in self._rules.names else 0)
+        taken = self._taken[number] if "once" in self._rules.names else 0
+        return any(supply.get(number, self._rules.others) > taken for supply in self._supplies)
+
+    def _take(self, number: str) -> None:
+        """Note that a number was taken, and which readings of the mentions are left that allow for it."""
+        self._taken[number] += 1
+        if "once" in self._rules.names:
+            taken = self._taken[number]
+            left = tuple(supply for supply in self._supplies if supply.get(number, self._rules.others) >= taken)
+            self._supplies = left or self._supplies
 
     def lets_query(self, name: str) -> bool:
         """Tell whether the answer may be `name`: nothing has read it since it was made, and all else was used."""

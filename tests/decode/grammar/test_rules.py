@@ -9,7 +9,8 @@ import pytest
 from mlx_trace.config import RULES, Rule
 from mlx_trace.decode.grammar.automaton import Automaton
 from mlx_trace.decode.grammar.follow import follow
-from mlx_trace.decode.grammar.rules import Rules, rules_for
+from mlx_trace.decode.grammar.rules import PartRules, Rules, rules_for
+from mlx_trace.language.experts import Scope
 from mlx_trace.language.knowledge import grounded_numbers
 from mlx_trace.language.mentions import find_numbers
 from mlx_trace.language.numbers import spell
@@ -242,9 +243,33 @@ def rules(question: str) -> Rules:
 
 
 def test_a_number_is_taken_as_often_as_it_is_stated() -> None:
-    most = rules("Ann has 4 pens, Bob has 4 pens and 9 books. How many things are there?").most
-    assert most is not None
-    assert (most["4"], most["9"], most.get("60", 0)) == (2, 1, 0)
+    (supply,) = rules("Ann has 4 pens, Bob has 4 pens and 9 books. How many things are there?").supplies or ()
+    assert (supply["4"], supply["9"], supply.get("60", 0)) == (2, 1, 0)
+    many = "Half of 8, a third of 9, " * 7
+    assert len(rules(f"{many}how many?").supplies or ()) == 1, "too many ways to read them are not told apart"
+
+
+@pytest.mark.parametrize(
+    ("question", "values", "stands"),
+    [
+        ("A ticket costs $24, and children pay half of that. What does one pay?", "24 2", True),
+        ("A ticket costs $24, and children pay half of that. What does one pay?", "24 0.5", True),
+        ("A ticket costs $24, and children pay half of that. What does one pay?", "24 2 0.5", False),
+        ("A ticket costs $24, and children pay half of that. What does one pay?", "24 0.5 0.5", False),
+        ("Half of 24 is for Ann, half of the rest for Bo. How many?", "24 0.5 2", True),
+        ("Half of 24 is for Ann, half of the rest for Bo. How many?", "24 2 2 0.5", False),
+        ("She eats two-thirds of 30 plums. How many?", "30 2 3", True),
+        ("She eats two-thirds of 30 plums. How many?", "30 2/3 3", False),
+        ("A $13 lunch is paid with a $20 note. What is the change?", "20 13 100", False),
+        ("How many cents are $3?", "3 100", True),
+    ],
+)
+def test_a_mention_is_taken_by_its_value_or_by_its_parts(question: str, values: str, stands: bool) -> None:
+    ruling, offered = PartRules(rules(question), Scope(), grounded_numbers(question)), []
+    for index, value in enumerate(values.split()):
+        offered.append(ruling.lets_number(value))
+        ruling.note("init", {"var": f"v{index}", "value": value})
+    assert offered == [True] * (len(offered) - 1) + [stands]
 
 
 @pytest.mark.parametrize(
@@ -257,10 +282,9 @@ def test_a_number_is_taken_as_often_as_it_is_stated() -> None:
     ],
 )
 def test_constants_are_called_for_by_words(question: str, called: list[str], uncalled: list[str]) -> None:
-    most = rules(question).most
-    assert most is not None
-    assert all(most[number] for number in called)
-    assert not any(most.get(number) for number in uncalled)
+    for supply in rules(question).supplies or ():
+        assert all(supply[number] for number in called)
+        assert not any(supply.get(number) for number in uncalled)
 
 
 def test_a_question_without_numbers_calls_for_any() -> None:
