@@ -25,7 +25,7 @@ decode.grammar.vocabulary decode.grammar.shortest decode.grammar.rules decode.gr
 evaluate.stats evaluate.suites evaluate.usage evaluate.vote evaluate.evaluate evaluate.polled
 train.rl.advantages train.run_dir train.checkpoint train.ranks train.metrics train.schedule train.interrupt train.loop train.learner train.choices train.examples train.activation_cache train.sft train.gold_loss train.rl.reward train.rl.rollout train.rl.packing train.rl.loss train.rl.reference train.rehearse train.rl.reinforce train.gather train.work train.run
 tiny.text tiny.tokenizer tiny.first_weights tiny.pretrain
-fuse modelfile llama_cpp chat sweep
+fuse modelfile llama_cpp chat sweep.file sweep.runs sweep.outcomes
 cli.output cli.screen cli.progress cli.options cli.ledger cli.solve cli.problems cli.audit cli.compile cli.train cli.evaluate cli.sweep cli.fuse cli.chat cli.demo cli.tiny cli.memory cli.doctor
 cli.main __main__
 """.split()

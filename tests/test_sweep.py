@@ -13,7 +13,8 @@ import yaml
 from mlx_trace.cli.main import main
 from mlx_trace.errors import UserError
 from mlx_trace.evaluate.stats import mcnemar, mean_interval, sign_test
-from mlx_trace.sweep import Measure, Sweep
+from mlx_trace.sweep.file import Measure, read_sweep
+from mlx_trace.sweep.runs import SweepRun, runs_of, steps
 
 MEASURED = [
     {"data": "phrasing", "n": 3, "gold_loss": True},
@@ -35,6 +36,10 @@ def write(tmp_path: Path, model: Path, **changes: object) -> Path:
     file = tmp_path / "levers.yaml"
     file.write_text(yaml.safe_dump(content | changes, sort_keys=False), encoding="utf-8")
     return file
+
+
+def runs_in(file: Path, folder: Path) -> list[SweepRun]:
+    return runs_of(read_sweep(file), file, folder)
 
 
 def test_arms_are_trained_measured_and_compared_once(
@@ -75,7 +80,7 @@ def test_arms_are_trained_measured_and_compared_once(
 def test_a_grid_is_every_combination(random_model: Path, tmp_path: Path) -> None:
     grid = {"learning_rate": [1e-3, 1e-4], "lora_parameters": [{"rank": 2}, {"rank": 4}]}
     file = write(tmp_path, random_model, arms={}, grid=grid, seeds=[0, 5])
-    runs = Sweep(file, tmp_path / "out").runs()
+    runs = runs_in(file, tmp_path / "out")
     assert len(runs) == 8
     assert len({run.folder for run in runs}) == 8
     assert {(run.config.learning_rate, run.config.lora_parameters.rank, run.config.seed) for run in runs} == {
@@ -99,7 +104,7 @@ def test_a_wrong_file_is_refused_before_anything_runs(
     random_model: Path, tmp_path: Path, changes: dict[str, object], fault: str
 ) -> None:
     with pytest.raises(UserError, match=fault):
-        Sweep(write(tmp_path, random_model, **changes), tmp_path / "out").runs()
+        runs_in(write(tmp_path, random_model, **changes), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -130,5 +135,4 @@ def test_a_stop_is_passed_on_once_and_the_same_command_goes_on(random_model: Pat
     assert process.returncode == 130
     assert "the same command goes on" in told
     assert "stopped and saved" in (folder / "log.txt").read_text(encoding="utf-8")
-    sweep = Sweep(file, folder)
-    assert next(sweep.steps(sweep.runs()))[0] == "long, seed 0: training"
+    assert next(steps(runs_in(file, folder), read_sweep(file).measure))[0] == "long, seed 0: training"

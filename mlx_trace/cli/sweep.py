@@ -10,6 +10,7 @@ from mlx_trace.cli.screen import Screen
 from mlx_trace.files import write_atomically
 
 _LOG = "log.txt"
+_TABLE = "table.md"
 _INTERRUPTED = 130
 
 
@@ -28,28 +29,30 @@ def add_sweep_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_sweep(options: argparse.Namespace) -> int:
-    from mlx_trace.sweep import TABLE, Sweep, markdown, table
+    from mlx_trace.sweep.file import read_sweep
+    from mlx_trace.sweep.outcomes import markdown, table
+    from mlx_trace.sweep.runs import runs_of, steps
 
-    sweep = Sweep(options.file, options.folder or Path("sweeps") / options.file.stem)
-    runs, console = sweep.runs(), Screen(stderr=True)
-    steps, failed = list(sweep.steps(runs)), 0
-    console.print(f"{len(runs)} runs in {sweep.folder}; {len(steps)} trainings and measurements are left to do")
+    content, folder = read_sweep(options.file), options.folder or Path("sweeps") / options.file.stem
+    runs, console = runs_of(content, options.file, folder), Screen(stderr=True)
+    left, failed = list(steps(runs, content.measure)), 0
+    console.print(f"{len(runs)} runs in {folder}; {len(left)} trainings and measurements are left to do")
     if options.plan:
-        for name, _ in steps:
+        for name, _ in left:
             console.print(f"  {name}", style="dim")
-    log = sweep.folder / _LOG
+    log = folder / _LOG
     try:
-        for number, (name, work) in enumerate([] if options.plan else steps, start=1):
-            console.print(f"{number} of {len(steps)}: {name}")
+        for number, (name, work) in enumerate([] if options.plan else left, start=1):
+            console.print(f"{number} of {len(left)}: {name}")
             if (fault := work(log)) is not None:
                 failed += 1
                 console.print(f"  failed: {fault} (more in {log})")
     except KeyboardInterrupt:
         console.print("stopped; the same command goes on")
         return _INTERRUPTED
-    headings, rows = table(sweep.outcomes(runs))
+    headings, rows = table(runs, content.measure)
     if not options.plan:
-        write_atomically(sweep.folder / TABLE, markdown(headings, rows))
+        write_atomically(folder / _TABLE, markdown(headings, rows))
     if options.json:
         show_json({"columns": headings, "rows": rows, "failed": failed})
     else:

@@ -1,0 +1,100 @@
+"""What came out of a sweep: a row an arm, its measurements with intervals, each compared with the first arm's."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from statistics import fmean
+from typing import Any
+
+from mlx_trace.evaluate.stats import Mean, mean_interval, sign_test
+from mlx_trace.files import read_text
+from mlx_trace.sweep.file import Measure
+from mlx_trace.sweep.runs import SweepRun
+from mlx_trace.train.gold_loss import SPELLED
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """An arm's runs, and what was measured of them, a problem by a problem."""
+
+    arm: str
+    runs: Sequence[SweepRun]
+    measures: Sequence[Measure]
+
+    @cached_property
+    def took(self) -> dict[str, float]:
+        """Return the mean updates, tokens and seconds of the runs that are done; nothing if none is."""
+        done = [took for run in self.runs if (took := run.done()) is not None]
+        return {key: fmean(took[key] for took in done) for key in done[0]} if done else {}
+
+    def seeds(self, number: int) -> int:
+        """Return how many runs were measured on a set."""
+        return sum(run.result(self.measures[number]).exists() for run in self.runs)
+
+    def scores(self, number: int) -> dict[str, Fraction]:
+        """Return the mean score over seeds by problem: 1 if it is right, or the mean loss of what decides."""
+        found: dict[str, list[Fraction]] = {}
+        for run in self.runs:
+            if (file := run.result(self.measures[number])).exists():
+                for line in read_text(file.with_suffix(".jsonl")).splitlines():
+                    row = json.loads(line)
+                    found.setdefault(row["id"], []).append(Fraction(_score(row)))
+        return {name: sum(scores, Fraction()) / len(scores) for name, scores in found.items()}
+
+    def cell(self, number: int) -> str:
+        """Return the mean with its 95% interval over problems, and n; a dash if nothing was measured."""
+        scores = list(self.scores(number).values())
+        if not scores:
+            return "–"
+        if self.measures[number].gold_loss:
+            mean, low, high = mean_interval(list(map(float, scores)))
+            return f"{mean:.3f} [{low:.3f}, {high:.3f}]"
+        return Mean.of(scores).brief()
+
+    def against(self, first: "Outcome", number: int) -> str:
+        """Return how it differs from another arm on the problems that both were measured on."""
+        own, other = self.scores(number), first.scores(number)
+        both = [(float(other[name]), float(own[name])) for name in own if name in other]
+        if not both:
+            return "–"
+        if self.measures[number].gold_loss:
+            mean, low, high = mean_interval([after - before for before, after in both])
+            return f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]"
+        better, worse = (sum(after > before for before, after in both), sum(after < before for before, after in both))
+        return f"+{better} −{worse}, p = {sign_test(better, worse):.2g}"
+
+
+def _score(row: Mapping[str, Any]) -> float:
+    """Return one record's score: of a vote, whether the vote is right."""
+    if "losses" in row:
+        losses = [loss for kind, own in row["losses"].items() if not kind.endswith(SPELLED) for loss in own]
+        return fmean(losses) if losses else 0.0
+    return float(row["correct"])
+
+
+def table(runs: Sequence[SweepRun], measures: Sequence[Measure]) -> tuple[list[str], list[list[str]]]:
+    """Return the headings and a row an arm: what training took, each measurement, and how it differs from the first."""
+    arms = dict.fromkeys(run.arm for run in runs)
+    outcomes = [Outcome(arm, [run for run in runs if run.arm == arm], measures) for arm in arms]
+    first = outcomes[0]
+    headings = ["", "seeds", "updates", "tokens", "minutes"]
+    for number, measure in enumerate(first.measures):
+        headings += [f"{measure} (n {len(first.scores(number))})", f"against {first.arm}"]
+    rows = []
+    for outcome in outcomes:
+        took = outcome.took
+        row = [outcome.arm, str(max(outcome.seeds(number) for number in range(len(outcome.measures))))]
+        row += [f"{took[key]:,.0f}" if took else "–" for key in ("updates", "tokens")]
+        row.append(f"{took['seconds'] / 60:.1f}" if took else "–")
+        for number in range(len(outcome.measures)):
+            row += [outcome.cell(number), "" if outcome is first else outcome.against(first, number)]
+        rows.append(row)
+    return headings, rows
+
+
+def markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return a table as lines of Markdown."""
+    lines = [headings, ["---"] * len(headings), *rows]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines]
