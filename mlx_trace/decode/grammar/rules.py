@@ -20,7 +20,7 @@ from mlx_trace.language.mentions import Mention, find_numbers
 from mlx_trace.language.numbers import spell
 from mlx_trace.language.steps import COMPUTE_OPS
 
-_MOST_WAYS: Final = 64  # of reading a question's mentions that are told apart
+_MOST_WAYS: Final = 16  # of reading a question's mentions that are told apart
 _TAKING: Final = ("consume", "transfer")  # ops that take an amount away from what they name first
 Stands = Callable[[Any], bool]  # whether an option may stand
 
