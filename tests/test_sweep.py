@@ -49,7 +49,7 @@ def test_arms_are_trained_measured_and_compared_once(
     command = ["sweep", str(file), "--folder", str(folder)]
     assert main([*command, "--plan"]) == 0
     assert "3 runs" in (plan := capsys.readouterr().err)
-    assert plan.count("training") == 4, "a heading and three"
+    assert plan.count(": training") == 3
     assert not folder.exists()
 
     assert main([*command, "--json"]) == 1, "one of the arms cannot be trained"
@@ -68,12 +68,12 @@ def test_arms_are_trained_measured_and_compared_once(
 
     write(tmp_path, random_model, arms={"as it is": {}, "longer": {"iters": 2, "lora_parameters.rank": 4}})
     assert main(command) == 0, "all of that is done"
-    assert "0 trainings and measurements are left" in capsys.readouterr().err
+    assert "0 trainings and measurements are left" in " ".join(capsys.readouterr().err.split())
     assert (folder / "longer-0" / "adapters.safetensors").stat().st_mtime_ns == weights.st_mtime_ns
 
     write(tmp_path, random_model, arms={"as it is": {}, "longer": {"iters": 3}})
     assert main(command) == 2
-    assert "was begun with another configuration" in capsys.readouterr().err
+    assert "was begun with another configuration" in " ".join(capsys.readouterr().err.split())
     assert "too long" not in (folder / "table.md").read_text(encoding="utf-8")
 
 
