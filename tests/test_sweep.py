@@ -130,8 +130,8 @@ def test_a_stop_is_passed_on_once_and_the_same_command_goes_on(random_model: Pat
     while not (folder / "long-0" / "metrics.jsonl").exists():
         assert process.poll() is None
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
+    process.send_signal(signal.SIGTERM)  # which is not ignored in a background job
+    _, told = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "the same command goes on" in told
     assert "stopped and saved" in (folder / "log.txt").read_text(encoding="utf-8")
