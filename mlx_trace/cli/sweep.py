@@ -22,7 +22,7 @@ def add_sweep_options(parser: argparse.ArgumentParser) -> None:
         "--folder",
         type=Path,
         metavar="DIR",
-        help="where runs and results go, and what is there is not done again (default sweeps/FILE)",
+        help="where runs and results go, and what is there is not done again; by default sweeps/FILE",
     )
     parser.add_argument("--plan", action="store_true", help="show what is left to do, and the results so far; stop")
     parser.add_argument("--json", action="store_true", help="print the table as one JSON object")
