@@ -108,7 +108,7 @@ def _measure_loss(
     options: argparse.Namespace, base: "Base", prompter: "Prompter", problems: "Sequence[Problem]", console: Screen
 ) -> int:
     """Measure the loss on the problems' gold traces in place of answers."""
-    from mlx_trace.train.gold_loss import SPELLED, gold_losses
+    from mlx_trace.train.gold_loss import SPELLED, deciding, gold_losses
 
     with console.status("") as status:
         losses = list(gold_losses(base, prompter, problems, decoding_of(options),
@@ -118,9 +118,9 @@ def _measure_loss(
     for own in losses:
         for kind, values in own.kinds.items():
             kinds.setdefault(kind, []).extend(values)
-    spelled, deciding = ([value for kind, values in kinds.items() if kind.endswith(SPELLED) is is_spelled
-                          for value in values] for is_spelled in (True, False))  # fmt: skip
-    sums = {"what decides": deciding, "words that are spelled": spelled, "all": [*deciding, *spelled]}
+    deciders = deciding(kinds)
+    spelled = [value for kind, values in kinds.items() if kind.endswith(SPELLED) for value in values]
+    sums = {"what decides": deciders, "words that are spelled": spelled, "all": [*deciders, *spelled]}
     costliest = dict(sorted(kinds.items(), key=lambda item: -sum(item[1])))
     if options.json:
         means = {kind: {"choices": len(values), "mean": round(fmean(values), 5)}

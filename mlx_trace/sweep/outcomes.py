@@ -12,7 +12,7 @@ from mlx_trace.evaluate.stats import Mean, mean_interval, sign_test
 from mlx_trace.files import read_text
 from mlx_trace.sweep.file import Measure
 from mlx_trace.sweep.runs import SweepRun
-from mlx_trace.train.gold_loss import SPELLED
+from mlx_trace.train.gold_loss import deciding
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,15 @@ class Outcome:
         """Return how many runs were measured on a set."""
         return sum(run.result(self.measures[number]).exists() for run in self.runs)
 
-    def scores(self, number: int) -> dict[str, Fraction]:
-        """Return the mean score over seeds by problem: 1 if it is right, or the mean loss of what decides."""
+    @cached_property
+    def scores(self) -> list[dict[str, Fraction]]:
+        """Return for each measurement the mean score over seeds by problem: 1 if right, or the loss of what decides."""
+        return [self._scores(measure) for measure in self.measures]
+
+    def _scores(self, measure: Measure) -> dict[str, Fraction]:
         found: dict[str, list[Fraction]] = {}
         for run in self.runs:
-            if (file := run.result(self.measures[number])).exists():
+            if (file := run.result(measure)).exists():
                 for line in read_text(file.with_suffix(".jsonl")).splitlines():
                     row = json.loads(line)
                     found.setdefault(row["id"], []).append(Fraction(_score(row)))
@@ -45,7 +49,7 @@ class Outcome:
 
     def cell(self, number: int) -> str:
         """Return the mean with its 95% interval over problems, and n; a dash if nothing was measured."""
-        scores = list(self.scores(number).values())
+        scores = list(self.scores[number].values())
         if not scores:
             return "–"
         if self.measures[number].gold_loss:
@@ -55,7 +59,7 @@ class Outcome:
 
     def against(self, first: "Outcome", number: int) -> str:
         """Return how it differs from another arm on the problems that both were measured on."""
-        own, other = self.scores(number), first.scores(number)
+        own, other = self.scores[number], first.scores[number]
         both = [(float(other[name]), float(own[name])) for name in own if name in other]
         if not both:
             return "–"
@@ -69,7 +73,7 @@ class Outcome:
 def _score(row: Mapping[str, Any]) -> float:
     """Return one record's score: of a vote, whether the vote is right."""
     if "losses" in row:
-        losses = [loss for kind, own in row["losses"].items() if not kind.endswith(SPELLED) for loss in own]
+        losses = deciding(row["losses"])
         return fmean(losses) if losses else 0.0
     return float(row["correct"])
 
@@ -81,7 +85,7 @@ def table(runs: Sequence[SweepRun], measures: Sequence[Measure]) -> tuple[list[s
     first = outcomes[0]
     headings = ["", "seeds", "updates", "tokens", "minutes"]
     for number, measure in enumerate(first.measures):
-        headings += [f"{measure} (n {len(first.scores(number))})", f"against {first.arm}"]
+        headings += [f"{measure} (n {len(first.scores[number])})", f"against {first.arm}"]
     rows = []
     for outcome in outcomes:
         took = outcome.took

@@ -32,6 +32,11 @@ _KEY: Final = re.compile(r"([a-z_]+): ?\[?[^:\[\]{}]*\Z")
 _LONGEST: Final = 1 << 20  # tokens of an example: what is measured is never too long
 
 
+def deciding(kinds: Mapping[str, Sequence[float]]) -> list[float]:
+    """Return the losses, by kind, of the choices among what is there: all but the spelling of words."""
+    return list(chain.from_iterable(own for kind, own in kinds.items() if not kind.endswith(SPELLED)))
+
+
 @dataclass(frozen=True, slots=True)
 class GoldLoss:
     """The losses on one problem's gold trace, in nats, by kind: `compute_op`, `args`, …, `var: spelled`."""
@@ -41,8 +46,8 @@ class GoldLoss:
 
     @property
     def deciding(self) -> list[float]:
-        """Return the losses of the choices among what is there: all but the spelling of words."""
-        return list(chain.from_iterable(own for kind, own in self.kinds.items() if not kind.endswith(SPELLED)))
+        """Return the losses of the choices among what is there."""
+        return deciding(self.kinds)
 
     def as_json(self) -> str:
         """Return the problem and its losses as one line of JSON."""
