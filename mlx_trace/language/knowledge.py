@@ -36,33 +36,40 @@ _FACTS: Final = (
     ("cubes?", "faces? sides? surface", "6 faces_per_cube"),
 )  # fmt: skip
 
-# Words that call for numbers that they do not state, with those numbers: of time, money, other measures, of sharing.
+# Words that call for numbers that they do not state, what has to be named beside them, and those numbers.
+_DAYS: Final = "days? daily nights? nightly mornings? everyday (?:sun|mon|tues|wednes|thurs|fri|satur)days?"
+_MONTHS: Final = "january february march april may june july august september october november december"
+_YEARS: Final = "years? yearly annual(?:ly)? decades? age old"
 _CALLS: Final = (
-    ("seconds? minutes? half-hours? hours? o'clock [ap]m", "60 3600 30"),
-    ("hours? days? daily overnight noon midnight", "24 12"),
-    ("(?:week|holi|sun|mon|tues|wednes|thurs|fri|satur)?days? daily weeks? weekly weekends?", "7 14 5 2"),
-    ("weeks? weekly fortnights? months? monthly", "4"),
-    ("weeks? weekly years? yearly annual(?:ly)?", "52"),
-    ("months? monthly years? yearly annual(?:ly)? dozens? inch(?:es)? feet foot", "12"),
-    ("days? daily weeks? years? yearly annual(?:ly)?", "365 366"),
-    ("days? daily weeks? months? monthly january march april may june july august september october november december",
-     "30 31"),
-    ("days? february leap", "28 29"), ("decades?", "10"), ("century centuries", "100"),
-    ("percent(?:age)? cents? penn(?:y|ies) dimes? nickels? quarters? discount interest tax tip profit "
-     "cm centimet(?:er|re)s? met(?:er|re)s?", "100 0.01"),
-    ("pints? cups? quarts? gallons?", "2 4 8 16"), ("ounces? oz pounds? lbs?", "16"), ("pounds? tons?", "2000"),
-    ("feet foot yards?", "3 36"), ("inch(?:es)? yards?", "36"), ("miles? feet yards?", "5280 1760"),
-    ("k?gs? (?:kilo|milli)?(?:grams?|lit(?:er|re)s?|met(?:er|re)s?) kilos? km ml tons? tonnes?", "1000"),
+    ("minutes? mins?", "hours? hourly mph [ap]m o'clock days?", "60"), ("seconds?", "minutes? hours?", "60"),
+    ("hours?", "o'clock [ap]m", "60 12"), ("noon midnight", "", "12"), ("seconds?", "hours? hourly", "3600"),
+    ("half", "hours?", "30"), ("half-hours?", "", "30"), ("hours? hourly", f"{_DAYS} overnight weeks?", "24"),
+    ("weeks? weekly weekends?", f"{_DAYS} hours?", "7"), ("weeks?", "", "7"), ("fortnights?", "", "14 2"),
+    (r"(?:two|2)[-\s]weeks?", "", "14"), ("weekends?", "", "2"), ("weekends? weekdays?", "", "5"),
+    ("work[a-z]* school office", "days? daily weeks? weekly", "5"), ("monday", "friday", "5"),
+    ("weeks? weekly workweeks? fortnights? (?:sun|mon|tues|wednes|thurs|fri|satur)days?", "months? monthly", "4"),
+    ("weeks? weekly weekends? weekdays? (?:sun|mon|tues|wednes|thurs|fri|satur)days", _YEARS, "52"),
+    ("months? monthly", _YEARS, "12"), ("dozens?", "", "12"), ("inch(?:es)?", "feet foot", "12"),
+    (_DAYS, _YEARS, "365"), ("leap", "", "366 29"), (f"months? monthly {_MONTHS}", _DAYS, "30 31"),
+    (_MONTHS, "", "30 31"), ("february", "", "28"), ("decades?", "", "10"), ("century centuries", "", "100"),
+    ("percent(?:age)? cents? penn(?:y|ies) dimes? nickels?", "", "100 0.01"), ("quarters?", _COINS, "100 0.01"),
+    ("cm centimet(?:er|re)s?", "m met(?:er|re)s?", "100 0.01"),
+    ("cups?", "pints?", "2"), ("pints?", "quarts?", "2"), ("cups? quarts?", "quarts? gallons?", "4"),
+    ("pints?", "gallons?", "8"), ("ounces? oz", "cups?", "8"), ("cups?", "gallons?", "16"),
+    ("ounces? oz", "pounds? lbs?", "16"), ("pounds? lbs?", "tons?", "2000"), ("feet foot", "yards?", "3"),
+    ("inch(?:es)?", "yards?", "36"), ("feet foot", "miles?", "5280"), ("yards?", "miles?", "1760"),
+    ("(?:kilo|milli)(?:grams?|lit(?:er|re)s?|met(?:er|re)s?) kgs? km ml mg mm kilos? tons? tonnes?", "", "1000"),
     ("halfway doubling both couples parents? ways? round return back opposite even "
-     "evenly equal(?:ly)? either other another each averag[a-z]+ more than", "2"),
-    ("triang[a-z]+ twice", "3"), ("averag[a-z]+ mean", "2 3 4 5"),
-    ("squares? rectang[a-z]+ quadrupl[a-z]+ sides? perimeter fence[a-z]* walls?", "2 4"),
-    ("legs? wheels? eyes? ears? arms? hands? feet wings? (?:motor|bi)cycles? bikes?", "2"), ("tricycles?", "3"),
-    ("legs? wheels? tires? paws? cars? dogs? cats? horses? cows? sheep pigs?", "4"), ("seasons? suits?", "4"),
-    ("angles? triangles? right", "180 90"), ("degrees? circles? rotat[a-z]+", "360 180 90"), ("decks? cards?", "52"),
+     "evenly equal(?:ly)? either other another each averag[a-z]+", "", "2"),
+    ("more fewer less older younger taller longer heavier", "than", "2"),
+    ("triang[a-z]+ twice tricycles?", "", "3"), ("averag[a-z]+ mean", "", "2 3 4 5"),
+    ("squares? rectang[a-z]+ quadrupl[a-z]+ sides? perimeter fence[a-z]* walls?", "", "2 4"),
+    ("legs? wheels? eyes? ears? arms? hands? feet wings? (?:motor|bi)cycles? bikes?", "", "2"),
+    ("legs? wheels? tires? paws?", "", "4"), ("seasons? suits?", "", "4"),
+    ("angles? triangles? degrees?", "", "180 90"), ("degrees? circles? rotat[a-z]+", "", "360"), ("decks?", "", "52"),
     ("percent(?:age)? less fraction remain[a-z]* rest half thirds? fourths? quarters? fifths? sixths? sevenths? "
      "eighths? ninths? tenths? discount off (?:him|her|it|your|my)self themselves includ[a-z]+ another one once times "
-     "twice thrice next last siblings? brothers? sisters? friends? shar[a-z]+ splits?", "1"),
+     "twice thrice next last siblings? brothers? sisters? friends? shar[a-z]+ splits?", "", "1"),
 )  # fmt: skip
 _SIGNS: Final = ((re.compile("%"), "100 1"), (re.compile("¢"), "100 0.01"), (re.compile("[0-9]/[0-9]"), "1"))
 _BELOW_ZERO: Final = (
@@ -72,15 +79,25 @@ _BELOW_ZERO: Final = (
 
 
 def _any_of(words: str) -> re.Pattern[str]:
-    return re.compile(rf"(?i)\b(?:{'|'.join(words.split())})\b")
+    """Return a pattern that finds any of some words; of none, anything."""
+    return re.compile(rf"(?i)\b(?:{'|'.join(words.split())})\b" if words else "")
 
 
 _KNOWN: Final = tuple(
-    (_any_of(things), _any_of(beside) if beside else None,
-     [(Fraction(number), name) for number, name in map(str.split, numbers.split(", "))])
+    (
+        _any_of(things),
+        _any_of(beside),
+        [(Fraction(number), name) for number, name in map(str.split, numbers.split(", "))],
+    )
     for things, beside, numbers in _FACTS
-)  # fmt: skip
-_CALLING: Final = (*((_any_of(words), numbers) for words, numbers in _CALLS), *_SIGNS)
+)
+_CALLING: Final = tuple(
+    (words, beside, frozenset(map(Fraction, numbers.split())))
+    for words, beside, numbers in (
+        *((_any_of(words), _any_of(beside), numbers) for words, beside, numbers in _CALLS),
+        *((sign, _any_of(""), numbers) for sign, numbers in _SIGNS),
+    )
+)
 _BELOW: Final = _any_of(_BELOW_ZERO)
 
 
@@ -90,7 +107,7 @@ def known_names(question: str) -> dict[Fraction, str]:
     return {
         number: name
         for things, beside, facts in _KNOWN
-        if things.search(question) and (beside is None or beside.search(question))
+        if things.search(question) and beside.search(question)
         for number, name in facts
     }
 
@@ -102,9 +119,20 @@ def known_numbers(question: str) -> frozenset[Fraction]:
 
 @lru_cache(maxsize=1024)
 def called_numbers(question: str) -> frozenset[Fraction]:
-    """Return the common knowledge that some word of a question calls for: hours, 60 and 24; a percentage, 100."""
-    called = (numbers.split() for words, numbers in _CALLING if words.search(question))
-    return frozenset(known_names(question)).union(*(map(Fraction, numbers) for numbers in called))
+    """Return the common knowledge that a question's words call for: minutes and hours, 60; a percentage, 100."""
+    called = (numbers for words, beside, numbers in _CALLING if words.search(question) and beside.search(question))
+    return frozenset(known_names(question)).union(*called)
+
+
+@lru_cache(maxsize=1024)
+def suggested_numbers(text: str) -> frozenset[Fraction]:
+    """Return the common knowledge that some word of a text has to do with, beside whatever else: hours, 60 and 24."""
+    suggested = (numbers for words, beside, numbers in _CALLING if words.search(text) or _names(beside, text))
+    return frozenset(known_names(text)).union(*suggested)
+
+
+def _names(words: re.Pattern[str], text: str) -> bool:
+    return bool(words.pattern) and words.search(text) is not None
 
 
 def may_be_negative(question: str) -> bool:

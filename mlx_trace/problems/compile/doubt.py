@@ -11,7 +11,7 @@ from fractions import Fraction
 from itertools import combinations
 from typing import Final
 
-from mlx_trace.language.knowledge import called_numbers
+from mlx_trace.language.knowledge import suggested_numbers
 from mlx_trace.problems.compile.evidence import SPOKEN, is_time_of_day, same_noun
 from mlx_trace.problems.compile.grounding import Grounding
 from mlx_trace.problems.compile.node import PERCENT_OPS, Node, walk
@@ -148,7 +148,7 @@ class _Doubts:
         if not self.spare and "ordinal" not in unused:
             return False
         return any(
-            value < _LEAST_UNIT or value not in called_numbers(self.question)
+            value < _LEAST_UNIT or value not in suggested_numbers(self.question)
             for value in known
             if value.denominator > 1 or value >= _LEAST_TELLING
         )
@@ -211,7 +211,7 @@ class _Doubts:
             common = value in _UNITS or value < _LEAST_UNIT
             if value in self.constants or (len(used) > stated and stated > 1) or self._is_halved(value):
                 return True
-            if len(used) > stated and often and common and value in called_numbers(self.question):
+            if len(used) > stated and often and common and value in suggested_numbers(self.question):
                 return True
         return False
 

@@ -13,7 +13,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
-from mlx_trace.language.knowledge import CONSTANTS, called_numbers, known_names
+from mlx_trace.language.knowledge import CONSTANTS, known_names, suggested_numbers
 from mlx_trace.language.mentions import Mention
 from mlx_trace.language.number_words import UNITS as NUMBERS_IN_WORDS
 from mlx_trace.language.numbers import spell
@@ -179,10 +179,10 @@ class Evidence:
         """Return how unlikely common knowledge is meant; None where question and step have no word for it."""
         if asked.money or (asked.value not in CONSTANTS and asked.value not in known_names(self.question)):
             return None
-        if asked.op not in (*_CONVERTING, "add", "sub") or asked.value not in called_numbers(self.question):
+        if asked.op not in (*_CONVERTING, "add", "sub") or asked.value not in suggested_numbers(self.question):
             return None
         if asked.op not in _CONVERTING:  # 8 + 2 chicken legs
-            named = asked.op in ("add", "sub") and asked.unit and asked.value in called_numbers(asked.unit)
+            named = asked.op in ("add", "sub") and asked.unit and asked.value in suggested_numbers(asked.unit)
             return 0.7 if named else None
         if asked.value in CONSTANTS and _is_conversion(asked.value, asked.line):
             return None if any(self._converts(index, asked.value) for index in range(len(self.mentions))) else -3.0
@@ -190,9 +190,9 @@ class Evidence:
             return -1.5 if self._is_hundredth(asked) else 0.9 if asked.op == "over" else None
         if asked.value in known_names(self.question):
             return 0.3  # a nickel's five cents
-        if asked.value not in called_numbers(asked.line):
+        if asked.value not in suggested_numbers(asked.line):
             return {"over": 1.4, "mul": 2.2}[asked.op] if asked.value <= _MOST_COMMON else None
-        if asked.value == _MOST_CALLED and asked.value not in called_numbers(asked.unit):
+        if asked.value == _MOST_CALLED and asked.value not in suggested_numbers(asked.unit):
             return 0.9
         if asked.value <= _MOST_COMMON:
             return 0.7
