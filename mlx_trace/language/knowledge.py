@@ -76,6 +76,17 @@ _BELOW_ZERO: Final = (
     "below negative minus degrees? temperatures? thermometers? fahrenheit celsius debts? deficits? overdr[a-z]+ "
     "loss(?:es)? depths? altitudes? elevations? underground basements?"
 )
+# What is shared, compared, measured, paid or told of in parts, so that it may come to less than one.
+_BELOW_ONE: Final = (
+    "percent(?:age)? fractions? proportions? probab[a-z]+ chances? odds likely random(?:ly)? expect[a-z]* ratios? "
+    "rates? scales? averag[a-z]+ mean times half halves thirds? quarters? fourths? fifths? sixths? sevenths? eighths? "
+    "ninths? tenths? hundredths? parts? portions? pieces? shar[a-z]+ split[a-z]* divid[a-z]+ cut[a-z]* slic[a-z]+ "
+    "among between pizzas? cakes? pies? hours? minutes? seconds? days? weeks? months? years? dollars? cents? pennies "
+    "dimes? nickels? pric[a-z]+ costs? money pay[a-z]* paid earn[a-z]* spen[a-z]+ pounds? lbs? ounces? oz kilos? "
+    "gallons? quarts? pints? cups? (?:table|tea)?spoons? miles? feet foot inch(?:es)? yards? acres? square area tons? "
+    "tonnes? mph fast speed [kcm]?[gml] (?:kilo|centi|milli)?(?:grams?|lit(?:er|re)s?|met(?:er|re)s?)"
+)
+_PARTED: Final = re.compile("[$%¢€£]|[0-9][./][0-9]")
 
 
 def _any_of(words: str) -> re.Pattern[str]:
@@ -99,6 +110,7 @@ _CALLING: Final = tuple(
     )
 )
 _BELOW: Final = _any_of(_BELOW_ZERO)
+_WITH_PARTS: Final = _any_of(_BELOW_ONE)
 
 
 @lru_cache(maxsize=1024)
@@ -138,6 +150,11 @@ def _names(words: re.Pattern[str], text: str) -> bool:
 def may_be_negative(question: str) -> bool:
     """Tell whether something in a question may stand below zero: a temperature, a debt, a depth."""
     return _BELOW.search(question) is not None
+
+
+def may_be_fraction(question: str) -> bool:
+    """Tell whether something in a question may be less than one: a share, a price, a measure, a chance."""
+    return _PARTED.search(question) is not None or _WITH_PARTS.search(question) is not None
 
 
 def grounded_numbers(question: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from mlx_trace.config import Rule
 from mlx_trace.language.experts import Scope
-from mlx_trace.language.knowledge import called_numbers, may_be_negative
+from mlx_trace.language.knowledge import called_numbers, may_be_fraction, may_be_negative
 from mlx_trace.language.mentions import Mention, find_numbers
 from mlx_trace.language.numbers import spell
 from mlx_trace.language.steps import COMPUTE_OPS
@@ -42,7 +42,7 @@ class Rules:
 def rules_for(question: str, names: frozenset[Rule]) -> Rules | None:
     """Return the rules that are asked for, as they are for a question; None where none is.
 
-    A question that states no number calls for any, and one of temperatures or debts may go below zero.
+    A question that states no number calls for any; one of debts may go below zero, one of shares or prices below one.
     """
     if not names:
         return None
@@ -50,6 +50,8 @@ def rules_for(question: str, names: frozenset[Rule]) -> Rules | None:
     called = Counter(map(spell, called_numbers(question)))
     if may_be_negative(question):
         names -= {"no_negative"}
+    if may_be_fraction(question):
+        names -= {"no_fraction"}
     is_called = "called_constants" in names and bool(mentions)
     return Rules(names, tuple(_supplies(mentions, called)), 0 if is_called else 1)
 
@@ -154,6 +156,8 @@ class PartRules:
         if operation in ("sub", "div") and "no_self" in self._rules.names and args[0] == args[1]:
             return False
         if operation == "sub" and "no_negative" in self._rules.names and values[args[0]] < values[args[1]]:
+            return False
+        if operation == "div" and "no_fraction" in self._rules.names and 0 < values[args[0]] < values[args[1]]:
             return False
         return self._is_new(operation, args)
 

@@ -11,7 +11,7 @@ from mlx_trace.decode.grammar.automaton import Automaton
 from mlx_trace.decode.grammar.follow import follow
 from mlx_trace.decode.grammar.rules import PartRules, Rules, rules_for
 from mlx_trace.language.experts import Scope
-from mlx_trace.language.knowledge import grounded_numbers
+from mlx_trace.language.knowledge import grounded_numbers, may_be_fraction
 from mlx_trace.language.mentions import find_numbers
 from mlx_trace.language.numbers import spell
 from mlx_trace.language.solver import MAX_STEPS, Entry, solve
@@ -118,6 +118,8 @@ def check_part(entries: list[Entry], question: str, numbers: Numbers) -> None:
             if entry.step.compute_op in ("sub", "div"):
                 assert first != second
             if entry.step.compute_op == "sub":
+                assert values[first] >= values[second]
+            if entry.step.compute_op == "div" and not may_be_fraction(question):
                 assert values[first] >= values[second]
             key = (entry.step.compute_op, *((str(arg), values[str(arg)]) for arg in entry.step.args))
             assert key not in done
@@ -227,6 +229,15 @@ def test_where_the_model_spells_numbers_no_amount_that_breaks_a_rule_is_offered(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_a_quotient_of_counted_things_is_not_less_than_one(family: str) -> None:
+    words = vocabulary(family)
+    ids = words.word(HEAD + "- {op: compute, compute_op: div, args: [eaten, eggs], var: l}\n")
+    for question, stands in (("16 eggs and 3 eaten.", False), ("16 eggs and 3 eaten. What share?", True)):
+        one = automaton(family, question, grounded_numbers(question), 900, frozenset({"no_fraction"}))
+        assert (follow(one, words, ids)[0] == len(ids)) == stands
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_gold_with_everything_in_it_keeps_all_rules(family: str) -> None:
     words, text = vocabulary(family), ALL_DAYS + "- {op: query, var: total}" + END
     one = automaton(family, EGGS, grounded_numbers(EGGS), 900)
@@ -295,3 +306,14 @@ def test_a_question_without_numbers_calls_for_any() -> None:
 def test_what_may_stand_below_zero_is_let() -> None:
     assert "no_negative" not in rules("It was 5 degrees and fell by 8 degrees.").names
     assert "no_negative" in rules(EGGS).names
+
+
+def test_what_is_measured_paid_or_shared_may_be_less_than_one() -> None:
+    assert "no_fraction" in rules("A hall has 14 rows of 22 seats. How many seats are there?").names
+    for question in (
+        "3 friends share 2 pizzas.",
+        "12 pens cost $9.",
+        "3 of 12 balls are red. What percentage?",
+        "2 kg for 5 cows.",
+    ):
+        assert "no_fraction" not in rules(question).names
