@@ -11,6 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Final
 
+from mlx_trace.notice import tell
+
 _NAMES: Final = ("libopenblas.so.0", "libopenblas.so")
 _CUDA_BUILDS: Final = ("mlx-cuda-13", "mlx-cuda-12")
 _NARROW: Final = 512
@@ -36,16 +38,20 @@ def _has_cuda() -> bool:
 def load_openblas() -> str | None:
     """Load OpenBLAS into the global symbol scope, where MLX finds it first; return its name, None without one.
 
-    Must run before the first import of mlx.core: every package that imports MLX calls it.
+    Must run before the first import of mlx.core: every package that imports MLX calls it. Where MLX was imported before
+    and OpenBLAS was not, says so.
     """
-    if not is_wanted() or "mlx.core" in sys.modules:
+    if not is_wanted():
         return None
+    is_late = "mlx.core" in sys.modules
     for name in _NAMES:
         try:
-            ctypes.CDLL(name, mode=ctypes.RTLD_GLOBAL)
+            ctypes.CDLL(name, mode=ctypes.RTLD_GLOBAL | (os.RTLD_NOLOAD if is_late else 0))
         except OSError:
             continue
         return name
+    if is_late:
+        tell("MLX was imported first and without OpenBLAS, and is many times slower so: import mlx_trace.model before it")
     return None
 
 
