@@ -51,7 +51,7 @@ def load_openblas() -> str | None:
             continue
         return name
     if is_late:
-        tell("MLX was imported first and without OpenBLAS, and is many times slower so: import mlx_trace.model before it")
+        tell("MLX was imported first, without OpenBLAS, and is many times slower so: import mlx_trace.model before it")
     return None
 
 
