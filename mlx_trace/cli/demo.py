@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def add_demo_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--adapter-path", type=Path, default=Path("adapters/demo"), metavar="RUN",
                         help="where to leave the adapter (default %(default)s; replaced)")  # fmt: skip
-    parser.add_argument("-n", type=at_least(3), default=500, metavar="N",
+    parser.add_argument("-n", type=at_least(3), default=300, metavar="N",
                         help="how many problems to measure on (default %(default)s)")  # fmt: skip
 
 
@@ -71,6 +71,8 @@ def run_demo(options: argparse.Namespace) -> int:
     measured.show_solved(3)
     console.print(f"The adapter is in {options.adapter_path}. Ask it something: ", end="")
     console.print(f"mlx-trace chat --adapter-path {options.adapter_path}", style="bold")
+    console.print("For what people ask there is a pretrained one, with its adapter bundled: ", end="")
+    console.print("mlx-trace chat --model smollm2-135m", style="bold")
     show_json(measured.as_json() | {"unconstrained": unconstrained, "seconds": round(time.perf_counter() - began, 1)})
     return 0
 

@@ -209,6 +209,7 @@ def test_the_demo_ends_in_one_json_object(
             assert (report[stage]["n"], report[stage]["parsed"]) == (6, 6)
         assert report["unconstrained"] == {"n": 6, "parsed": 0, "valid": 0, "correct": 0}
         assert any("mlx-trace chat --adapter-path adapters/demo" in line for line in lines)
+        assert any("mlx-trace chat --model smollm2-135m" in line for line in lines)
         assert any("exact McNemar p = 1" in line for line in lines)
 
 
