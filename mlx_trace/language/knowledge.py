@@ -41,8 +41,8 @@ _DAYS: Final = "days? daily nights? nightly mornings? everyday (?:sun|mon|tues|w
 _MONTHS: Final = "january february march april may june july august september october november december"
 _YEARS: Final = "years? yearly annual(?:ly)? decades? age old"
 _CALLS: Final = (
-    ("minutes? mins?", "hours? hourly mph [ap]m o'clock days?", "60"), ("seconds?", "minutes? hours?", "60"),
-    ("hours?", "o'clock [ap]m", "60 12"), ("noon midnight", "", "12"), ("seconds?", "hours? hourly", "3600"),
+    ("minutes? mins?", r"hours? hourly mph [ap]\.?m o'clock days?", "60"), ("seconds?", "minutes? hours?", "60"),
+    ("hours?", r"o'clock [ap]\.?m", "60 12"), ("noon midnight", "", "12"), ("seconds?", "hours? hourly", "3600"),
     ("half", "hours?", "30"), ("half-hours?", "", "30"), ("hours? hourly", f"{_DAYS} overnight weeks?", "24"),
     ("weeks? weekly weekends?", f"{_DAYS} hours?", "7"), ("weeks?", "", "7"), ("fortnights?", "", "14 2"),
     (r"(?:two|2)[-\s]weeks?", "", "14"), ("weekends?", "", "2"), ("weekends? weekdays?", "", "5"),

@@ -36,7 +36,7 @@ def test_what_is_brought_along_may_be_written_while_decoding_as_is_what_is_below
     ("question", "called", "not_called"),
     [
         ("How many minutes are 2 hours?", "60", "3600 30 24"), ("It runs for 48 minutes.", "", "60 3600 30"),
-        ("She works from 9 am for 90 minutes.", "60", "3600"), ("He takes a pill every 6 hours, 3 days long.", "24", "12 7"),
+        ("She works from 9 a.m. for 90 minutes.", "60", "3600"), ("He takes a pill every 6 hours, 3 days long.", "24", "12 7"),
         ("Joel is 17 years old.", "", "12 52 365 366"), ("She saves $5 a month. How much in 2 years?", "12", "52"),
         ("How much is that a week, at 14 a day?", "7", "14 5 30 365"), ("In two weeks?", "14 7", "4 52"),
         ("She runs 3 miles on 5 days.", "", "7 1760 5280 30"), ("How many feet are 4 yards?", "3", "36 5280"),
