@@ -12,18 +12,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mlx_trace.model.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS, read_adapter_config  # before MLX
+
+# isort: split
 import mlx.core as mx
 import yaml
 
-from mlx_trace.model.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS, read_adapter_config
 from mlx_trace.model.named import named
 from mlx_trace.resources import adapters_dir
 
 
 def main() -> None:
-    name, runs = sys.argv[1], list(map(Path, sys.argv[2:]))
-    if named(name) is None or not runs:
+    name, *folders = sys.argv[1:] or ("",)
+    if named(name) is None or not folders:
         raise SystemExit(__doc__)
+    runs = list(map(Path, folders))
     for run in runs:
         read_adapter_config(run)  # refuses what is none
     folder = adapters_dir() / name
