@@ -1,14 +1,15 @@
 """Make an adapter that comes along out of a run: in bf16, its base by name, nothing of the machine it was trained on.
 
-python eval/ship.py NAME RUN...  # writes adapters/NAME but for its README.md, the model card, which is written by hand
+    python eval/ship.py NAME RUN... [--average STAGE...]
 
-Of several runs, each of which went on from the one before, the last is shipped: the configurations of all come along
-(stage1.yaml, stage2.yaml, …, config.yaml), and what they measured, one after the other.
+Writes adapters/NAME but for its README.md, the model card, which is written by hand. Of several runs, each of which
+went on from the one before, the last is shipped, or the mean of some stages' weights (1 is the first; Wortsman et al.
+2022). The configurations of all come along (stage1.yaml, stage2.yaml, …, config.yaml), and all metrics in one file.
 """
 
+import argparse
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +19,26 @@ from mlx_trace.model.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS, read_adapte
 import mlx.core as mx
 import yaml
 
-from mlx_trace.model.named import named
+from mlx_trace.model.named import NAMED
 from mlx_trace.resources import adapters_dir
 
 
 def main() -> None:
-    name, *folders = sys.argv[1:] or ("",)
-    if named(name) is None or not folders:
-        raise SystemExit(__doc__)
-    runs = list(map(Path, folders))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=[entry.name for entry in NAMED], metavar="NAME")
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
+    parser.add_argument("--average", type=int, nargs="+", metavar="STAGE", help="the mean of these, not the last")
+    options = parser.parse_args()
+    name, runs = options.name, options.runs
+    stages = options.average or [len(runs)]
+    if not set(stages) <= set(range(1, len(runs) + 1)):
+        parser.error(f"--average: {stages} of {len(runs)} runs")
     for run in runs:
         read_adapter_config(run)  # refuses what is none
     folder = adapters_dir() / name
     folder.mkdir(exist_ok=True)
-    weights = mx.load(str(runs[-1] / ADAPTER_WEIGHTS))
+    averaged = [mx.load(str(runs[stage - 1] / ADAPTER_WEIGHTS)) for stage in stages]
+    weights = {key: sum(weights[key] for weights in averaged) / len(averaged) for key in averaged[0]}
     mx.save_safetensors(
         str(folder / ADAPTER_WEIGHTS), {key: value.astype(mx.bfloat16) for key, value in weights.items()}
     )
