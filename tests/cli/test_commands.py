@@ -84,11 +84,11 @@ def test_eval_holds_replies_to_traces(small_run: Path, capsys: Out) -> None:
     assert report["sampled"] < report["tokens"]
     assert (report["constraint"], report["grounding"], report["max_tokens_per_pass"]) == ("scope", "hard", 3)
     assert main([*flags, "--grounding", "off"]) == 0
-    assert "synthetic, traces in scope, 4 of 6 rules" in capsys.readouterr().out, "without those on stated numbers"
+    assert "synthetic, traces in scope, 5 of 7 rules" in capsys.readouterr().out, "without those on stated numbers"
     assert main([*flags, "--grounding", "off", "--rules", "off"]) == 0
     assert "synthetic, traces in scope " in capsys.readouterr().out
     assert main([*flags, "--rules", "once,no_self"]) == 0
-    assert "synthetic, traces in scope, values grounded, 2 of 6 rules" in capsys.readouterr().out
+    assert "synthetic, traces in scope, values grounded, 2 of 7 rules" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         main([*flags, "--rules", "once,twice"])
     assert "'once,twice' is neither off nor all, nor some of once, called_constants" in capsys.readouterr().err
