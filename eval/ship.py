@@ -38,10 +38,8 @@ def main() -> None:
     folder = adapters_dir() / name
     folder.mkdir(exist_ok=True)
     averaged = [mx.load(str(runs[stage - 1] / ADAPTER_WEIGHTS)) for stage in stages]
-    weights = {key: sum(weights[key] for weights in averaged) / len(averaged) for key in averaged[0]}
-    mx.save_safetensors(
-        str(folder / ADAPTER_WEIGHTS), {key: value.astype(mx.bfloat16) for key, value in weights.items()}
-    )
+    means = {key: sum(weights[key] for weights in averaged) / len(averaged) for key in averaged[0]}
+    mx.save_safetensors(str(folder / ADAPTER_WEIGHTS), {key: mean.astype(mx.bfloat16) for key, mean in means.items()})
     content = json.loads((runs[-1] / ADAPTER_CONFIG).read_text(encoding="utf-8")) | {"model": name}
     (folder / ADAPTER_CONFIG).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     for stage, run in enumerate(runs, 1):

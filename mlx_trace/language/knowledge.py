@@ -109,6 +109,10 @@ _CALLING: Final = tuple(
         *((sign, _any_of(""), numbers) for sign, numbers in _SIGNS),
     )
 )
+_SUGGESTING: Final = tuple(
+    (words, frozenset(map(Fraction, numbers.split())))
+    for words, numbers in (*((_any_of(f"{words} {beside}"), numbers) for words, beside, numbers in _CALLS), *_SIGNS)
+)
 _BELOW: Final = _any_of(_BELOW_ZERO)
 _WITH_PARTS: Final = _any_of(_BELOW_ONE)
 
@@ -139,12 +143,8 @@ def called_numbers(question: str) -> frozenset[Fraction]:
 @lru_cache(maxsize=1024)
 def suggested_numbers(text: str) -> frozenset[Fraction]:
     """Return the common knowledge that some word of a text has to do with, beside whatever else: hours, 60 and 24."""
-    suggested = (numbers for words, beside, numbers in _CALLING if words.search(text) or _names(beside, text))
+    suggested = (numbers for words, numbers in _SUGGESTING if words.search(text))
     return frozenset(known_names(text)).union(*suggested)
-
-
-def _names(words: re.Pattern[str], text: str) -> bool:
-    return bool(words.pattern) and words.search(text) is not None
 
 
 def may_be_negative(question: str) -> bool:

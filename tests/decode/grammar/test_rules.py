@@ -293,7 +293,9 @@ def test_a_mention_is_taken_by_its_value_or_by_its_parts(question: str, values: 
     ],
 )
 def test_constants_are_called_for_by_words(question: str, called: list[str], uncalled: list[str]) -> None:
-    for supply in rules(question).supplies or ():
+    supplies = rules(question).supplies
+    assert supplies
+    for supply in supplies:
         assert all(supply[number] for number in called)
         assert not any(supply.get(number) for number in uncalled)
 
