@@ -1,4 +1,4 @@
-"""`mlx-trace demo`: train the tiny base by SFT and RL, measure it before and after, and let it solve three questions.
+"""`mlx-trace demo`: teach the tiny base some experts by SFT and RL, measured before and after, and show three solved.
 
 Every figure is measured as it runs. The last line is one JSON object.
 """
@@ -19,6 +19,7 @@ from mlx_trace.cli.screen import Screen, patient_screen
 from mlx_trace.cli.train import INTERRUPTED, show_plan
 from mlx_trace.config import Decoding
 from mlx_trace.config_file import find_config, load_config
+from mlx_trace.config_sources import SyntheticSource
 from mlx_trace.language.syntax import NoTrace, parse
 from mlx_trace.notice import tell
 
@@ -32,14 +33,14 @@ if TYPE_CHECKING:
 def add_demo_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--adapter-path", type=Path, default=Path("adapters/demo"), metavar="RUN",
                         help="where to leave the adapter (default %(default)s; replaced)")  # fmt: skip
-    parser.add_argument("-n", type=at_least(3), default=300, metavar="N",
+    parser.add_argument("-n", type=at_least(3), default=150, metavar="N",
                         help="how many problems to measure on (default %(default)s)")  # fmt: skip
 
 
 def run_demo(options: argparse.Namespace) -> int:
     began = time.perf_counter()
     console = patient_screen()
-    config = load_config(find_config("tiny"), {"adapter_path": options.adapter_path})
+    config = load_config(find_config("demo"), {"adapter_path": options.adapter_path})
     from mlx_trace.evaluate.suites import suite
     from mlx_trace.model.prompts import Prompter
     from mlx_trace.train.interrupt import Interrupted
@@ -47,8 +48,12 @@ def run_demo(options: argparse.Namespace) -> int:
 
     check_folder(config, overwrite=True)
 
-    console.print(f"The tiny base learns to write traces: {options.n} held-out problems before, after SFT, after RL.")
-    problems = {name: suite(name, options.n) for name in ("synthetic", "phrasing")}
+    taught = [name for source in config.data if isinstance(source, SyntheticSource) for name in source.schemas]
+    console.print(
+        f"The tiny base learns to write traces of {', '.join(taught) or 'all experts'}: {options.n} held-out problems "
+        "of those before, after SFT, after RL."
+    )
+    problems = {name: suite(name, options.n, taught) for name in ("synthetic", "phrasing")}
     with watching() as watch:
         planned = plan(config, watch=watch)
     show_plan(console, planned)

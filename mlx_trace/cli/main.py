@@ -27,7 +27,7 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
               "mlx-trace sweep eval/levers.yaml"),
     "fuse": ("fuse", "merge an adapter into its base", "mlx-trace fuse --adapter-path adapters/tiny --save-path fused"),
     "chat": ("chat", "ask a model word problems", "mlx-trace chat"),
-    "demo": ("demo", "train, measure and ask the tiny model, all in ten minutes", "mlx-trace demo"),
+    "demo": ("demo", "train, measure and ask the tiny model, all in six minutes", "mlx-trace demo"),
     "tiny": ("tiny", "rebuild the bundled tiny base", "mlx-trace tiny rebuild --save-path tiny-base"),
     "memory": ("memory", "say which models can be trained in how much memory", "mlx-trace memory"),
     "doctor": ("doctor", "say what this machine has, and what to do about it", "mlx-trace doctor"),
