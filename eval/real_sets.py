@@ -45,13 +45,14 @@ def gsm8k_sets(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]
 
 
 def mawps_sets(rows: list[dict[str, Any]], fold: int) -> dict[str, list[dict[str, Any]]]:
-    """Return the folds to train on, and of the other the rows whose question none of them asks, each question once."""
+    """Return the folds to train on, these with answers alone, and the rows of the other that ask anew, once each."""
     train = [row for row in rows if int(row["fold"]) != fold]
     asked = {row["question"] for row in train}
     if len(train) == len(rows):
         raise SystemExit(f"no row has fold {fold}")
     own = {row["question"]: row for row in rows if int(row["fold"]) == fold and row["question"] not in asked}
-    return {"mawps-train": train, f"mawps-fold{fold}": list(own.values())}
+    answers = [{"question": row["question"], "answer": row["answer"]} for row in train]
+    return {"mawps-train": train, "mawps-train-answers": answers, f"mawps-fold{fold}": list(own.values())}
 
 
 def digest(row: dict[str, Any]) -> str:

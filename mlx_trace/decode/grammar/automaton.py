@@ -21,6 +21,7 @@ from mlx_trace.decode.grammar.shortest import (
     query_cost,
     rest,
     short_names,
+    shorter_query,
     shortest_part,
 )
 from mlx_trace.decode.grammar.spelling import LONGEST_PIECE, Spelling
@@ -178,8 +179,8 @@ class Automaton(Spelling):
             pairs.append((yield from self._field(kind, key, end, self._rest(op, field), pairs)))
             if kind == "new" and self._least.variable is None:
                 self._least = self._least._replace(variable=pairs[-1][1])
-            if kind == "new" and not last and op in COMPUTING and self._least.derived is None:
-                self._least = self._least._replace(derived=pairs[-1][1])
+            if kind == "new" and not last and op in COMPUTING:
+                self._least = shorter_query(self._vocabulary, self._least, pairs[-1][1])
         step = read_step(pairs)
         self._written += len(render_step(step)) + len("  - \n")
         fault = EFFECTS[type(step)](self._scope, step)
@@ -234,9 +235,10 @@ class Automaton(Spelling):
 
     def _uses(self, op: str) -> int:
         """Return how often the shortest ending after a step must name what the step defines."""
-        if self._scope.derived:
-            return 0
-        return (0 if self._scope.values else 2) if op == "init" else 1
+        if op == "init":
+            return 0 if self._scope.values else 2
+        shortest = shorter_query(self._vocabulary, self._least, self._least.new)
+        return 0 if shortest == self._least else 1
 
     def _quantity(
         self, others: Mapping[str, tuple[str, str]], key: str, end: str, left: int, stands: Stands | None

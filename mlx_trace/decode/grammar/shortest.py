@@ -3,7 +3,7 @@
 Takes a vocabulary and the cheapest names of a scope; returns numbers of tokens. Knows nothing of what is chosen.
 """
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import product
 from string import ascii_letters, digits
 from typing import Final, NamedTuple
@@ -51,7 +51,16 @@ def fields_of_step(op: str, form: TraceForm) -> tuple[tuple[str, str], ...]:
 
 @lru_cache(maxsize=1 << 16)
 def ending(vocabulary: Vocabulary, least: Cheapest) -> int:
-    """Return how many tokens the shortest ending takes from the end of a line, the closing fence included."""
+    """Return how many tokens the shortest ending takes from the end of a line, the closing fence included.
+
+    What is derived may have a name so long that to compute something else, and to query that, is shorter.
+    """
+    ways = [least] if least.derived is None else [least, least._replace(derived=None)]
+    return min(_ending(vocabulary, way) for way in ways)
+
+
+def _ending(vocabulary: Vocabulary, least: Cheapest) -> int:
+    """Return how many tokens it takes to query what is derived, or else to compute something and to query that."""
     lines = []
     variable, derived = least.variable, least.derived
     if derived is None and variable is None:
@@ -80,12 +89,19 @@ def rest(vocabulary: Vocabulary, least: Cheapest, op: str, field: int) -> int:
     if op == "query":
         return left + len(vocabulary.word(FENCE))
     if op in COMPUTING:
-        return left + ending(vocabulary, least._replace(derived=least.derived or least.new))
+        is_named = ("var", "new") not in fields[max(field, 0) :]
+        return left + ending(vocabulary, least if is_named else shorter_query(vocabulary, least, least.new))
     if op == "init":
         return left + ending(vocabulary, least._replace(variable=least.variable or least.newer))
     if op == "consume":
         return left + ending(vocabulary, least)
     return left + ending(vocabulary, least._replace(derived=None))  # who receives at 0 may lose being derived
+
+
+def shorter_query(vocabulary: Vocabulary, least: Cheapest, name: str) -> Cheapest:
+    """Return what is cheapest once `name` is derived, too."""
+    names = filter(None, (least.derived, name))
+    return least._replace(derived=min(names, key=partial(query_cost, vocabulary)))
 
 
 def line_end(vocabulary: Vocabulary, indent: str, op: str) -> str:

@@ -13,6 +13,7 @@ import pytest
 from llguidance import LLMatcher, LLTokenizer
 from llguidance.hf import from_tokenizer
 
+from mlx_trace.config import OPERATION_FIRST, TraceForm
 from mlx_trace.decode.grammar.automaton import MAX_ARGS, Automaton
 from mlx_trace.decode.grammar.follow import follow
 from mlx_trace.decode.grammar.vocabulary import Mask, Vocabulary
@@ -225,6 +226,40 @@ def test_walks_that_avoid_the_end_stay_within_the_limits_of_the_language(family:
         assert len(automaton.ids) <= max_tokens and len(text) <= MAX_BYTES
         assert text.count("expert:") <= MAX_PARTS
         assert max(part.count("{op:") for part in text.split("expert:")) <= MAX_STEPS
+
+
+LONG = f"t{'_' * 30}c"  # a name of many tokens
+LONG_DERIVED = (  # what is made, or changed, has such a name: to query it takes more than to compute something else
+    f"- {{op: init, var: a, value: 3}}\n- {{op: compute, compute_op: add, args: [a, a], var: {LONG}}}\n"
+    f"- {{op: add_entity, entity: {LONG}, amount: 3}}\n- {{op: add_entity, entity: {LONG}, amount: 2}}\n",
+    f"- {{op: init, var: {LONG}, value: 3}}\n- {{op: init, var: b, value: 3}}\n"
+    f"- {{op: consume, entity: {LONG}, amount: 2}}\n- {{op: consume, entity: {LONG}, amount: 2}}\n",
+)
+
+
+def walk_along(automaton: Automaton, family: str, ids: Sequence[int], rng: Random) -> str:
+    """Choose what a text says as long as that is offered, then at random."""
+    while (choice := automaton.choice) is not None:
+        at, tokens = len(automaton.ids), offered(choice, vocabulary(family))
+        assert tokens, written(automaton, family)
+        is_along = at < len(ids) and automaton.ids == list(ids[:at]) and ids[at] in tokens
+        automaton.take(ids[at] if is_along else rng.choice(tokens))
+    return written(automaton, family)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_long_name_leaves_a_way_to_the_end(family: str) -> None:
+    for steps in LONG_DERIVED:
+        check_long_name(family, steps)
+
+
+def check_long_name(family: str, steps: str, form: TraceForm = OPERATION_FIRST) -> None:
+    """Check that what begins with these steps ends in time, whatever there is room for."""
+    ids = vocabulary(family).word(f"expert: entity_track\ntrace:\n{steps}")
+    for max_tokens in range(len(ids) // 2, len(ids) + 50, 2):
+        automaton = Automaton(vocabulary(family), ("3", "2"), max_tokens, form=form)
+        check_finished(walk_along(automaton, family, ids, Random(max_tokens)), ("3", "2"))
+        assert len(automaton.ids) <= max_tokens
 
 
 # --- what gold traces need -------------------------------------------------------------------------------------

@@ -88,6 +88,13 @@ def test_walks_end_in_sound_traces_in_time(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", tested.FAMILIES)
+def test_a_long_name_leaves_a_way_to_the_end(family: str) -> None:
+    for steps in tested.LONG_DERIVED:
+        named_first = re.sub(r"(compute_op: add, args: .*), var: (\w+)", r"var: \2, \1", steps)
+        tested.check_long_name(family, named_first, FORM)
+
+
+@pytest.mark.parametrize("family", tested.FAMILIES)
 def test_golds_are_offered_token_by_token(family: str) -> None:
     tested.test_every_gold_trace_is_offered_token_by_token(family)
     tested.test_a_budget_forbids_little_of_what_would_fit(family)
