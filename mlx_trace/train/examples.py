@@ -69,7 +69,7 @@ def examples(
         made += _encoded(golds[start : start + AT_ONCE], prompter, vocabulary, held_to)
         watch("encoding examples", len(made), len(golds))
     if not made:
-        raise UserError("data: none of the problems has a gold trace; SFT needs them (or set epochs: 0 to skip it)")
+        raise UserError("data: none of the problems has a gold trace; SFT needs them (or set iters: 0 to leave it out)")
     if long := sorted((-len(example), index) for index, example in enumerate(made) if len(example) > max_length):
         with_traces = [problem for problem in problems if problem.trace is not None]
         raise UserError(

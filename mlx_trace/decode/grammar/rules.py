@@ -5,8 +5,8 @@ stands, the automaton offers all of them. Knows nothing of tokens.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache, partial
 from itertools import product
@@ -16,11 +16,13 @@ from typing import Any, Final
 from mlx_trace.config import Rule
 from mlx_trace.language.experts import Scope
 from mlx_trace.language.knowledge import called_numbers, may_be_fraction, may_be_negative
+from mlx_trace.language.measures import Measure, measures
 from mlx_trace.language.mentions import Mention, find_numbers
 from mlx_trace.language.numbers import spell
 from mlx_trace.language.steps import COMPUTE_OPS
 
 _MOST_WAYS: Final = 16  # of reading a question's mentions that are told apart
+_SUMS: Final = ("add", "sub")
 _TAKING: Final = ("consume", "transfer")  # ops that take an amount away from what they name first
 Stands = Callable[[Any], bool]  # whether an option may stand
 
@@ -30,12 +32,14 @@ class Rules:
     """The rules that hold for the trace of one question, and how often the question lets each number be taken.
 
     A mention is read by its value (half: 1/2), or by what else it says (2), each once; `supplies` has what every choice
-    of those makes, and one more of what a word calls for. None: no rule on numbers.
+    of those makes, and one more of what a word calls for. None: no rule on numbers. `measures` has what each number may
+    be measured in, where that is known.
     """
 
     names: frozenset[Rule]
     supplies: tuple[Mapping[str, int], ...] | None = None
     others: int = 1  # how often a number may be taken that is neither stated nor called for
+    measures: Mapping[str, frozenset[Measure]] = field(default_factory=dict)
 
 
 @lru_cache(maxsize=1024)
@@ -53,7 +57,8 @@ def rules_for(question: str, names: frozenset[Rule]) -> Rules | None:
     if may_be_fraction(question):
         names -= {"no_fraction"}
     is_called = "called_constants" in names and bool(mentions)
-    return Rules(names, tuple(_supplies(mentions, called)), 0 if is_called else 1)
+    known = measures(question) if "no_mixing" in names else {}
+    return Rules(names, tuple(_supplies(mentions, called)), 0 if is_called else 1, known)
 
 
 def _supplies(mentions: Sequence[Mention], called: Counter[str]) -> Iterator[Counter[str]]:
@@ -75,6 +80,7 @@ class PartRules:
         self._done: set[tuple[Any, ...]] = set()  # computations, with the values of their operands
         self._unused: set[str] = set()  # defined, and not read since
         self._latest: set[str] = set()  # computed or changed, and not read since
+        self._measures: dict[str, frozenset[Measure]] = {}  # of variables, where they are known
 
     def note(self, op: str, fields: Mapping[str, Any]) -> None:
         """Take down a step; its operands' values are still those from before it."""
@@ -91,6 +97,7 @@ class PartRules:
             case _:
                 read = [fields["base"], fields["rate"]]
                 self._done.add(self._key(op, read))
+        self._measure(op, fields)
         changed = {fields[key] for key in ("entity", "from", "to") if key in fields}
         self._unused.difference_update(read, changed)
         self._latest.difference_update(read)
@@ -148,7 +155,7 @@ class PartRules:
     def lets_arg(self, operation: str, args: Sequence[str], ending: tuple[str, bool]) -> bool:
         """Tell whether an operand (its name, and whether it is the last) may follow others."""
         name, is_last = ending
-        return not is_last or self.lets_args(operation, (*args, name))
+        return self.lets_args(operation, (*args, name)) if is_last else self._is_alike(operation, (*args, name))
 
     def lets_args(self, operation: str, args: Sequence[str]) -> bool:
         """Tell whether a computation with just these operands may stand."""
@@ -159,7 +166,7 @@ class PartRules:
             return False
         if operation == "div" and "no_fraction" in self._rules.names and 0 < values[args[0]] < values[args[1]]:
             return False
-        return self._is_new(operation, args)
+        return self._is_alike(operation, args) and self._is_new(operation, args)
 
     def lets_base(self, op: str, base: str) -> bool:
         """Tell whether some rate may stand with a base."""
@@ -185,6 +192,8 @@ class PartRules:
             return False
         if op in _TAKING and "no_self" in self._rules.names and amount == entity:
             return False
+        if not self._is_alike("sub", (entity, amount)):
+            return False
         if "no_negative" not in self._rules.names or (is_number and self._numbers is None):
             return True
         value = Fraction(amount) if is_number else self._scope.values[amount]
@@ -208,6 +217,31 @@ class PartRules:
     def lets_query(self, name: str) -> bool:
         """Tell whether the answer may be `name`: nothing has read it since it was made, and all else was used."""
         return "all_used" not in self._rules.names or (name in self._latest and self._unused <= {name})
+
+    def _is_alike(self, operation: str, operands: Sequence[str]) -> bool:
+        """Tell whether what is added or subtracted may be measured in the same."""
+        return operation not in _SUMS or self._common(operands) != frozenset()
+
+    def _common(self, operands: Iterable[str]) -> frozenset[Measure] | None:
+        """Return what all operands, variables or numbers, that are known may be measured in; None if none is known."""
+        own, stated = self._measures, self._rules.measures
+        known = [found for name in operands if (found := own.get(name, stated.get(name)))]
+        return frozenset.intersection(*known) if known else None
+
+    def _measure(self, op: str, fields: Mapping[str, Any]) -> None:
+        """Note what a step's variable is measured in, if it can be known."""
+        match op:
+            case "compute":
+                measure = self._common(fields["args"]) if fields["compute_op"] in _SUMS else None
+            case "init":
+                measure = self._common([fields.get("value", "")])
+            case "transfer":
+                measure = self._common([fields["from"], fields["amount"]])
+            case _:
+                measure = self._common([fields["base"]]) if "base" in fields else None
+        name = fields.get("var", fields.get("to"))
+        if name is not None and measure:
+            self._measures[name] = measure
 
     def _numbers_left(self) -> list[str]:
         return list(filter(self.lets_number, ("1",) if self._numbers is None else self._numbers))

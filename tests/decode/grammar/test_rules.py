@@ -12,6 +12,7 @@ from mlx_trace.decode.grammar.follow import follow
 from mlx_trace.decode.grammar.rules import PartRules, Rules, rules_for
 from mlx_trace.language.experts import Scope
 from mlx_trace.language.knowledge import grounded_numbers, may_be_fraction
+from mlx_trace.language.measures import measures
 from mlx_trace.language.mentions import find_numbers
 from mlx_trace.language.numbers import spell
 from mlx_trace.language.solver import MAX_STEPS, Entry, solve
@@ -111,6 +112,7 @@ def check_part(entries: list[Entry], question: str, numbers: Numbers) -> None:
     stated = Counter(spell(number) for mention in find_numbers(question) for number in {*mention.readings})
     assert numbers is None or all(count <= stated[number] + 1 for number, count in taken.items())
     values: dict[str, Fraction] = {}
+    known = {step.var: measures(question).get(spell(step.value)) for step in steps if isinstance(step, Init)}
     done = set()
     for entry in entries:
         if isinstance(entry.step, Compute):
@@ -121,6 +123,9 @@ def check_part(entries: list[Entry], question: str, numbers: Numbers) -> None:
                 assert values[first] >= values[second]
             if entry.step.compute_op == "div" and not may_be_fraction(question):
                 assert values[first] >= values[second]
+            if entry.step.compute_op in ("add", "sub"):
+                found = [measured for arg in entry.step.args if (measured := known.get(str(arg)))]
+                assert not found or frozenset.intersection(*found)
             key = (entry.step.compute_op, *((str(arg), values[str(arg)]) for arg in entry.step.args))
             assert key not in done
             done.add(key)
@@ -194,6 +199,16 @@ REFUSED: dict[str, tuple[Rule, str]] = {
         HEAD + "- {op: compute, compute_op: sub, args: [eaten, «eggs]», var: l}\n",
     ),
     "more than there is": ("no_negative", COINS + "- {op: consume, entity: eaten, amount: «eggs»}\n"),
+    "eggs less days": (
+        "no_mixing",
+        HEAD + "- {op: init, var: days, value: 5}\n- {op: compute, compute_op: sub, args: [eggs, «days]», var: l}\n",
+    ),
+    "eggs and what is left of days": (
+        "no_mixing",
+        HEAD + "- {op: init, var: days, value: 5}\n- {op: compute, compute_op: sub, args: [days, eaten], var: l}\n"
+        "- {op: compute, compute_op: add, args: [eggs, «l]», var: m}\n",
+    ),
+    "days out of eggs": ("no_mixing", COINS + "- {op: consume, entity: eggs, amount: «5}»\n"),
     "an answer beside what is not used": (
         "all_used",
         LEFT + "- {op: init, var: days, value: 5}\n- {op: «query», var: left}\n",
