@@ -3,8 +3,9 @@
     python eval/ship.py NAME RUN... [--average STAGE...]
 
 Writes adapters/NAME but for its README.md, the model card, which is written by hand. Of several runs, each of which
-went on from the one before, the last is shipped, or the mean of some stages' weights (1 is the first; Wortsman et al.
-2022). The configurations of all come along (stage1.yaml, stage2.yaml, …, config.yaml), and all metrics in one file.
+went on from earlier ones, the last is shipped, or the mean of some stages' weights (1 is the first; one that is named
+twice counts twice; Wortsman et al. 2022). The configurations of all come along (stage1.yaml, stage2.yaml, …,
+config.yaml), and all metrics in one file.
 """
 
 import argparse
@@ -44,15 +45,26 @@ def main() -> None:
     (folder / ADAPTER_CONFIG).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     for stage, run in enumerate(runs, 1):
         last = stage == len(runs)
-        settings = without_paths(yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")))
-        settings |= {"model": name, "adapter_path": f"adapters/{name}" if last else f"runs/stage{stage}"}
-        if stage > 1:
-            settings["resume_adapter_file"] = f"runs/stage{stage - 1}/{ADAPTER_WEIGHTS}"
+        settings = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+        settings["resume_adapter_file"] = starts(settings, run, [earlier.name for earlier in runs[: stage - 1]])
+        settings = without_paths(settings) | {"model": name}
+        settings["adapter_path"] = f"adapters/{name}" if last else f"runs/stage{stage}"
         file = folder / ("config.yaml" if last else f"stage{stage}.yaml")
         file.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
     (folder / "metrics.jsonl").write_bytes(b"".join((run / "metrics.jsonl").read_bytes() for run in runs))
     shutil.copyfile(runs[-1] / "chat_template.jinja", folder / "chat_template.jinja")
     print(f"{folder}: {(folder / ADAPTER_WEIGHTS).stat().st_size / 1e6:.1f} MB")
+
+
+def starts(settings: dict[str, Any], run: Path, earlier: list[str]) -> str | list[str] | None:
+    """Return what a run went on from, by stages; whatever is none of the earlier runs ends it."""
+    given = settings.get("resume_adapter_file") or []
+    paths = [Path(path) for path in ([given] if isinstance(given, str) else given)]
+    names = [path.parent.name if path.suffix else path.name for path in paths]
+    if unknown := [str(path) for path, name in zip(paths, names, strict=True) if name not in earlier]:
+        raise SystemExit(f"{run}: went on from {', '.join(unknown)}, which is no earlier run")
+    stages = [f"runs/stage{earlier.index(name) + 1}/{ADAPTER_WEIGHTS}" for name in names]
+    return stages if len(stages) > 1 else next(iter(stages), None)
 
 
 def without_paths(settings: Any) -> Any:

@@ -149,7 +149,9 @@ class Config(Section):
         16, ge=-1, description="how many top layers are trained; -1, or more than there are, is all"
     )
     lora_parameters: LoraParameters = Field(LoraParameters(), description="rank, scale, dropout, keys")
-    resume_adapter_file: Path | None = Field(None, description="start from this adapter (a file, or a run's directory)")
+    resume_adapter_file: Path | list[Path] | None = Field(
+        None, description="start from this adapter (a file, or a run's directory), or from the mean of several"
+    )
     prompt: Prompt = Field(Prompt(), description="template, system, trace_form")
     decoding: Decoding = Field(Decoding(), description="constraint, grounding, rules, max_tokens_per_pass")
     data: list[Source] = Field(
@@ -232,6 +234,12 @@ class Config(Section):
         """Fill in a rate at which whole layers learn and forget nothing, where they are trained and none is given."""
         is_full = isinstance(content, dict) and content.get("fine_tune_type") == "full"
         return {"learning_rate": _FULL_RATE} | content if is_full else content
+
+    @property
+    def starts(self) -> list[Path]:
+        """Return the adapters whose mean the run starts from."""
+        given = self.resume_adapter_file
+        return given if isinstance(given, list) else [given] if given is not None else []
 
     @property
     def has_sft(self) -> bool:

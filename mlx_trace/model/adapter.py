@@ -3,7 +3,7 @@
 Takes a loaded `Base`. What an adapter's files say is checked before anything of it is used, and so are its numbers.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -120,20 +120,26 @@ def _check_lengths(base: Base) -> None:
                             f" {name.removesuffix('.m')} are all 0; use lora")  # fmt: skip
 
 
-def check_start(path: Path | None) -> None:
-    """Refuse an adapter to start from that is not there: an adapters.safetensors, or the directory of a run."""
-    if path is not None and not _weights_file(path).is_file():
-        raise UserError(f"resume_adapter_file: {path}: no such file")
+def check_start(paths: Sequence[Path]) -> None:
+    """Refuse adapters to start from that are not there: an adapters.safetensors, or the directory of a run."""
+    missing = [path for path in paths if not _weights_file(path).is_file()]
+    if missing:
+        raise UserError(*(f"resume_adapter_file: {path}: no such file" for path in missing))
 
 
 def _weights_file(path: Path) -> Path:
     return path / ADAPTER_WEIGHTS if path.is_dir() else path
 
 
-def start_from(base: Base, path: Path) -> None:
-    """Give a new adapter the weights of another one, which `check_start` has found there."""
-    file = _weights_file(path)
-    _take(base, file, f"resume_adapter_file: {file}: this adapter does not fit the new one")
+def start_from(base: Base, paths: Sequence[Path]) -> None:
+    """Give a new adapter the mean of the weights of others, which `check_start` has found there."""
+    total: dict[str, mx.array] = {}
+    for file in map(_weights_file, paths):
+        _take(base, file, f"resume_adapter_file: {file}: this adapter does not fit the new one")
+        total = {name: total.get(name, 0) + weights for name, weights in adapter_weights(base.network)}
+    if len(paths) > 1:
+        base.network.load_weights([(name, weights / len(paths)) for name, weights in total.items()], strict=False)
+        mx.eval(base.network.trainable_parameters())
 
 
 def adapter_weights(network: nn.Module) -> Iterator[tuple[str, mx.array]]:

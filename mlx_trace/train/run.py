@@ -105,7 +105,7 @@ def plan(asked: Config, resume: bool = False, watch: Watch = unwatched) -> Plan:
     outline = read_outline(asked.model, asked.trust_remote_code)
     config = fitted(asked, outline.config, ranks)
     check_trainable(config, outline.config)
-    check_start(config.resume_adapter_file)
+    check_start(config.starts)
     prompter = Prompter(outline.tokenizer, config.prompt)
     scorer = make_scorer(config.reinforce)
     material = gather(config, prompter, watch, positions_of(outline.config))
@@ -146,8 +146,8 @@ def _load(config: Config, outline: Outline, resume: bool) -> Base:
         check_same_base(base, config.adapter_path)
     check_split(base.network, base.name)
     attach_adapter(base, config)
-    if config.resume_adapter_file is not None:
-        start_from(base, config.resume_adapter_file)
+    if config.starts:
+        start_from(base, config.starts)
     return base
 
 

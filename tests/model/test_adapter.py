@@ -159,7 +159,7 @@ def test_weights_that_are_not_all_there_or_no_numbers_are_refused(
     fresh = load_base(str(random_model))
     attach_adapter(fresh, config(run))
     with pytest.raises(UserError, match=f"resume_adapter_file.*\n.*{said}"):
-        start_from(fresh, run)
+        start_from(fresh, [run])
 
 
 def test_an_adapter_kept_in_fewer_bits_computes_in_the_networks_type(random_model: Path, run: Path) -> None:

@@ -209,6 +209,14 @@ def test_a_run_can_start_from_another_one_s_adapter(random_model: Path, tmp_path
     weights = adapter_of(plan(config(random_model, tmp_path / "next", resume_adapter_file=tmp_path / "first")))
     saved = mx.load(str(tmp_path / "first" / "adapters.safetensors"))
     assert all(mx.array_equal(weights[name], value) for name, value in saved.items())
+    other = config(random_model, tmp_path / "other", reinforce={"iters": 0}, seed=8)
+    run(other)
+    both = [tmp_path / "first", tmp_path / "other" / "adapters.safetensors"]
+    mean = adapter_of(plan(config(random_model, tmp_path / "next", resume_adapter_file=both)))
+    theirs = mx.load(str(both[1]))
+    for name, value in saved.items():
+        assert mx.allclose(mean[name], (value + theirs[name]) / 2, atol=1e-7), name
+        assert name.endswith("lora_a") or not mx.array_equal(mean[name], value)
     with pytest.raises(UserError, match="does not fit the new one") as error:
         plan(
             config(random_model, tmp_path / "next", resume_adapter_file=tmp_path / "first", lora_parameters={"rank": 2})
