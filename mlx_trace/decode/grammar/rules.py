@@ -97,7 +97,7 @@ class PartRules:
             case _:
                 read = [fields["base"], fields["rate"]]
                 self._done.add(self._key(op, read))
-        self._measure(op, fields)
+        self._note_measure(op, fields)
         changed = {fields[key] for key in ("entity", "from", "to") if key in fields}
         self._unused.difference_update(read, changed)
         self._latest.difference_update(read)
@@ -228,7 +228,7 @@ class PartRules:
         known = [found for name in operands if (found := own.get(name, stated.get(name)))]
         return frozenset.intersection(*known) if known else None
 
-    def _measure(self, op: str, fields: Mapping[str, Any]) -> None:
+    def _note_measure(self, op: str, fields: Mapping[str, Any]) -> None:
         """Note what a step's variable is measured in, if it can be known."""
         match op:
             case "compute":
