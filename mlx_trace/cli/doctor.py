@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from rich.table import Column, Table
 
-from mlx_trace.blas import INSTALL, is_wanted, load_openblas
+from mlx_trace.blas import INSTALL, is_wanted, kernels, load_openblas
 from mlx_trace.cli.memory import Machine, planned_model, settle_on, this_machine
 from mlx_trace.cli.output import show_json
 from mlx_trace.cli.screen import Screen
@@ -136,7 +136,7 @@ def _blas() -> Check:
     name = load_openblas()
     if name is None:
         return Check("blas", "MLX's reference BLAS", f"training is nine times faster with OpenBLAS: {INSTALL}")
-    return Check("blas", f"OpenBLAS ({name})")
+    return Check("blas", f"OpenBLAS ({name}, kernels for {kernels() or 'one processor'})")
 
 
 def _device() -> Iterator[Check]:
