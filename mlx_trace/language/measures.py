@@ -1,58 +1,156 @@
-"""What a question's numbers are measured in: money, time, percent, or things that are counted or weighed.
+"""What a question's numbers are measured in, what sums, products and quotients of them are, and what is asked for.
 
-Takes a question; returns each number with its measures, but for those of which some mention does not say. Nobody adds
-dollars to hours, or either to eggs.
+Money, time, percent, things that are counted or weighed, or a mere number, as a set: all that something may be. Nobody
+adds dollars to hours or multiplies them by dollars, and how many hours something takes is no money.
 """
 
 import re
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Iterable, Mapping
+from functools import lru_cache, reduce
+from itertools import product as pairs
 from typing import Final, Literal
 
 from mlx_trace.language.knowledge import called_numbers
 from mlx_trace.language.mentions import Mention, find_numbers
 from mlx_trace.language.numbers import spell
 
-Measure = Literal["money", "time", "percent", "things"]
+Measure = Literal["money", "time", "percent", "things", "number"]
+Measures = frozenset[Measure]  # what something may be measured in; nothing: it cannot be
+
+ANY: Final[Measures] = frozenset(("money", "time", "percent", "things", "number"))
+NUMBER: Final[Measures] = frozenset(("number",))
+_MONEY: Final[Measures] = frozenset(("money",))
+_TIME: Final[Measures] = frozenset(("time",))
+_THINGS: Final[Measures] = frozenset(("things",))
+_PERCENT: Final[Measures] = frozenset(("percent",))
+_COINS: Final[Measures] = _MONEY | _THINGS
+_PACES: Final[Measures] = _TIME | _THINGS  # minutes a page, pages a minute, and either of so many
 
 _CURRENCY: Final = re.compile(r"[$€£¥]\s?$")
 _WORDS: Final = re.compile(r"[\s-]*([a-z]+)(?:[\s-]+([a-z]+))?", re.IGNORECASE)
-_MONEY: Final = frozenset("dollars cents euros bucks".split())
-_TIME: Final = re.compile(r"(?:second|minute|hour|day|week|month|year|decade)s?")
+_MONEY_WORD: Final = re.compile(r"dollars?|cents?|euros?|bucks?")
+_COIN: Final = re.compile(r"penn(?:y|ies)|nickels?|dimes?|quarters?|coins?|pounds?|bills?")
+_TIME_WORD: Final = re.compile(r"seconds|(?:minute|min|hour|hr|day|week|month|year|decade)s?")
 _COMPARED: Final = frozenset("old older younger ago later earlier from after before".split())  # behind a time
 _PLURAL: Final = re.compile(r"[a-z]{2,}(?<!s)(?<!u)s")
 _NO_NOUNS: Final = frozenset(
     "times less does others plus minus across this thus its his always besides sometimes yes perhaps towards was has as"
     .split()
 )  # fmt: skip
+_PER_MONEY: Final = re.compile(r"(?i)\b(?:per|each|every) (?:dollar|cent|euro)\b")
+
+_ASKING: Final = re.compile(r"(?i)\bhow (?:many|much|long|old|far)\b|\bwhat\b")
+_ASKED_PERCENT: Final = re.compile(r"(?i)(?:how many|what(?: is the)?) percent(?:age)?\b(?! points)")
+_HOW_MANY: Final = re.compile(
+    r"(?i)how many (?:(?:more|total|additional|fewer|less|extra|whole|full|other|different|of|the|his|her|their|its|"
+    r"new|in|remaining) )*([a-z]+)(?: ([a-z]+))?"
+)
+_HOW_MUCH: Final = re.compile(
+    r"(?i)how much (?:(?:more|less|total|extra|of (?:his|her|their)) )?(?:money\b|(?:d[oi]d?|does|will|would|should|"
+    r"must|can|has|have|had|is|was)\b[^?.]*\b(?:costs?|pay|paid|spen[dt]|earn|earned|owe|owed|charged?|profit)\b)"
+)
 
 
 @lru_cache(maxsize=1024)
-def measures(question: str) -> Mapping[str, frozenset[Measure]]:
-    """Return what each number, as it is spelled, is measured in; of what is common knowledge, too, nothing is known."""
-    found: dict[str, set[Measure | None]] = {}
+def measures(question: str) -> Mapping[str, Measures]:
+    """Return what each number that a question states, as it is spelled, may be measured in; ANY if it does not say."""
+    found: dict[str, Measures] = {}
     for mention in find_numbers(question):
+        said = _measures(question, mention)
         for value in mention.readings:
-            found.setdefault(spell(value), set()).add(_measure(question, mention))
-    for number in called_numbers(question):
-        found.pop(spell(number), None)
-    return {
-        number: frozenset(said for said in all_said if said is not None)
-        for number, all_said in found.items()
-        if None not in all_said
-    }
+            found[spell(value)] = found.get(spell(value), frozenset()) | said
+    known = {*map(spell, called_numbers(question))}
+    return {number: ANY if number in known else said for number, said in found.items()}
 
 
-def _measure(question: str, mention: Mention) -> Measure | None:
-    """Return what the words around a mention say that it is measured in, if they do."""
+def _measures(question: str, mention: Mention) -> Measures:
+    """Return what the words around a mention say that it is measured in."""
     if mention.kind == "percent":
-        return "percent"
+        return _PERCENT
     if mention.kind not in ("digits", "words"):
-        return None
+        return ANY
     words = _WORDS.match(question, mention.end)
     word, behind = (words[1].lower(), (words[2] or "").lower()) if words else ("", "")
-    if _CURRENCY.search(question, 0, mention.start) or word in _MONEY:
-        return "money"
-    if _TIME.fullmatch(word):
-        return None if behind in _COMPARED else "time"
-    return "things" if _PLURAL.fullmatch(word) and word not in _NO_NOUNS else None
+    if _CURRENCY.search(question, 0, mention.start) or _MONEY_WORD.fullmatch(word):
+        return _MONEY
+    if _COIN.fullmatch(word):
+        return _COINS
+    if _TIME_WORD.fullmatch(word):
+        return ANY if behind in _COMPARED else _TIME
+    return _THINGS if _is_noun(word) else ANY
+
+
+def total(operands: Iterable[Measures]) -> Measures:
+    """Return what a sum or difference may be measured in: all that is no mere number says so, and must agree."""
+    said = [found for found in operands if "number" not in found]
+    return frozenset.intersection(*said) if said else ANY
+
+
+def product(operands: Iterable[Measures]) -> Measures:
+    """Return what a product may be measured in: money only with what is none."""
+    return reduce(_product, operands)
+
+
+@lru_cache(maxsize=4096)
+def _product(first: Measures, second: Measures) -> Measures:
+    return frozenset().union(*(_multiplied(one, other) for one, other in pairs(first, second)))
+
+
+def _multiplied(first: Measure, second: Measure) -> Measures:
+    for scalar in ("number", "percent"):
+        if scalar in (first, second):
+            return frozenset([second if first == scalar else first])
+    if "money" in (first, second):
+        return _MONEY if first != second else frozenset()
+    return _PACES if first != second else frozenset([first])
+
+
+@lru_cache(maxsize=4096)
+def quotient(first: Measures, second: Measures) -> Measures | None:
+    """Return what a quotient may be measured in; None if that cannot be told, as of things for each dollar."""
+    if second == _MONEY and first != _MONEY:
+        return None
+    return frozenset().union(*(_divided(one, other) for one, other in pairs(first, second)))
+
+
+def _divided(first: Measure, second: Measure) -> Measures:
+    if first == second != "number":
+        return ANY - _MONEY
+    if second in ("number", "percent"):
+        return frozenset([first])
+    if first == "money":
+        return _MONEY
+    return _PACES if {first, second} == _PACES else ANY
+
+
+def counts_per_money(question: str) -> bool:
+    """Tell whether a question says how many things there are for each dollar, which times dollars are things."""
+    return _PER_MONEY.search(question) is not None
+
+
+@lru_cache(maxsize=1024)
+def asked(question: str) -> Measures:
+    """Return what a question's last interrogative asks for: how many hours, time; ANY if it does not say."""
+    asking = [found.start() for found in _ASKING.finditer(question)]
+    text = " ".join(question[asking[-1] :].split()) if asking else ""
+    if _ASKED_PERCENT.match(text):
+        return _PERCENT
+    if many := _HOW_MANY.match(text):
+        return _asked_things(many[1].lower(), (many[2] or "").lower())
+    return _MONEY if _HOW_MUCH.match(text) else ANY
+
+
+def _asked_things(word: str, behind: str) -> Measures:
+    """Return what is asked for by "how many" and the two words behind it."""
+    if _TIME_WORD.fullmatch(word):
+        return _TIME
+    if _MONEY_WORD.fullmatch(word):
+        return _MONEY
+    if _COIN.fullmatch(word) or any(pattern.fullmatch(behind) for pattern in (_TIME_WORD, _MONEY_WORD, _COIN)):
+        return ANY
+    return _THINGS | NUMBER if _is_noun(word) or _is_noun(behind) else ANY
+
+
+def _is_noun(word: str) -> bool:
+    """Tell whether a word is a plural, of something that is counted."""
+    return _PLURAL.fullmatch(word) is not None and word not in _NO_NOUNS

@@ -1,8 +1,28 @@
-"""What numbers are measured in is known where the words beside all their mentions say so."""
+"""What numbers are measured in is known where the words beside all their mentions say so; and so it is of an answer."""
+
+from itertools import combinations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from mlx_trace.language.measures import measures
+from mlx_trace.language.measures import (
+    ANY,
+    NUMBER,
+    Measures,
+    asked,
+    counts_per_money,
+    measures,
+    product,
+    quotient,
+    total,
+)
+
+SETS = [frozenset(chosen) for size in range(1, 6) for chosen in combinations(sorted(ANY), size)]
+
+
+def known(question: str) -> dict[str, Measures]:
+    return {number: found for number, found in measures(question).items() if found != ANY}
 
 
 @pytest.mark.parametrize(
@@ -18,12 +38,103 @@ from mlx_trace.language.measures import measures
         ("He is 9 years old, and she was born 5 years ago.", {}),
         ("She has 3 times as many, less 4.", {}),
         ("There are 60 pens. He writes for 5 minutes of an hour.", {"5": "time"}),  # 60 is common knowledge, too
+        ("He has 3 quarters and 8 pounds of rice.", {"3": "money things", "8": "money things"}),
         ("", {}),
     ],
 )  # fmt: skip
 def test_measures(question: str, expected: dict[str, str]) -> None:
-    assert measures(question) == {number: frozenset([measure]) for number, measure in expected.items()}
+    assert known(question) == {number: frozenset(measure.split()) for number, measure in expected.items()}
 
 
 def test_a_number_that_is_stated_twice_may_be_either() -> None:
     assert measures("He pays $5 for 5 pens.") == {"5": frozenset(["money", "things"])}
+
+
+def of(words: str) -> Measures:
+    return frozenset(words.split())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("operation", "first", "second", "expected"),
+    [
+        (product, "money", "things", "money"),  # a price and how many
+        (product, "money", "time", "money"),
+        (product, "money", "money", ""),
+        (product, "money", "number", "money"),
+        (product, "percent", "money", "money"),
+        (product, "things", "things", "things"),  # rows of seats
+        (product, "time", "time", "time"),  # hours a day, days
+        (product, "time", "things", "time things"),  # minutes a page, pages a minute
+        (product, "number", "number", "number"),
+        (total, "money", "money", "money"),
+        (total, "money", "time", ""),
+        (total, "money things", "things", "things"),
+        (total, "money", "number", "money"),
+        (total, "percent", "number", "percent"),
+    ],
+)
+def test_sums_and_products(operation: object, first: str, second: str, expected: str) -> None:
+    for operands in ([of(first), of(second)], [of(second), of(first)]):
+        assert operation(operands) == of(expected)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ("money", "things", "money"),
+        ("money", "number", "money"),
+        ("money", "money", "things time percent number"),  # how many for that price, weeks to save it, how many times
+        ("things", "money", None),
+        ("things", "time", "time things"),
+        ("time", "things", "time things"),
+        ("things", "things", "things time percent number"),
+    ],
+)
+def test_quotients(first: str, second: str, expected: str | None) -> None:
+    assert quotient(of(first), of(second)) == (None if expected is None else of(expected))
+
+
+@given(st.sampled_from(SETS), st.sampled_from(SETS), st.sampled_from(SETS))
+def test_who_knows_less_concludes_less(first: Measures, second: Measures, more: Measures) -> None:
+    assert product([first, second]) <= product([first | more, second])
+    assert product([first, second]) == product([second, first])
+    narrow, wide = quotient(first, second), quotient(first | more, second)
+    assert wide is None or narrow is None or narrow <= wide
+    assert total([first, NUMBER]) in (first, ANY)
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        ("Ann has 3 pens. How many pens does Bo have?", "things number"),
+        ("How many more of the red apples are left?", "things number"),
+        ("How many hours did he work?", "time"),
+        ("How many dollars are left?", "money"),
+        ("He earns $5. How much money is that in 3 weeks?", "money"),
+        ("How much did they pay in all?", "money"),
+        ("How much more will it cost?", "money"),
+        ("What percentage of them swim?", "percent"),
+        ("What percent is left?", "percent"),
+        ("How many days and how much does it cost?", "money"),  # the last one asked
+        ("How much time did he spend?", None),
+        ("How much longer did she spend on it?", None),
+        ("How much of his day does he spend on it?", None),
+        ("How much flour does she need?", None),
+        ("How many pounds did it gain?", None),
+        ("How many nickels make $2?", None),
+        ("How many did she eat?", None),
+        ("How many times as many has she?", None),
+        ("How many work hours are left?", None),
+        ("How long does it take?", None),
+        ("What is the total?", None),
+        ("Find the sum of 3 dollars and 4 dollars.", None),
+        ("", None),
+    ],
+)
+def test_what_is_asked_for(question: str, expected: str | None) -> None:
+    assert asked(question) == (ANY if expected is None else of(expected))
+
+
+def test_things_for_each_dollar_are_told() -> None:
+    assert counts_per_money("A bank gives 3 points per dollar. How many points for $20?")
+    assert not counts_per_money("They cost a dollar each. How much do 3 cost?")

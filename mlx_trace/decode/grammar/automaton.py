@@ -108,7 +108,8 @@ class Automaton(Spelling):
 
     def _part(self) -> Walk:
         self._scope = Scope(self._answers)
-        self._ruling = PartRules(self._rules, self._scope, self._numbers) if self._rules else None
+        is_whole = not self._least.indent
+        self._ruling = PartRules(self._rules, self._scope, self._numbers, is_whole) if self._rules else None
         self._least = self._cheapest()
         begin, end = self._vocabulary.line(self._least.indent)
         head, op = f"{begin}trace:{end}", ""

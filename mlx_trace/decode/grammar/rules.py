@@ -9,14 +9,24 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache, partial
-from itertools import product
+from itertools import product as ways_of
 from math import prod
 from typing import Any, Final
 
 from mlx_trace.config import Rule
 from mlx_trace.language.experts import Scope
 from mlx_trace.language.knowledge import called_numbers, may_be_fraction, may_be_negative
-from mlx_trace.language.measures import Measure, measures
+from mlx_trace.language.measures import (
+    ANY,
+    NUMBER,
+    Measures,
+    asked,
+    counts_per_money,
+    measures,
+    product,
+    quotient,
+    total,
+)
 from mlx_trace.language.mentions import Mention, find_numbers
 from mlx_trace.language.numbers import spell
 from mlx_trace.language.steps import COMPUTE_OPS
@@ -32,14 +42,17 @@ class Rules:
     """The rules that hold for the trace of one question, and how often the question lets each number be taken.
 
     A mention is read by its value (half: 1/2), or by what else it says (2), each once; `supplies` has what every choice
-    of those makes, and one more of what a word calls for. None: no rule on numbers. `measures` has what each number may
-    be measured in, where that is known.
+    of those makes, and one more of what a word calls for. None: no rule on numbers. `measures` has what each number
+    that is stated may be measured in, `asked` what the answer may be; `counts_per_money`: some number is things for
+    each dollar, so that nothing is known of products.
     """
 
     names: frozenset[Rule]
     supplies: tuple[Mapping[str, int], ...] | None = None
     others: int = 1  # how often a number may be taken that is neither stated nor called for
-    measures: Mapping[str, frozenset[Measure]] = field(default_factory=dict)
+    measures: Mapping[str, Measures] = field(default_factory=dict)
+    asked: Measures = ANY
+    counts_per_money: bool = False
 
 
 @lru_cache(maxsize=1024)
@@ -57,8 +70,8 @@ def rules_for(question: str, names: frozenset[Rule]) -> Rules | None:
     if may_be_fraction(question):
         names -= {"no_fraction"}
     is_called = "called_constants" in names and bool(mentions)
-    known = measures(question) if "no_mixing" in names else {}
-    return Rules(names, tuple(_supplies(mentions, called)), 0 if is_called else 1, known)
+    supplies, wanted = tuple(_supplies(mentions, called)), asked(question) if "as_asked" in names else ANY
+    return Rules(names, supplies, 0 if is_called else 1, measures(question), wanted, counts_per_money(question))
 
 
 def _supplies(mentions: Sequence[Mention], called: Counter[str]) -> Iterator[Counter[str]]:
@@ -66,21 +79,24 @@ def _supplies(mentions: Sequence[Mention], called: Counter[str]) -> Iterator[Cou
     ways = [[[mention.value], [*{*mention.also}]] if mention.also else [[mention.value]] for mention in mentions]
     if prod(map(len, ways)) > _MOST_WAYS:
         ways = [[list({*mention.readings})] for mention in mentions]  # then each may be read in all of its ways
-    for readings in product(*ways):
+    for readings in ways_of(*ways):
         yield called + Counter(spell(number) for own in readings for number in own)
 
 
 class PartRules:
-    """What one part has taken, made and used so far, and which options its rules leave. Tell it each step by `note`."""
+    """What one part has taken, made and used so far, and which options its rules leave. Tell it each step by `note`.
 
-    def __init__(self, rules: Rules, scope: Scope, numbers: Sequence[str] | None) -> None:
-        self._rules, self._scope, self._numbers = rules, scope, numbers
+    `is_whole`: it is all of the trace, so that its answer is what was asked for.
+    """
+
+    def __init__(self, rules: Rules, scope: Scope, numbers: Sequence[str] | None, is_whole: bool) -> None:
+        self._rules, self._scope, self._numbers, self._is_whole = rules, scope, numbers, is_whole
         self._taken: Counter[str] = Counter()
         self._supplies = rules.supplies or ()
         self._done: set[tuple[Any, ...]] = set()  # computations, with the values of their operands
         self._unused: set[str] = set()  # defined, and not read since
         self._latest: set[str] = set()  # computed or changed, and not read since
-        self._measures: dict[str, frozenset[Measure]] = {}  # of variables, where they are known
+        self._measures: dict[str, Measures] = {}  # of variables, where they are known
 
     def note(self, op: str, fields: Mapping[str, Any]) -> None:
         """Take down a step; its operands' values are still those from before it."""
@@ -215,30 +231,49 @@ class PartRules:
             self._supplies = left or self._supplies
 
     def lets_query(self, name: str) -> bool:
-        """Tell whether the answer may be `name`: nothing has read it since it was made, and all else was used."""
+        """Tell whether the answer may be `name`: as is asked, all else was used, and nothing has read it since."""
+        if "as_asked" in self._rules.names and not self._is_asked(name):
+            return False
         return "all_used" not in self._rules.names or (name in self._latest and self._unused <= {name})
 
-    def _is_alike(self, operation: str, operands: Sequence[str]) -> bool:
-        """Tell whether what is added or subtracted may be measured in the same."""
-        return operation not in _SUMS or self._common(operands) != frozenset()
+    # --- measures ----------------------------------------------------------------------------------------------
 
-    def _common(self, operands: Iterable[str]) -> frozenset[Measure] | None:
-        """Return what all operands, variables or numbers, that are known may be measured in; None if none is known."""
-        own, stated = self._measures, self._rules.measures
-        known = [found for name in operands if (found := own.get(name, stated.get(name)))]
-        return frozenset.intersection(*known) if known else None
+    def _is_asked(self, name: str) -> bool:
+        """Tell whether a variable may be measured in what is asked for, which is known of a part that is all."""
+        measure = self._measures.get(name, NUMBER)
+        return not self._is_whole or measure == NUMBER or bool(measure & self._rules.asked)
+
+    def _is_alike(self, operation: str, operands: Sequence[str]) -> bool:
+        """Tell whether operands go together: no money with hours in a sum, or with money in a product."""
+        return "no_mixing" not in self._rules.names or self._computed(operation, operands) != frozenset()
+
+    def _computed(self, operation: str, operands: Iterable[str]) -> Measures | None:
+        """Return what a computation of operands, variables or numbers, may be measured in; None if it is unknown."""
+        found = [self._measure(operand) for operand in operands]
+        known = [each for each in found if each is not None]
+        if operation in _SUMS:
+            return total(known)
+        if len(known) < len(found) or self._rules.counts_per_money:
+            return None
+        return product(known) if operation == "mul" else quotient(known[0], known[-1])
+
+    def _measure(self, operand: str) -> Measures | None:
+        """Return what a variable or a number may be measured in; None of a variable of which nothing is known."""
+        if operand in self._scope.values:
+            return self._measures.get(operand)
+        return self._rules.measures.get(operand, NUMBER)
 
     def _note_measure(self, op: str, fields: Mapping[str, Any]) -> None:
         """Note what a step's variable is measured in, if it can be known."""
         match op:
             case "compute":
-                measure = self._common(fields["args"]) if fields["compute_op"] in _SUMS else None
+                measure = self._computed(fields["compute_op"], fields["args"])
             case "init":
-                measure = self._common([fields.get("value", "")])
+                measure = self._measure(fields["value"]) if "value" in fields else None
             case "transfer":
-                measure = self._common([fields["from"], fields["amount"]])
+                measure = self._computed("sub", [fields["from"], fields["amount"]])
             case _:
-                measure = self._common([fields["base"]]) if "base" in fields else None
+                measure = self._measure(fields["base"]) if "base" in fields else None
         name = fields.get("var", fields.get("to"))
         if name is not None and measure:
             self._measures[name] = measure

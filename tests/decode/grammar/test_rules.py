@@ -209,6 +209,15 @@ REFUSED: dict[str, tuple[Rule, str]] = {
         "- {op: compute, compute_op: add, args: [eggs, «l]», var: m}\n",
     ),
     "days out of eggs": ("no_mixing", COINS + "- {op: consume, entity: eggs, amount: «5}»\n"),
+    "a total with days in it": (
+        "no_mixing",
+        ALL_DAYS.replace("mul, args: [left, days]", "mul, args: [left, eggs]").replace("total", "things")
+        + "- {op: compute, compute_op: sub, args: [things, «days]», var: m}\n",
+    ),
+    "an answer in days where eggs are asked for": (
+        "as_asked",
+        LEFT.replace("var: eggs, value: 16", "var: eggs, value: 5") + "- {op: «query», var: left}\n",
+    ),
     "an answer beside what is not used": (
         "all_used",
         LEFT + "- {op: init, var: days, value: 5}\n- {op: «query», var: left}\n",
@@ -291,7 +300,7 @@ def test_a_number_is_taken_as_often_as_it_is_stated() -> None:
     ],
 )
 def test_a_mention_is_taken_by_its_value_or_by_its_parts(question: str, values: str, stands: bool) -> None:
-    ruling, offered = PartRules(rules(question), Scope(), grounded_numbers(question)), []
+    ruling, offered = PartRules(rules(question), Scope(), grounded_numbers(question), True), []
     for index, value in enumerate(values.split()):
         offered.append(ruling.lets_number(value))
         ruling.note("init", {"var": f"v{index}", "value": value})
