@@ -2,12 +2,10 @@
 
 from collections.abc import Callable
 from threading import Thread
-from typing import Final, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
-
-PATIENCE: Final = 4.0  # seconds to find out whether the hub is there
 
 
 class Wait(Protocol[T_co]):
@@ -40,8 +38,3 @@ def begun(work: Callable[[], T]) -> Wait[T]:
         return results[0]
 
     return wait
-
-
-def within(seconds: float, ask: Callable[[], T]) -> T:
-    """Return what `ask` returns: name servers hang beyond any timeout of their own."""
-    return begun(ask)(seconds)

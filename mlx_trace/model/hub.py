@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, cast
 
-from mlx_trace.background import PATIENCE, within
+from mlx_trace import hub_access
 from mlx_trace.errors import UserError, short
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
@@ -57,24 +57,9 @@ def is_whole(folder: Path) -> bool:
 
 def obstacle(name: str) -> str | None:
     """Say in a few seconds why a model cannot be had from the hub now; None if it can."""
-    from huggingface_hub import constants
-
-    if constants.HF_HUB_OFFLINE:
-        return "is switched off (HF_HUB_OFFLINE)"
-    try:
-        return within(PATIENCE, lambda: _refused(name))
-    except TimeoutError:
-        return "does not answer"
-
-
-def _refused(name: str) -> str | None:
     from huggingface_hub import HfApi
 
-    try:
-        HfApi().model_info(name, timeout=PATIENCE)
-    except Exception as error:  # of the hub's HTTP client, which changes between its versions; any means no
-        return f"cannot be reached ({short(error)})"
-    return None
+    return hub_access.ask(lambda: HfApi().model_info(name))[1] or None
 
 
 def download(name: str) -> Path:

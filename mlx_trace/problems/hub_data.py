@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from mlx_trace.background import PATIENCE, within
+from mlx_trace import hub_access
 from mlx_trace.errors import UserError, short
 from mlx_trace.notice import tell
 
@@ -110,19 +110,10 @@ def _in_cache(repository: str) -> list[str]:
 
 def _on_hub(repository: str) -> tuple[list[str], str]:
     """Return a data set's files on the hub, or none and why."""
-    from huggingface_hub import HfApi, constants
-    from huggingface_hub.errors import RepositoryNotFoundError
+    from huggingface_hub import HfApi
 
-    if constants.HF_HUB_OFFLINE:
-        return [], "is switched off (HF_HUB_OFFLINE)"
-    try:
-        return _readable(within(PATIENCE, lambda: HfApi().list_repo_files(repository, repo_type="dataset"))), ""
-    except RepositoryNotFoundError:
-        return [], "knows none; a private one needs `hf auth login` (or HF_TOKEN)"
-    except TimeoutError:
-        return [], "does not answer"
-    except Exception as error:  # of the hub's HTTP client, which changes between its versions; any means no
-        return [], f"cannot be reached ({short(error)})"
+    files, why = hub_access.ask(lambda: HfApi().list_repo_files(repository, repo_type="dataset"))
+    return _readable(files or []), why
 
 
 def _readable(files: Sequence[str]) -> list[str]:

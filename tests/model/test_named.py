@@ -13,9 +13,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 from huggingface_hub import constants
+from huggingface_hub.errors import RepositoryNotFoundError
 
+from mlx_trace import hub_access
 from mlx_trace.errors import UserError
 from mlx_trace.model import hub, named, package_index
 from mlx_trace.model.adapter import load_adapter
@@ -205,13 +208,22 @@ def test_a_second_process_waits_for_the_first(
 
 def test_a_hub_that_hangs_is_given_up_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(hub, "PATIENCE", 0.05)
-    monkeypatch.setattr(hub, "_refused", lambda _: time.sleep(2))
+    monkeypatch.setattr(hub_access, "PATIENCE", 0.05)
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *_: time.sleep(2))
     started = time.monotonic()
     assert hub.obstacle("owner/model") == "does not answer"
     assert time.monotonic() - started < 1
-    monkeypatch.setattr(hub, "_refused", lambda _: None)
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *_: "is there")
     assert hub.obstacle("owner/model") is None
+
+
+def test_a_model_that_the_hub_does_not_show_is_not_called_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object) -> None:
+        raise RepositoryNotFoundError.__new__(RepositoryNotFoundError)
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", unknown)
+    assert "hf auth login" in str(hub.obstacle("owner/model"))
 
 
 def test_a_hub_that_is_switched_off_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:

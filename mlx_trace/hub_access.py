@@ -1,0 +1,31 @@
+"""Whether the Hugging Face hub answers, asked with patience for some seconds: name servers hang beyond any timeout.
+
+Takes a question to its client; returns the answer, or in words what "the hub" does instead.
+"""
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from mlx_trace.background import begun
+from mlx_trace.errors import short
+
+T = TypeVar("T")
+
+PATIENCE: Final = 4.0  # seconds
+
+
+def ask(call: Callable[[], T]) -> tuple[T | None, str]:
+    """Return what the hub's client answers, or None and why."""
+    from huggingface_hub import constants
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    if constants.HF_HUB_OFFLINE:
+        return None, "is switched off (HF_HUB_OFFLINE)"
+    try:
+        return begun(call)(PATIENCE), ""
+    except RepositoryNotFoundError:
+        return None, "knows none; a private one needs `hf auth login` (or HF_TOKEN)"
+    except TimeoutError:
+        return None, "does not answer"
+    except Exception as error:  # of the hub's HTTP client, which changes between its versions; any means no
+        return None, f"cannot be reached ({short(error)})"
