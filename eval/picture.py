@@ -1,11 +1,11 @@
 """Draw README's picture: the bundled adapter solves a question in the terminal, recorded by rich as SVG.
 
-python eval/picture.py [QUESTION]     # writes eval/solved.svg
+    python eval/picture.py [QUESTION]     # writes eval/solved.svg
 """
 
+import argparse
 import io
 import re
-import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -26,7 +26,9 @@ PICTURE = Path(__file__).parent / "solved.svg"
 
 
 def main() -> None:
-    question = " ".join(sys.argv[1:]) or QUESTION
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("question", nargs="?", default=QUESTION, metavar="QUESTION")
+    question = parser.parse_args().question
     base = load_base("tiny")
     load_adapter(base, adapters_dir() / "tiny")
     decoder = Decoder(base, Prompter(base.tokenizer, Prompt()), Decoding())
