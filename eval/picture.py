@@ -1,6 +1,6 @@
 """Draw README's picture: the bundled adapter solves a question in the terminal, recorded by rich as SVG.
 
-    python eval/picture.py [QUESTION]     # writes eval/solved.svg
+python eval/picture.py [QUESTION]     # writes eval/solved.svg
 """
 
 import argparse

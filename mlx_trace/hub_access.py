@@ -17,12 +17,14 @@ PATIENCE: Final = 4.0  # seconds
 def ask(call: Callable[[], T]) -> tuple[T | None, str]:
     """Return what the hub's client answers, or None and why."""
     from huggingface_hub import constants
-    from huggingface_hub.errors import RepositoryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     if constants.HF_HUB_OFFLINE:
         return None, "is switched off (HF_HUB_OFFLINE)"
     try:
         return begun(call)(PATIENCE), ""
+    except GatedRepoError:
+        return None, "wants a licence accepted on its page, then `hf auth login` (or HF_TOKEN)"
     except RepositoryNotFoundError:
         return None, "knows none; a private one needs `hf auth login` (or HF_TOKEN)"
     except TimeoutError:

@@ -27,19 +27,32 @@ _COINS: Final[Measures] = _MONEY | _THINGS
 _PACES: Final[Measures] = _TIME | _THINGS  # minutes a page, pages a minute, and either of so many
 
 _CURRENCY: Final = re.compile(r"[$€£¥]\s?$")
+_SIGN: Final = re.compile(r"(?i)[$€£¥¢]|\b(?:dollars?|cents?|euros?|bucks?)\b")
 _WORDS: Final = re.compile(r"[\s-]*([a-z]+)(?:[\s-]+([a-z]+))?", re.IGNORECASE)
 _MONEY_WORD: Final = re.compile(r"dollars?|cents?|euros?|bucks?")
 _COIN: Final = re.compile(r"penn(?:y|ies)|nickels?|dimes?|quarters?|coins?|pounds?|bills?")
 _TIME_WORD: Final = re.compile(r"seconds|(?:minute|min|hour|hr|day|week|month|year|decade)s?")
-_COMPARED: Final = frozenset("old older younger ago later earlier from after before".split())  # behind a time
+_SPAN: Final = re.compile(
+    r"[a-z]+days?|(?:night|morning|afternoon|evening|weekend|season|semester|shift|fortnight|"
+    r"decade)s?|centur(?:y|ies)"
+)  # time, or things in it
+_COMPARED: Final = frozenset("old older younger ago later earlier from after before long".split())  # behind a time
 _PLURAL: Final = re.compile(r"[a-z]{2,}(?<!s)(?<!u)s")
 _NO_NOUNS: Final = frozenset(
     "times less does others plus minus across this thus its his always besides sometimes yes perhaps towards was has as"
     .split()
 )  # fmt: skip
-_PER_MONEY: Final = re.compile(r"(?i)\b(?:per|each|every) (?:dollar|cent|euro)\b")
+_PER_MONEY: Final = re.compile(
+    r"(?i)\b(?:per|each|every|an?|one|1|the) (?:dollar|cent|euro|buck)\b|[$€£¥]1\b(?![.,]?\d)"
+)
+_ONE_A_TIME: Final = re.compile(
+    r"(?i)\b(?:an?|one|once)\b[^.?!\d]{0,40}\b(?:every|each|per|an?)\b[^.?!\d]{0,12}\b(?:second|minute|hour|day|week|"
+    r"month|year)\b|\b(?:a|one) (?:minute|hour|day|week|month|year) each\b"
+)
 
 _ASKING: Final = re.compile(r"(?i)\bhow (?:many|much|long|old|far)\b|\bwhat\b")
+_SENTENCE: Final = re.compile(r"(?:[^.?!]|\.(?=\d))*\?")
+_ASIDE: Final = re.compile(r"(?i)\b(?:know\w*|matter|wonder\w*|regardless of|sure)\s*$")  # what is no question
 _ASKED_PERCENT: Final = re.compile(r"(?i)(?:how many|what(?: is the)?) percent(?:age)?\b(?! points)")
 _HOW_MANY: Final = re.compile(
     r"(?i)how many (?:(?:more|total|additional|fewer|less|extra|whole|full|other|different|of|the|his|her|their|its|"
@@ -53,13 +66,19 @@ _HOW_MUCH: Final = re.compile(
 
 @lru_cache(maxsize=1024)
 def measures(question: str) -> Mapping[str, Measures]:
-    """Return what each number that a question states, as it is spelled, may be measured in; ANY if it does not say."""
+    """Return what each number that a question states, as it is spelled, may be measured in; ANY if it does not say.
+
+    Where something comes once a minute, minutes and things are as good as each other.
+    """
     found: dict[str, Measures] = {}
+    one_a_time = _ONE_A_TIME.search(question) is not None
     for mention in find_numbers(question):
         said = _measures(question, mention)
+        if one_a_time and said & (_PACES | _PERCENT):
+            said |= ANY - _MONEY
         for value in mention.readings:
             found[spell(value)] = found.get(spell(value), frozenset()) | said
-    known = {*map(spell, called_numbers(question))}
+    known = {"1", *map(spell, called_numbers(question))}  # one of anything goes without saying
     return {number: ANY if number in known else said for number, said in found.items()}
 
 
@@ -71,12 +90,23 @@ def _measures(question: str, mention: Mention) -> Measures:
         return ANY
     words = _WORDS.match(question, mention.end)
     word, behind = (words[1].lower(), (words[2] or "").lower()) if words else ("", "")
-    if _CURRENCY.search(question, 0, mention.start) or _MONEY_WORD.fullmatch(word):
+    if _CURRENCY.search(question[max(0, mention.start - 2) : mention.start]):
         return _MONEY
+    return _said(word, behind)
+
+
+def _said(word: str, behind: str) -> Measures:
+    """Return what a word behind a number says that it is measured in; `behind` is the next: ANY in "5 hour shifts"."""
     if _COIN.fullmatch(word):
         return _COINS
-    if _TIME_WORD.fullmatch(word):
-        return ANY if behind in _COMPARED else _TIME
+    if _SPAN.fullmatch(word) and not _TIME_WORD.fullmatch(word):
+        return _PACES
+    for pattern, measure in ((_MONEY_WORD, _MONEY), (_TIME_WORD, _TIME)):
+        if pattern.fullmatch(word):
+            is_unit = behind not in _COMPARED and (word.endswith("s") or not _is_noun(behind))
+            return measure if is_unit else ANY
+    if word in ("point", "points"):
+        return _THINGS | _PERCENT
     return _THINGS if _is_noun(word) else ANY
 
 
@@ -124,31 +154,39 @@ def _divided(first: Measure, second: Measure) -> Measures:
 
 
 def counts_per_money(question: str) -> bool:
-    """Tell whether a question says how many things there are for each dollar, which times dollars are things."""
+    """Tell whether a question may say how many things there are for each dollar, which times dollars are things."""
     return _PER_MONEY.search(question) is not None
 
 
 @lru_cache(maxsize=1024)
 def asked(question: str) -> Measures:
     """Return what a question's last interrogative asks for: how many hours, time; ANY if it does not say."""
-    asking = [found.start() for found in _ASKING.finditer(question)]
-    text = " ".join(question[asking[-1] :].split()) if asking else ""
-    if _ASKED_PERCENT.match(text):
-        return _PERCENT
-    if many := _HOW_MANY.match(text):
-        return _asked_things(many[1].lower(), (many[2] or "").lower())
-    return _MONEY if _HOW_MUCH.match(text) else ANY
-
-
-def _asked_things(word: str, behind: str) -> Measures:
-    """Return what is asked for by "how many" and the two words behind it."""
-    if _TIME_WORD.fullmatch(word):
-        return _TIME
-    if _MONEY_WORD.fullmatch(word):
-        return _MONEY
-    if _COIN.fullmatch(word) or any(pattern.fullmatch(behind) for pattern in (_TIME_WORD, _MONEY_WORD, _COIN)):
+    starts = [found.start() for found in _ASKING.finditer(question)]
+    if not starts or counts_per_money(question) or _ASIDE.search(question[max(0, starts[-1] - 20) : starts[-1]]):
         return ANY
-    return _THINGS | NUMBER if _is_noun(word) or _is_noun(behind) else ANY
+    sentence = _SENTENCE.match(question, starts[-1])
+    if sentence is None:
+        return ANY
+    text = " ".join(sentence[0].split())
+    if _ASKED_PERCENT.match(text):
+        return ANY if "100" in measures(question) else _PERCENT
+    if many := _HOW_MANY.match(text):
+        return _asked_things(question, many[1].lower(), (many[2] or "").lower())
+    is_money = _HOW_MUCH.match(text) and _SIGN.search(question) and "percent" not in text
+    return _MONEY if is_money else ANY
+
+
+def _asked_things(question: str, word: str, behind: str) -> Measures:
+    """Return what is asked for by "how many" and the two words behind it."""
+    if any(pattern.fullmatch(behind) for pattern in (_TIME_WORD, _MONEY_WORD, _COIN, _SPAN)):
+        return ANY
+    said = _said(word, behind)
+    if said == ANY and _is_noun(behind):
+        said = _THINGS
+    if said not in (_MONEY, _TIME, _THINGS):
+        return ANY
+    is_vague = said != _MONEY and _ONE_A_TIME.search(question)
+    return ANY - _MONEY if is_vague else said | NUMBER if said == _THINGS else said
 
 
 def _is_noun(word: str) -> bool:

@@ -1,5 +1,6 @@
 """What numbers are measured in is known where the words beside all their mentions say so; and so it is of an answer."""
 
+import time
 from itertools import combinations
 
 import pytest
@@ -39,6 +40,11 @@ def known(question: str) -> dict[str, Measures]:
         ("She has 3 times as many, less 4.", {}),
         ("There are 60 pens. He writes for 5 minutes of an hour.", {"5": "time"}),  # 60 is common knowledge, too
         ("He has 3 quarters and 8 pounds of rice.", {"3": "money things", "8": "money things"}),
+        ("She teaches 5 hour-long classes and 6 week-long ones, on 4 nights.", {"4": "time things"}),
+        ("He reads a page every minute, for 9 minutes: 300 pages, 5% of them.", {
+            "9": "time things percent number", "300": "time things percent number",
+            "5": "time things percent number", "0.05": "time things percent number",
+        }),
         ("", {}),
     ],
 )  # fmt: skip
@@ -111,12 +117,25 @@ def test_who_knows_less_concludes_less(first: Measures, second: Measures, more: 
         ("How many hours did he work?", "time"),
         ("How many dollars are left?", "money"),
         ("He earns $5. How much money is that in 3 weeks?", "money"),
-        ("How much did they pay in all?", "money"),
-        ("How much more will it cost?", "money"),
+        ("At $3 each, how much did they pay in all?", "money"),
+        ("It cost $4. How much more will it cost?", "money"),
         ("What percentage of them swim?", "percent"),
         ("What percent is left?", "percent"),
-        ("How many days and how much does it cost?", "money"),  # the last one asked
+        ("How many days and how many dollars are left?", "money"),  # the last one asked
         ("How much time did he spend?", None),
+        ("Pens cost $1.50. How much did he pay for 3?", "money"),
+        ("A pen costs 20 pesos. How much do 3 pens cost?", None),
+        ("You get 3 pens for a dollar. How many pens can you buy with $5?", None),
+        ("1 euro is 1.2 dollars. How many dollars are 50 euros?", None),
+        ("He reads a page every minute. How many hours do 300 pages take?", "time things percent number"),
+        ("How many nights did he stay?", None),
+        ("How many day passes did it sell?", "things number"),
+        ("How many centuries did it stand for 300 years?", None),
+        ("He paid $8. Bob wondered how many days he needed. Find his pay.", None),
+        ("How much did he pay at $3 each, no matter how many hours he shopped?", None),
+        ("He paid $8. Tell how many hours he shopped.", None),
+        ("Of 100 pens 40 are red. What percent of them are not?", None),
+        ("How much did it earn, as a percentage, from $20 to $25?", None),
         ("How much longer did she spend on it?", None),
         ("How much of his day does he spend on it?", None),
         ("How much flour does she need?", None),
@@ -136,5 +155,13 @@ def test_what_is_asked_for(question: str, expected: str | None) -> None:
 
 
 def test_things_for_each_dollar_are_told() -> None:
-    assert counts_per_money("A bank gives 3 points per dollar. How many points for $20?")
-    assert not counts_per_money("They cost a dollar each. How much do 3 cost?")
+    for said in ("3 points per dollar", "3 points for every $1", "20 pesos to the dollar", "packs of 10 for a dollar"):
+        assert counts_per_money(f"A bank gives {said}. How many for $20?")
+    assert not counts_per_money("Lunch costs $1.50 or $12. How many dollars do 3 cost?")
+
+
+def test_a_long_question_is_read_once() -> None:
+    began = time.process_time()
+    for question in ("$5 " * 16_000, "$" * 25_000 + "5 " * 2_500, "a page every " * 4_000, "how much do " * 4_000):
+        assert len(measures(question)) <= 1 and asked(question) == ANY
+    assert time.process_time() - began < 10

@@ -70,8 +70,10 @@ def rules_for(question: str, names: frozenset[Rule]) -> Rules | None:
     if may_be_fraction(question):
         names -= {"no_fraction"}
     is_called = "called_constants" in names and bool(mentions)
-    supplies, wanted = tuple(_supplies(mentions, called)), asked(question) if "as_asked" in names else ANY
-    return Rules(names, supplies, 0 if is_called else 1, measures(question), wanted, counts_per_money(question))
+    supplies, others = tuple(_supplies(mentions, called)), 0 if is_called else 1
+    if not names & {"no_mixing", "as_asked"}:
+        return Rules(names, supplies, others)
+    return Rules(names, supplies, others, measures(question), asked(question), counts_per_money(question))
 
 
 def _supplies(mentions: Sequence[Mention], called: Counter[str]) -> Iterator[Counter[str]]:
