@@ -61,8 +61,10 @@ _CALLS: Final = (
     ("(?:kilo|milli)(?:grams?|lit(?:er|re)s?|met(?:er|re)s?) kgs? km ml mg mm kilos? tons? tonnes?", "", "1000"),
     ("halfway doubling both couples parents? ways? round return back opposite even "
      "evenly equal(?:ly)? either other another each averag[a-z]+", "", "2"),
-    ("more fewer less older younger taller longer heavier", "than", "2"),
-    ("triang[a-z]+ twice tricycles?", "", "3"), ("averag[a-z]+ mean", "", "2 3 4 5"),
+    ("more fewer less older younger taller longer heavier", "than as", "2"),
+    ("beat beats won wins lead leads ahead", "by", "2"), (r"second next in\sturn alternat[a-z]+ home\sagain", "", "2"),
+    (r"(?:for|to)\s(?:every|each)", "", "1"),
+    ("triang[a-z]+ twice tricycles?", "", "3"), ("averag[a-z]+ mean same", "", "2 3 4 5"),
     ("squares? rectang[a-z]+ quadrupl[a-z]+ sides? perimeter fence[a-z]* walls?", "", "2 4"),
     ("legs? wheels? eyes? ears? arms? hands? feet wings? (?:motor|bi)cycles? bikes?", "", "2"),
     ("legs? wheels? tires? paws?", "", "4"), ("seasons? suits?", "", "4"),

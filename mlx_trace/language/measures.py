@@ -47,7 +47,7 @@ _PER_MONEY: Final = re.compile(
 )
 _ONE_A_TIME: Final = re.compile(
     r"(?i)\b(?:an?|one|once)\b[^.?!\d]{0,40}\b(?:every|each|per|an?)\b[^.?!\d]{0,12}\b(?:second|minute|hour|day|week|"
-    r"month|year)\b|\b(?:a|one) (?:minute|hour|day|week|month|year) each\b"
+    r"month|year)\b|\b(?:a|one) (?:minute|hour|day|week|month|year) each\b|\b(?:hour|dai|week|month|year)ly\b"
 )
 
 _ASKING: Final = re.compile(r"(?i)\bhow (?:many|much|long|old|far)\b|\bwhat\b")
