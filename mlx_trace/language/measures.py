@@ -32,10 +32,9 @@ _WORDS: Final = re.compile(r"[\s-]*([a-z]+)(?:[\s-]+([a-z]+))?", re.IGNORECASE)
 _MONEY_WORD: Final = re.compile(r"dollars?|cents?|euros?|bucks?")
 _COIN: Final = re.compile(r"penn(?:y|ies)|nickels?|dimes?|quarters?|coins?|pounds?|bills?")
 _TIME_WORD: Final = re.compile(r"seconds|(?:minute|min|hour|hr|day|week|month|year|decade)s?")
-_SPAN: Final = re.compile(
-    r"[a-z]+days?|(?:night|morning|afternoon|evening|weekend|season|semester|shift|fortnight|"
-    r"decade)s?|centur(?:y|ies)"
-)  # time, or things in it
+_SPAN: Final = re.compile(  # time, or things in it
+    r"[a-z]+days?|(?:night|morning|afternoon|evening|weekend|season|semester|shift|fortnight)s?|centur(?:y|ies)"
+)
 _COMPARED: Final = frozenset("old older younger ago later earlier from after before long".split())  # behind a time
 _PLURAL: Final = re.compile(r"[a-z]{2,}(?<!s)(?<!u)s")
 _NO_NOUNS: Final = frozenset(
@@ -99,7 +98,7 @@ def _said(word: str, behind: str) -> Measures:
     """Return what a word behind a number says that it is measured in; `behind` is the next: ANY in "5 hour shifts"."""
     if _COIN.fullmatch(word):
         return _COINS
-    if _SPAN.fullmatch(word) and not _TIME_WORD.fullmatch(word):
+    if _SPAN.fullmatch(word):
         return _PACES
     for pattern, measure in ((_MONEY_WORD, _MONEY), (_TIME_WORD, _TIME)):
         if pattern.fullmatch(word):
