@@ -61,7 +61,8 @@ def test_a_budget_keeps_the_order_and_is_kept(lengths: list[int], tokens: int) -
 
 
 def test_examples_are_taught_in_the_form_that_the_prompt_asks_for(prompter: Prompter) -> None:
-    problem = draw(load_schemas()["arithmetic/average_three"], 1, 1)
+    draws = (draw(load_schemas()["arithmetic/average_three"], 1, k) for k in range(100))
+    problem = next(problem for problem in draws if "average score" in problem.question)
     named, said = (Prompter(prompter.tokenizer, Prompt(trace_form=form)) for form in ("name_first", "commented"))
     taught = [asked.decode(examples([problem], asked, 4096)[0].target) for asked in (prompter, named, said)]
     assert taught[0].startswith(problem.trace or "?")
