@@ -69,16 +69,16 @@ def _load_kernels(name: str) -> None:
     AVX-512 kernels are five times as fast as those. OPENBLAS_CORETYPE, where it is set, decides.
     """
     library = ctypes.CDLL(name)
-    suited = _suited_kernels()
-    if suited is None or _CORETYPE in os.environ or _kernels(library) != _OLDEST:
-        ctypes.CDLL(name, mode=ctypes.RTLD_GLOBAL)
-        return
-    _ctypes.dlclose(library._handle)
-    os.environ[_CORETYPE] = suited
+    is_free = _CORETYPE not in os.environ and _kernels(library) == _OLDEST
+    suited = _suited_kernels() if is_free else None
+    if suited is not None:
+        _ctypes.dlclose(library._handle)
+        os.environ[_CORETYPE] = suited
     try:
         ctypes.CDLL(name, mode=ctypes.RTLD_GLOBAL)
     finally:
-        del os.environ[_CORETYPE]
+        if suited is not None:
+            del os.environ[_CORETYPE]
 
 
 def kernels() -> str:

@@ -184,8 +184,9 @@ def _asked_things(question: str, word: str, behind: str) -> Measures:
         said = _THINGS
     if said not in (_MONEY, _TIME, _THINGS):
         return ANY
-    is_vague = said != _MONEY and _ONE_A_TIME.search(question)
-    return ANY - _MONEY if is_vague else said | NUMBER if said == _THINGS else said
+    if said != _MONEY and _ONE_A_TIME.search(question):
+        return ANY - _MONEY
+    return said | NUMBER if said == _THINGS else said
 
 
 def _is_noun(word: str) -> bool:
