@@ -1,20 +1,23 @@
 """Reasons in words before what a trace computes: the worked solution's own sentence, else what the step means.
 
 Takes a trace whose results have names, and the solution's text; returns the trace's text with a comment line before
-each computation and the numbers it needs first. Knows nothing of tokens.
+each computation and the numbers it needs first. What the trace does in one step and the solution in several is taken
+apart before (`as_told`). Knows nothing of tokens.
 """
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
-from itertools import pairwise
+from itertools import count, pairwise
+from math import prod
 from typing import Final, NamedTuple
 
 from mlx_trace.language.comments import LONGEST_COMMENT, PROSE
 from mlx_trace.language.grade import TOLERANCE
 from mlx_trace.language.numbers import read_numeral, spell
-from mlx_trace.language.solver import Entry, solve
+from mlx_trace.language.solver import MAX_STEPS, Entry, Solved, solve
 from mlx_trace.language.steps import (
     AddEntity,
     Compute,
@@ -27,7 +30,7 @@ from mlx_trace.language.steps import (
     Step,
     Transfer,
 )
-from mlx_trace.language.syntax import Trace, render
+from mlx_trace.language.syntax import Part, Trace, render
 
 _MOST_WORDS: Final = 16  # of a solution's sentence
 _WORDS_BEHIND: Final = 4  # of those, behind the result, where it has more
@@ -73,6 +76,49 @@ def commented(trace: Trace, solution: str) -> str:
             lines.append(f"{indent}# {comment}")
         lines.append(line)
     return "\n".join(lines)
+
+
+# --- steps as the solution takes them ----------------------------------------------------------------------------
+
+
+def as_told(part: Part, solution: str) -> Part:
+    """Return a part whose sums and products of three and more are in the steps that the solution takes.
+
+    What it says on the way gets a name that says nothing (step3); the answer stays.
+    """
+    told = [said.value for said in _told(solution)]
+    ledger: list[Entry] = []
+    if not told or not isinstance(solve(Trace((part,)), ledger), Solved):
+        return part
+    values = {name: value for entry in ledger for name, value in entry.changed.items()}
+    told = [value for value in told if not _is_among(value, [*values.values()])]
+    free = (name for n in count(1) if (name := f"step{n}") not in values)
+    steps: list[Step] = []
+    for step in part.steps:
+        while isinstance(step, Compute) and (run := _run(step, values, told)) is not None:
+            start, end, value = run
+            name = next(free)
+            values[name] = value
+            steps.append(replace(step, args=step.args[start:end], var=name))
+            step = replace(step, args=(*step.args[:start], name, *step.args[end:]))
+        steps.append(step)
+    return replace(part, steps=tuple(steps)) if len(steps) <= MAX_STEPS else part
+
+
+def _run(step: Compute, values: Mapping[str, Fraction], told: list[Fraction]) -> tuple[int, int, Fraction] | None:
+    """Take what is told first of the operands that stand together; None if nothing is, or it is all of them."""
+    if step.compute_op not in ("add", "mul"):
+        return None
+    of_all = [values[arg] if isinstance(arg, str) else arg for arg in step.args]
+    join = sum if step.compute_op == "add" else prod
+    lengths = range(2, len(of_all))
+    runs = [(start, start + length) for length in lengths for start in range(len(of_all) - length + 1)]
+    for index, value in enumerate(told):
+        for start, end in runs:
+            if abs(join(of_all[start:end]) - value) < TOLERANCE:
+                del told[index]
+                return start, end, value
+    return None
 
 
 def _comments(steps: Sequence[Step], values: Sequence[Sequence[Fraction]], said: list[_Said]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from mlx_trace.config import OPERATION_FIRST, TraceForm
 from mlx_trace.language.mentions import find_numbers
-from mlx_trace.language.solver import Solved, solve
+from mlx_trace.language.solver import Entry, Solved, solve
 from mlx_trace.language.steps import (
     AddEntity,
     Compute,
@@ -27,11 +27,12 @@ from mlx_trace.language.steps import (
     Transfer,
 )
 from mlx_trace.language.syntax import NoTrace, Part, Trace, parse_document, render
-from mlx_trace.problems.comments import commented
+from mlx_trace.problems.comments import as_told, commented
 from mlx_trace.problems.compile.asked import asked
 from mlx_trace.problems.compile.names import Namer
 from mlx_trace.problems.compile.node import Node
 from mlx_trace.problems.compile.result_names import RESERVED, result_name, says_nothing
+from mlx_trace.problems.compile.told_results import told_results
 from mlx_trace.problems.compile.words import TIMES_OF_DAY
 from mlx_trace.problems.one_part import joined, numbers_at_use, operands, renamed, taken_up
 from mlx_trace.problems.problem import Problem
@@ -50,10 +51,12 @@ def in_form(problem: Problem, form: TraceForm) -> str | None:
     parts = trace.parts
     if problem.expert is None:
         parts = joined([_as_arithmetic(part, problem.question) for part in parts], problem.question)
+    called = problem.results if len(parts) == 1 else ()
+    if form == "commented" and len(parts) == 1 and problem.solution:
+        parts, called = _as_told(parts[0], called, problem)
     parts = tuple(map(numbers_at_use, parts))
     if len(parts) == 1:
         parts = (_told(parts[0], problem.question),)
-    called = problem.results if len(parts) == 1 else ()
     said = [*(taken_up(parts, index) for index in range(len(parts) - 1)), list(asked(problem.question))]
     named = tuple(_named(part, names, called) for part, names in zip(parts, said, strict=True))
     return commented(Trace(named), problem.solution) if form == "commented" else render(Trace(named), form)
@@ -133,6 +136,19 @@ class _Possession:
         index = next((index for index, mention in self.waiting if value in mention.readings), None)
         self.waiting = [(other, mention) for other, mention in self.waiting if other != index]
         return Node("leaf", value, mention=index)
+
+
+def _as_told(part: Part, called: Sequence[str], problem: Problem) -> tuple[tuple[Part], Sequence[str]]:
+    """Return a part in the steps that the solution takes, and what that calls the result of each."""
+    made = as_told(part, problem.solution)
+    if made == part:
+        return (part,), called
+    before = dict(zip((step.var for step in part.steps if isinstance(step, Compute | Percent)), called, strict=False))
+    told, ledger = told_results(problem.solution, problem.question), list[Entry]()
+    solve(Trace((made,)), ledger)
+    values = {name: value for entry in ledger for name, value in entry.changed.items()}
+    names = [step.var for step in made.steps if isinstance(step, Compute | Percent)]
+    return (made,), [before[name] if name in before else told.get(values[name], "") for name in names]
 
 
 # --- names that say what they are ------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """A commented gold is the trace with reasons: where they stand, what they may hold, and whose words they are."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,13 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlx_trace.language.comments import LONGEST_COMMENT, PROSE, is_comment
-from mlx_trace.language.syntax import Trace, parse_document, render
-from mlx_trace.problems.comments import _told, commented
+from mlx_trace.language.solver import solve
+from mlx_trace.language.syntax import Part, Trace, parse_document, render
+from mlx_trace.problems.comments import _told, as_told, commented
+from mlx_trace.problems.compile.result_names import says_nothing
 from mlx_trace.problems.forms import in_form
 from mlx_trace.problems.problem import Problem, read_problems, read_row, write_problems
 from mlx_trace.problems.variants.tell import variants
 from tests.language.traces import running_parts, traces
-from tests.problems.test_forms import ROWS, compiled, problems, read
+from tests.problems.test_forms import ROWS, compiled, problems, read, results
 
 SAYING = re.compile(rf"[A-Za-z][{re.escape(PROSE)}]*")
 
@@ -68,6 +71,29 @@ EXPECTED = [
 @pytest.mark.parametrize(("row", "expected"), list(zip(ROWS, EXPECTED, strict=True)))
 def test_reasons_are_the_solutions_own_or_else_the_steps(row: tuple[str, str, int], expected: list[str]) -> None:
     assert comments(in_form(compiled(*row), "commented")) == expected
+
+
+def test_what_a_solution_takes_in_several_steps_is_taken_in_several() -> None:
+    question = "Ida is 2 feet taller than Ann. Ann is 5 feet tall, and Max is 3 feet tall. How tall are they together?"
+    told = "Ida is 5+2=<<5+2=7>>7 feet tall.\nMax and Ann are 5+3=<<5+3=8>>8 feet tall.\nTogether it is 7+8=<<7+8=15>>15 feet."
+    problem = compiled(question, told, 15)
+    assert problem.trace and problem.trace.count("compute,") == 1, "a sum of sums is one"
+    text = in_form(problem, "commented") or ""
+    assert comments(text) == ["Ida is 5+2=7 feet tall", "Max and Ann are 5+3=8 feet tall", "Together it is 7+8=15 feet"]
+    (names,) = results(read(text))
+    assert len({*names}) == 3 and not any(map(says_nothing, names)), names
+    assert read(in_form(problem.model_copy(update={"trace": text}), "commented")) == read(text), "twice is once"
+
+
+@settings(max_examples=100, deadline=None)
+@given(running_parts(), st.lists(st.integers(-9, 30), max_size=5))
+def test_steps_as_told_give_the_same_answer(part: Part, told: list[int]) -> None:
+    joined = tuple(replace(step, args=(*step.args, *step.args[:1])) if getattr(step, "compute_op", "") in ("add", "mul") else step
+                   for step in part.steps)  # fmt: skip
+    part = replace(part, steps=joined)
+    made = as_told(part, "\n".join(f"so many = {value}" for value in told))
+    assert solve(Trace((made,))) == solve(Trace((part,)))
+    assert len(made.steps) - len(part.steps) <= len(told)
 
 
 SAID = {

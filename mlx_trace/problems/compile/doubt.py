@@ -12,6 +12,8 @@ from itertools import combinations
 from typing import Final
 
 from mlx_trace.language.knowledge import suggested_numbers
+from mlx_trace.language.measures import NUMBER, Measures, counts_per_money, measures, product, quotient, total
+from mlx_trace.language.numbers import spell
 from mlx_trace.problems.compile.evidence import SPOKEN, is_time_of_day, same_noun
 from mlx_trace.problems.compile.grounding import Grounding
 from mlx_trace.problems.compile.node import PERCENT_OPS, Node, walk
@@ -57,6 +59,8 @@ class _Doubts:
     def reasons(self) -> Iterator[str]:
         """Yield what is senseless, then what is unsure."""
         yield from self._senseless()
+        if self._is_mixed():
+            yield "unlike things in a sum, or money times money"
         if self._is_bypassed():
             yield "a number used in place of another"
         guessed = {id(node) for node in self.grounding.guessed}
@@ -95,6 +99,27 @@ class _Doubts:
                 yield "a square root"
             if node.op in ("sub", "div") and node.args[1].op == node.op and node.args[1].args[0] is node.args[0]:
                 yield "a step that is undone"  # 52 - (52 - 7)
+
+    def _is_mixed(self) -> bool:
+        """Tell whether dollars are added to hours, or multiplied by dollars: one of them equals what is meant."""
+        stated, is_told = measures(self.question), not counts_per_money(self.question)
+        known: dict[int, Measures | None] = {}
+        for node in self.nodes:  # operands first
+            of_args = [known[id(arg)] for arg in node.args]
+            told = [measure for measure in of_args if measure is not None]
+            if node.op == "leaf":
+                known[id(node)] = stated.get(spell(node.value), NUMBER)
+            elif node.op in ("add", "sub"):
+                known[id(node)] = total(told)
+            elif node.op in PERCENT_OPS:
+                known[id(node)] = of_args[0]
+            elif len(told) < len(of_args) or not is_told:
+                known[id(node)] = None
+            else:
+                known[id(node)] = product(told) if node.op == "mul" else quotient(told[0], told[-1])
+            if known[id(node)] == frozenset():
+                return True
+        return False
 
     def _asks_percent(self) -> bool:
         """Tell whether the question asks for a percentage, by its last sentence."""

@@ -53,6 +53,10 @@ SENSELESS = [
      "It has 9*16=144 square feet.\nA side has 144/12=12 feet.", 12),
     ("a number that no word calls for", "A pole is 30 feet high and a mast 24 feet. By how many points is the pole higher, doubled?",
      "By the rule it is 5*10=50 points.", 50),
+    ("unlike things in a sum, or money times money", "A pen costs $3 and a bag $8. What do so many bags cost as Ann has cousins?",
+     "That is 3*8=$24.", 24),
+    ("unlike things in a sum, or money times money", "A toad ate 4 flies on Monday, and 3 more on each day after. How many flies did it eat in the 7 days up to Sunday, when it ate no more than on Tuesday?",
+     "On Tuesday it ate 4+3=7 flies.\nOn Wednesday it ate 7+3=10 flies.\nWith 7 flies that is 10+7=17 flies.", 17),
     ("a number used in place of another", "Mia and her 3 friends take a bag each. A bag holds 6 nuts. 4 nuts are bad. How many are good?",
      "They have 4*6=24 nuts.\nGood are 24-4=20.", 20),
 ]
