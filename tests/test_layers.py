@@ -12,16 +12,16 @@ PACKAGE = Path(mlx_trace.__file__).parent
 # From the ground up. A folder's entries are in order too; cli may import anything but its own siblings' commands.
 ORDER = """
 errors faults notice resources files seeds blas background hub_access config_sources config_reinforce config config_file
-language.numbers language.number_words language.signs language.mentions language.amounts language.knowledge language.measures language.steps language.canonical language.comments language.experts language.syntax language.solver language.grade
+language.numbers language.number_words language.signs language.mentions language.amounts language.knowledge language.measures language.steps language.canonical language.comments language.said language.experts language.syntax language.solver language.grade
 problems.hub_data problems.rows problems.fields problems.problem problems.english problems.synthetic.expression problems.synthetic.vocabulary problems.skeleton problems.synthetic.template problems.synthetic.schema_file problems.synthetic.schema problems.synthetic.generator
 problems.split problems.gsm8k
 problems.compile.words problems.compile.expression problems.compile.items problems.compile.algebra problems.compile.equations problems.compile.formula
 problems.compile.nouns problems.compile.node problems.compile.evidence problems.compile.choice problems.compile.grounding problems.compile.graph problems.compile.context problems.compile.kinds problems.compile.names problems.compile.asked problems.compile.result_names problems.compile.told_results
-problems.compile.route problems.compile.emit problems.compile.decide problems.compile.doubt problems.compile.compiler problems.comments problems.one_part problems.forms
+problems.compile.route problems.compile.emit problems.compile.decide problems.compile.doubt problems.compile.compiler problems.comments problems.one_part problems.as_told problems.forms
 problems.audit problems.variants.sense problems.variants.slots problems.variants.retell problems.variants.tell problems.distract problems.mixture problems.contamination problems.diversity
 model.config_json model.remembered model.gguf.header model.gguf.rope model.gguf.architecture model.gguf.names model.gguf.values model.gguf.weights model.gguf.patterns model.gguf.pieces model.gguf.near model.gguf.tokenizer model.gguf.convert model.gguf.describe model.gguf.write
 model.precision memory.shape model.weights model.fingerprint model.hub model.package_index model.named model.head model.base model.adapter model.counting model.jinja model.prompts model.chat_template model.layer model.layers memory.predict memory.plan memory.published model.inventory
-decode.grammar.vocabulary decode.grammar.shortest decode.grammar.rules decode.grammar.writing decode.grammar.spelling decode.grammar.automaton decode.grammar.follow decode.cache decode.forward decode.params decode.episode decode.sampler decode.scheduler decode.engine decode.decoder
+decode.grammar.vocabulary decode.grammar.shortest decode.grammar.saying decode.grammar.rules decode.grammar.writing decode.grammar.spelling decode.grammar.automaton decode.grammar.follow decode.cache decode.forward decode.params decode.episode decode.sampler decode.scheduler decode.engine decode.decoder
 evaluate.stats evaluate.suites evaluate.usage evaluate.vote evaluate.evaluate evaluate.polled
 train.rl.advantages train.run_dir train.checkpoint train.ranks train.metrics train.schedule train.interrupt train.loop train.learner train.choices train.examples train.activation_cache train.sft train.gold_loss train.rl.reward train.rl.rollout train.rl.packing train.rl.loss train.rl.reference train.rehearse train.rl.reinforce train.gather train.work train.run
 tiny.text tiny.tokenizer tiny.first_weights tiny.pretrain

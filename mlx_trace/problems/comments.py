@@ -1,23 +1,21 @@
 """Reasons in words before what a trace computes: the worked solution's own sentence, else what the step means.
 
 Takes a trace whose results have names, and the solution's text; returns the trace's text with a comment line before
-each computation and the numbers it needs first. What the trace does in one step and the solution in several is taken
-apart before (`as_told`). Knows nothing of tokens.
+each computation and the numbers it needs first. Knows nothing of tokens.
 """
 
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from fractions import Fraction
-from itertools import count, pairwise
-from math import prod
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from mlx_trace.language.comments import LONGEST_COMMENT, PROSE
 from mlx_trace.language.grade import TOLERANCE
 from mlx_trace.language.numbers import read_numeral, spell
-from mlx_trace.language.solver import MAX_STEPS, Entry, Solved, solve
+from mlx_trace.language.said import Way, said
+from mlx_trace.language.solver import Entry, solve
 from mlx_trace.language.steps import (
     AddEntity,
     Compute,
@@ -30,12 +28,13 @@ from mlx_trace.language.steps import (
     Step,
     Transfer,
 )
-from mlx_trace.language.syntax import Part, Trace, render
+from mlx_trace.language.syntax import Trace, render
 
 _MOST_WORDS: Final = 16  # of a solution's sentence
 _WORDS_BEHIND: Final = 4  # of those, behind the result, where it has more
 _MOST_CHARACTERS: Final = 2000  # of a solution's line
-_JOINED: Final = {"add": " plus ", "sub": " minus ", "mul": " times ", "div": " divided by "}
+_SIGNS: Final = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
+_PLACES: Final = 4  # of a result that is said
 _PLAIN: Final = str.maketrans(dict(zip("×÷−–—⁄’‘“”", "*/---/''\"\"", strict=True)))
 _SAYING: Final = re.compile("[A-Za-z]{3}")  # what has no word says no more than the trace does
 _DANGLING: Final = re.compile(r"(?: (?:the|a|an|of|in|on|at|to|for|from|by|with|and|per|than|that|which|is|are))+$")
@@ -59,16 +58,25 @@ class _Said(NamedTuple):
     sentence: str
 
 
+class _Done(NamedTuple):
+    """A step, the values that it changed, what it means in words, and what it computes of which values."""
+
+    step: Step
+    values: Sequence[Fraction]
+    words: str
+    way: Way
+
+
 def commented(trace: Trace, solution: str) -> str:
     """Return a trace's text in the form `commented`."""
     ledger: list[Entry] = []
     solve(trace, ledger)
     computed = [value for entry in ledger if not _prepares(entry.step) for value in entry.changed.values()]
-    said, done = [*_joined(_told(solution), computed)], iter(ledger)
+    told, done = [*_joined(_told(solution), computed)], iter(ledger)
     comments: list[str] = []
     for part in trace.parts:
-        values = [[*entry.changed.values()] if (entry := next(done, None)) else [] for _ in part.steps]
-        comments += _comments(part.steps, values, said)
+        known: dict[str, Fraction] = {}
+        comments += _comments([_done(step, known, next(done, None)) for step in part.steps], told)
     waiting, lines = iter(comments), []
     for line in render(trace, "commented").split("\n"):
         indent, dash, _ = line.partition("- {")
@@ -78,115 +86,131 @@ def commented(trace: Trace, solution: str) -> str:
     return "\n".join(lines)
 
 
-# --- steps as the solution takes them ----------------------------------------------------------------------------
+def _done(step: Step, known: dict[str, Fraction], entry: Entry | None) -> _Done:
+    """Return a step with what it changed, in words; note that in what is known."""
+    changed = dict(entry.changed) if entry else {}
+    done = _Done(step, [*changed.values()], _worded(step, known, changed), _way(step, known))
+    known.update(changed)
+    return done
 
 
-def as_told(part: Part, solution: str) -> Part:
-    """Return a part whose sums and products of three and more are in the steps that the solution takes.
-
-    What it says on the way gets a name that says nothing (step3); the answer stays.
-    """
-    told = [said.value for said in _told(solution)]
-    ledger: list[Entry] = []
-    if not told or not isinstance(solve(Trace((part,)), ledger), Solved):
-        return part
-    values = {name: value for entry in ledger for name, value in entry.changed.items()}
-    told = [value for value in told if not _is_among(value, [*values.values()])]
-    free = (name for n in count(1) if (name := f"step{n}") not in values)
-    steps: list[Step] = []
-    for step in part.steps:
-        while isinstance(step, Compute) and (run := _run(step, values, told)) is not None:
-            start, end, value = run
-            name = next(free)
-            values[name] = value
-            steps.append(replace(step, args=step.args[start:end], var=name))
-            step = replace(step, args=(*step.args[:start], name, *step.args[end:]))
-        steps.append(step)
-    return replace(part, steps=tuple(steps)) if len(steps) <= MAX_STEPS else part
-
-
-def _run(step: Compute, values: Mapping[str, Fraction], told: list[Fraction]) -> tuple[int, int, Fraction] | None:
-    """Take what is told first of the operands that stand together; None if nothing is, or it is all of them."""
-    if step.compute_op not in ("add", "mul"):
-        return None
-    of_all = [values[arg] if isinstance(arg, str) else arg for arg in step.args]
-    join = sum if step.compute_op == "add" else prod
-    lengths = range(2, len(of_all))
-    runs = [(start, start + length) for length in lengths for start in range(len(of_all) - length + 1)]
-    for index, value in enumerate(told):
-        for start, end in runs:
-            if abs(join(of_all[start:end]) - value) < TOLERANCE:
-                del told[index]
-                return start, end, value
-    return None
-
-
-def _comments(steps: Sequence[Step], values: Sequence[Sequence[Fraction]], said: list[_Said]) -> Iterator[str]:
-    """Yield the comment before each step, "" where there is none; what is said is taken once."""
+def _comments(steps: Sequence[_Done], told: list[_Said]) -> Iterator[str]:
+    """Yield the comment before each step, "" where there is none; what is told is taken once."""
     starts = True
-    for index, step in enumerate(steps):
-        if starts and not isinstance(step, Query):
-            end = next((at for at in range(index, len(steps)) if not _prepares(steps[at])), index)
-            yield _taken(values[end], said) or _worded(steps[end])
+    for index, done in enumerate(steps):
+        if starts and not isinstance(done.step, Query):
+            end = next((later for later in steps[index:] if not _prepares(later.step)), done)
+            yield _taken(end, told) or end.words
         else:
             yield ""
-        starts = not _prepares(step)
+        starts = not _prepares(done.step)
 
 
 def _prepares(step: Step) -> bool:
     return isinstance(step, Init | InitFrom)
 
 
-def _taken(values: Sequence[Fraction], said: list[_Said]) -> str:
-    """Take what is said of the first of some values."""
-    for index, (value, sentence) in enumerate(said):
-        if _is_among(value, values):
-            del said[index]
+def _taken(done: _Done, told: list[_Said]) -> str:
+    """Take what is told of the first of the values that a step changed, where it says what the step does."""
+    for index, (value, sentence) in enumerate(told):
+        if _is_among(value, done.values) and _agrees(sentence, done.way):
+            del told[index]
             return sentence
     return ""
+
+
+def _agrees(sentence: str, way: Way) -> bool:
+    """Tell whether what a sentence says is computed, if one step does it, is what a step computes."""
+    heard = said(sentence)
+    if heard is None or not heard.ways:
+        return True
+    op, operands = way
+    ordered = sorted if op in ("add", "mul") else list
+    return any(
+        other == op and len(numbers) == len(operands) and
+        all(abs(first - second) < TOLERANCE for first, second in zip(ordered(numbers), ordered(operands), strict=True))
+        for other, numbers in heard.ways
+    )  # fmt: skip
+
+
+def _way(step: Step, known: Mapping[str, Fraction]) -> Way:
+    """Return the operation of a step and the values of its operands; nothing for what computes nothing."""
+    read: tuple[str, tuple[Operand, ...]] = ("", ())
+    match step:
+        case Compute(compute_op=op, args=args):
+            read = op, args
+        case Percent(op=op, base=base, rate=rate):
+            read = op, (base, rate)
+        case Consume(entity=entity, amount=amount) | Transfer(from_=entity, amount=amount):
+            read = "sub", (entity, amount)
+        case AddEntity(entity=entity, amount=amount):
+            read = "add", (entity, amount)
+    name, operands = read
+    return name, tuple(known.get(operand, Fraction(0)) if isinstance(operand, str) else operand for operand in operands)
 
 
 def _is_among(value: Fraction, values: Sequence[Fraction]) -> bool:
     return any(abs(value - other) < TOLERANCE for other in values)
 
 
-# --- what a step means -----------------------------------------------------------------------------------------
+# --- what a step means, in words and numbers --------------------------------------------------------------------
 
 
-def _worded(step: Step) -> str:
-    """Return a step in words."""
+def _worded(step: Step, known: Mapping[str, Fraction], changed: Mapping[str, Fraction]) -> str:
+    """Return a step in words and numbers, given what is known before it and what it changes."""
+
+    def shown(operand: Operand) -> str:
+        value = known.get(operand) if isinstance(operand, str) else operand
+        return _named(str(operand)) if value is None else _number(value)
+
+    def change(name: str, sign: str, amount: Operand) -> str:
+        return f"{_named(name)} is {shown(name) if name in known else 0}{sign}{shown(amount)}={_result(changed, name)}"
+
     match step:
         case Compute(compute_op=op, args=args, var=var):
-            text = f"{_words(var)} is {_JOINED[op].join(map(_words, args))}"
+            text = f"{_named(var)} is {_SIGNS[op].join(map(shown, args))}={_result(changed, var)}"
         case Percent(base=base, rate=rate, var=var, op="percent_of"):
-            text = f"{_words(var)} is {_share(rate)} of {_words(base)}"
+            text = f"{_named(var)} is {shown(rate)}% of {shown(base)}={_result(changed, var)}"
         case Percent(base=base, rate=rate, var=var, op=op):
-            more = "plus" if op == "percent_increase" else "minus"
-            text = f"{_words(var)} is {_words(base)} {more} {_share(rate)}"
+            sign = "+" if op == "percent_increase" else "-"
+            text = f"{_named(var)} is {shown(base)}{sign}{shown(rate)}%={_result(changed, var)}"
         case Consume(entity=entity, amount=amount):
-            text = f"{_words(entity)} minus {_words(amount)}"
+            text = change(entity, "-", amount)
         case AddEntity(entity=entity, amount=amount):
-            text = f"{_words(entity)} plus {_words(amount)}"
+            text = change(entity, "+", amount)
         case Transfer(amount=amount, from_=giver, to=taker):
-            text = f"{_words(giver)} minus {_words(amount)}, {_words(taker)} plus {_words(amount)}"
+            text = f"{change(giver, '-', amount)}, {change(taker, '+', amount)}"
         case Init(var=var) | InitFrom(var=var):
-            text = _words(var)
+            text = _named(var)
         case _:
             text = "next"
     return _begun(_cut(text.split()))
 
 
-def _words(operand: Operand) -> str:
-    text = spell(operand) if isinstance(operand, Fraction) else " ".join(re.split(r"[._]+", operand))
-    return text.strip() or "it"
+def _named(name: str) -> str:
+    return " ".join(re.split(r"[._]+", name)).strip() or "it"
 
 
-def _share(rate: Operand) -> str:
-    words = _words(rate)
-    return words if "percent" in words else f"{words} percent"
+def _number(value: Fraction) -> str:
+    text = spell(value)
+    return f"({text})" if not text.replace(".", "", 1).isdigit() else text
+
+
+def _result(changed: Mapping[str, Fraction], name: str) -> str:
+    """Return what a step gives, rounded as people do."""
+    value = changed.get(name)
+    if value is None:
+        return "?"
+    text = spell(value)
+    return text if len(text.partition(".")[2]) <= _PLACES and "/" not in text else f"{float(value):.{_PLACES}f}"
 
 
 # --- what a solution says --------------------------------------------------------------------------------------
+
+
+def told_values(solution: str) -> list[Fraction]:
+    """Return the results that a solution gives words to, in its order."""
+    return [told.value for told in _told(solution)]
 
 
 def _told(solution: str) -> Iterator[_Said]:

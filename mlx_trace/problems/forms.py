@@ -27,7 +27,8 @@ from mlx_trace.language.steps import (
     Transfer,
 )
 from mlx_trace.language.syntax import NoTrace, Part, Trace, parse_document, render
-from mlx_trace.problems.comments import as_told, commented
+from mlx_trace.problems.as_told import as_told
+from mlx_trace.problems.comments import commented
 from mlx_trace.problems.compile.asked import asked
 from mlx_trace.problems.compile.names import Namer
 from mlx_trace.problems.compile.node import Node
@@ -51,7 +52,7 @@ def in_form(problem: Problem, form: TraceForm) -> str | None:
     parts = trace.parts
     if problem.expert is None:
         parts = joined([_as_arithmetic(part, problem.question) for part in parts], problem.question)
-    called = problem.results if len(parts) == 1 else ()
+    called: Sequence[str] = problem.results if len(parts) == 1 else ()
     if form == "commented" and len(parts) == 1 and problem.solution:
         parts, called = _as_told(parts[0], called, problem)
     parts = tuple(map(numbers_at_use, parts))

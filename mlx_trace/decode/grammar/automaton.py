@@ -154,7 +154,10 @@ class Automaton(Spelling):
         stands = lets and (lambda chosen: any(map(lets, ops)) if chosen == "comment" else lets(chosen))
         chosen = yield from self._pick(options, stands=stands)
         if chosen == "comment":
-            self._written += len((yield from self._prose(closing, dashed + left))) + len("  #\n")
+            said = yield from self._prose(closing, dashed + left)
+            self._written += len(said) + len("  #\n")
+            if self._ruling and self._ruling.said:
+                self._ruling.said.hear(said)
         return chosen
 
     def _ops(self, expert: str, step: int, room: int) -> list[str]:

@@ -14,6 +14,7 @@ from math import prod
 from typing import Any, Final
 
 from mlx_trace.config import Rule
+from mlx_trace.decode.grammar.saying import Saying
 from mlx_trace.language.experts import Scope
 from mlx_trace.language.knowledge import called_numbers, may_be_fraction, may_be_negative
 from mlx_trace.language.measures import (
@@ -99,6 +100,7 @@ class PartRules:
         self._unused: set[str] = set()  # defined, and not read since
         self._latest: set[str] = set()  # computed or changed, and not read since
         self._measures: dict[str, Measures] = {}  # of variables, where they are known
+        self.said = Saying(scope.values, numbers) if "as_said" in rules.names else None
 
     def note(self, op: str, fields: Mapping[str, Any]) -> None:
         """Take down a step; its operands' values are still those from before it."""
@@ -123,6 +125,10 @@ class PartRules:
         if "var" in fields:
             self._unused.add(fields["var"])
             self._latest |= {fields["var"]} if op != "init" else set()
+        if self.said and op == "init" and "value" in fields:
+            self.said.note_given(fields["value"])
+        elif self.said and op != "init":
+            self.said.note_computed(fields.get("var", fields.get("entity", fields.get("from", ""))))
 
     # --- which options stand -----------------------------------------------------------------------------------
 
@@ -141,16 +147,18 @@ class PartRules:
             case "derived", _:
                 return self.lets_query
             case "value", _:
-                return lambda pair: pair[0] == "source" or self.lets_number(pair[1])
+                return lambda pair: pair[0] == "source" or self.lets_given(pair[1])
             case "amount", _:
                 return lambda pair: self.lets_amount(op, pairs[1][1], pair[1])
         return None
 
     def lets_op(self, op: str) -> bool:
         """Tell whether a step of `op` may come next: whether the rules leave something to say in it."""
+        if self.said and op != "query" and not self.said.lets_op(op):
+            return False
         match op:
             case "init":
-                return bool(self._scope.answers or self._numbers_left())
+                return bool(self._scope.answers or any(map(self.lets_given, self._numbers_left())))
             case "compute":
                 return any(map(self.lets_operation, COMPUTE_OPS))
             case "query":
@@ -163,16 +171,22 @@ class PartRules:
 
     def lets_operation(self, operation: str) -> bool:
         """Tell whether some operands may stand with `operation`."""
+        if self.said and not self.said.lets_operation(operation):
+            return False
         return any(self.lets_first(operation, name) for name in self._scope.values)
 
     def lets_first(self, operation: str, name: str) -> bool:
         """Tell whether some second operand may stand with a first one."""
+        if self.said and not self.said.lets_args(operation, (name,), False):
+            return False
         seconds = self._scope.values
         return operation in ("add", "mul") or any(self.lets_args(operation, (name, second)) for second in seconds)
 
     def lets_arg(self, operation: str, args: Sequence[str], ending: tuple[str, bool]) -> bool:
         """Tell whether an operand (its name, and whether it is the last) may follow others."""
         name, is_last = ending
+        if self.said and not self.said.lets_args(operation, (*args, name), is_last):
+            return False
         return self.lets_args(operation, (*args, name)) if is_last else self._is_alike(operation, (*args, name))
 
     def lets_args(self, operation: str, args: Sequence[str]) -> bool:
@@ -192,6 +206,8 @@ class PartRules:
 
     def lets_rate(self, op: str, base: str, rate: str) -> bool:
         """Tell whether a percentage may stand: of itself it is none, and more than all cannot be taken off."""
+        if self.said and not self.said.lets_rate(op, base, rate):
+            return False
         if "no_self" in self._rules.names and base == rate:
             return False
         if op == "percent_off" and "no_negative" in self._rules.names and self._scope.values[rate] > 100:
@@ -205,6 +221,8 @@ class PartRules:
 
     def lets_amount(self, op: str, entity: str, amount: str) -> bool:
         """Tell whether an amount, a variable's or a number, may be taken from an entity, or given to it."""
+        if self.said and not self.said.lets_amount(amount):
+            return False
         is_number = amount not in self._scope.values
         if is_number and not self.lets_number(amount):
             return False
@@ -216,6 +234,10 @@ class PartRules:
             return True
         value = Fraction(amount) if is_number else self._scope.values[amount]
         return value >= 0 and (op not in _TAKING or value <= self._scope.values[entity])
+
+    def lets_given(self, number: str) -> bool:
+        """Tell whether a variable may be given a number: as was said, and as often as it may be taken."""
+        return (self.said is None or self.said.lets_number(Fraction(number))) and self.lets_number(number)
 
     def lets_number(self, number: str) -> bool:
         """Tell whether a number may be taken once more; one that the model spells itself always may."""

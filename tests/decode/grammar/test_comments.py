@@ -181,3 +181,68 @@ def test_a_tokenizer_that_cannot_write_all_of_a_comment_is_refused() -> None:
     assert follow(Automaton(words, None, 400), words, words.word("expert: arithmetic\n"))[0]
     with pytest.raises(UserError, match=r"commented: the tokenizer has no token for !"):
         Automaton(words, None, 400, form=FORM)
+
+
+# --- the rule as_said ------------------------------------------------------------------------------------------
+
+EGGS = "A hen lays 16 eggs a day. Tom eats 3 of them. How many eggs are left after 5 days?"
+
+
+def held(family: str, question: str, text: str) -> str:
+    """Return a text up to where the rule refuses it."""
+    words = vocabulary(family)
+    rules = rules_for(question, frozenset({"as_said"}))
+    ids = words.word(text)
+    written, _ = follow(Automaton(words, grounded_numbers(question), 2000, rules, FORM), words, ids)
+    return text if written == len(ids) else "".join(token_texts(family)[token] for token in ids[:written])
+
+
+def test_golds_do_as_their_comments_say() -> None:
+    for problem in (draw(schema, 11, 0) for schema in load_schemas().values()):
+        gold = (in_form(problem, FORM) or "") + tested.END
+        assert held("Qwen2", problem.question, gold) == gold
+
+
+LEFT = """expert: arithmetic
+trace:
+# Tom leaves 16-3=13 eggs
+- {op: init, var: eggs, value: 16}
+- {op: init, var: eggs_eaten, value: 3}
+- {op: compute, var: eggs_left, compute_op: sub, args: [eggs, eggs_eaten]}
+# In 5 days that is 14*5=70 eggs
+- {op: init, var: days, value: 5}
+- {op: compute, var: all_eggs, compute_op: mul, args: [eggs_left, days]}
+- {op: query, var: all_eggs}"""
+REFUSED = [  # what is written otherwise, and up to where that stands
+    ("value: 16", "value: 5", "var: eggs, value: "),
+    ("- {op: init, var: eggs_eaten, value: 3}\n- {op: compute", "- {op: compute", "- {op:"),
+    (
+        "compute_op: sub, args: [eggs, eggs_eaten]",
+        "compute_op: add, args: [eggs, eggs_eaten]",
+        "eggs_left, compute_op:",
+    ),
+    ("[eggs, eggs_eaten]", "[eggs_eaten, eggs]", "args: ["),
+    ("value: 5", "value: 3", "var: days, value: "),
+    ("mul, args: [eggs_left, days]", "mul, args: [eggs, days]", "args: ["),
+]
+
+
+@pytest.mark.parametrize("family", ["tiny", "Qwen2", "SentencePiece"])
+def test_a_step_does_as_the_comment_before_it_says(family: str) -> None:
+    told = LEFT.replace("14*5=70", "13*5=65") + tested.END
+    assert held(family, EGGS, told) == told
+    for said, other, stands in REFUSED:
+        changed = told.replace(said, other)
+        written = held(family, EGGS, changed)
+        assert changed != told and written != changed and stands.split()[-1] in written[-40:], (other, written[-60:])
+
+
+def test_a_result_is_known_by_what_was_said_of_it() -> None:
+    wrong = LEFT.replace("13 eggs", "14 eggs") + tested.END  # what is said is computed wrongly, and taken up so
+    assert held("Qwen2", EGGS, wrong) == wrong
+
+
+@pytest.mark.parametrize("comment", ["Tom leaves some eggs", "It is 11*13=143", "x=16"])
+def test_what_says_nothing_of_this_question_forbids_nothing(comment: str) -> None:
+    text = LEFT.replace("Tom leaves 16-3=13 eggs", comment).replace("14*5", "13*5") + tested.END
+    assert held("Qwen2", EGGS, text) == text
