@@ -77,7 +77,7 @@ def test_what_a_trace_is_worth_is_measured_against_examples_and_prose(tmp_path: 
     assert json.loads(line)["messages"][1]["content"] == "3*4=12 pens.\n#### 12"
     tiny = ["tiny", "-n", "1", "--max-tokens", "60", "--shots", "2", "--adapter-path", str(adapters_dir() / "tiny")]
     shares = json.loads(run("baselines", *tiny, "--json"))
-    assert list(shares) == ["untrained, 2 examples, in scope", "untrained, 2 examples, free",
+    assert list(shares) == ["untrained, prose", "untrained, 2 examples, in scope", "untrained, 2 examples, free",
                             "adapter, in scope", "adapter, free"]  # fmt: skip
     assert all(share["n"] == 1 for share in shares.values())
 

@@ -3,9 +3,9 @@
     python eval/bench/baselines.py MODEL [--data everyday|FILE] [-n 30] [--shots 4] [--adapter-path RUN] [--prose RUN]
     python eval/bench/baselines.py --write-prose ROWS FOLDER      # for mlx_lm.lora --data FOLDER --mask-prompt
 
-Rows: examples in the prompt, the base untrained, traces held to the scope and free; the adapter, both ways; and an
-adapter that stock mlx_lm.lora trained on ROWS' worked solutions, decoded by stock mlx_lm, whose answer is the number
-after ####, else its last. Greedy; shares with 95% Wilson intervals. With --json, one object.
+Rows: the base untrained, as prose and, with examples in the prompt, as traces, held to the scope and free; the adapter,
+both ways; an adapter that stock mlx_lm.lora trained on ROWS' worked solutions, decoded by stock mlx_lm. Prose answers
+with the number after ####, else its last. Greedy; shares with 95% Wilson intervals. With --json, one object.
 """
 
 import argparse
@@ -38,6 +38,7 @@ SHOWN: Final = (
 )  # fmt: skip
 NUMBER: Final = re.compile(r"(?<![\d)])-?\d[\d,]*(?:\.\d+)?(?:/\d+)?")
 FORM: Final = "name_first"
+REQUEST: Final = f"\nReason step by step, and end with {GOLD_MARK} and the number."
 
 
 class WithExamples(Prompter):
@@ -70,13 +71,10 @@ def said(text: str) -> Fraction | None:
     return read_numeral(numbers[-1].replace(",", "")) if numbers else None
 
 
-def prose(base: Path, run: Path, problems: Sequence[Problem], max_tokens: int) -> Rate:
-    """Return how many answers are right that stock mlx_lm gives with an adapter that it trained."""
-    from mlx_lm import batch_generate, load
+def prose(model: Any, tokenizer: Any, asked: list[list[int]], problems: Sequence[Problem], max_tokens: int) -> Rate:
+    """Return how many of the answers that stock mlx_lm gives to prompts are right."""
+    from mlx_lm import batch_generate
 
-    model, tokenizer, *_ = load(str(base), adapter_path=str(run))
-    asked = [tokenizer.apply_chat_template([{"role": "user", "content": problem.question}], add_generation_prompt=True)
-             for problem in problems]  # fmt: skip
     texts = batch_generate(model, tokenizer, asked, max_tokens=max_tokens).texts
     right = [number is not None and problem.expected is not None and abs(number - problem.expected) < TOLERANCE
              for problem, number in zip(problems, map(said, texts), strict=True)]  # fmt: skip
@@ -107,6 +105,8 @@ def measured(options: argparse.Namespace) -> dict[str, Rate]:
             shares[f"{name}, {way}"] = Rate(sum(record.correct for record in records), len(records))
 
     base = load_base(options.model)
+    asked = Prompter(base.tokenizer, Prompt(system="")).many_ids([f"{each.question}{REQUEST}" for each in problems])
+    shares["untrained, prose"] = prose(base.network, base.tokenizer, asked, problems, options.max_tokens)
     ask(f"untrained, {options.shots} examples", base,
         WithExamples(base.tokenizer, Prompt(trace_form=FORM), examples(options.shots)))  # fmt: skip
     if options.adapter_path is not None:
@@ -114,7 +114,12 @@ def measured(options: argparse.Namespace) -> dict[str, Rate]:
         prompt = read_adapter_config(options.adapter_path).prompt or Prompt()
         ask("adapter", base, Prompter(base.tokenizer, prompt))
     if options.prose is not None:
-        shares["prose"] = prose(base.path, options.prose, problems, options.max_tokens)
+        from mlx_lm import load
+
+        model, tokenizer, *_ = load(str(base.path), adapter_path=str(options.prose))
+        asked = [tokenizer.apply_chat_template([{"role": "user", "content": each.question}], add_generation_prompt=True)
+                 for each in problems]  # fmt: skip
+        shares["prose"] = prose(model, tokenizer, asked, problems, options.max_tokens)
     return shares
 
 
