@@ -88,6 +88,8 @@ def _ways(equation: SaidEquation) -> Iterator[Way]:
     numbers, percents, signs = equation.numbers, equation.percents, equation.signs
     first, second, *_ = numbers
     match signs:
+        case ("-",) if percents == (False, False) and first - second < 0 and equation.result == second - first:
+            yield "sub", (second, first)  # 26-41=15
         case ("of",):
             yield "percent_of", (second, first)
         case ("+" | "-" as sign,) if percents == (False, True):

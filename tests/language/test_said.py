@@ -16,6 +16,7 @@ WAYS: dict[str, tuple[Way, ...]] = {
     "shells is 12+5+6=23": (("add", (12, 5, 6)),),
     "In 5 days it is 3*4=12": (("mul", (3, 4)),),
     "It costs $1,200-$200=$1,000 then": (("sub", (1200, 200)),),
+    "He lacks 26-41=15 plates": (("sub", (41, 26)),),
     "tip is 15% of 60=9": (("percent_of", (60, 15)),),
     "price is 80-20%=64": (("percent_off", (80, 20)),),
     "rent is 80+20%=96": (("percent_increase", (80, 20)),),
