@@ -1,4 +1,4 @@
-"""What the equation in a comment says is computed: `Natalia sold 48/2=24 clips` names an operation and its operands.
+"""What the equation in a comment says is computed: `Pia packs 48/2=24 boxes` names an operation and its operands.
 
 Takes the comment's text. Of equations that more than one step computes, numbers and operations alone are known.
 """
@@ -12,8 +12,8 @@ from typing import Final, NamedTuple
 Way = tuple[str, tuple[Fraction, ...]]  # an op (add, …, percent_of, …) and its operands; of a percentage, base and rate
 
 _ITEM: Final = re.compile(
-    r"(?P<number>(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)(?P<percent>\s?%)?"
-    r"|(?P<sign>[-+*/](?=[ $(]*\.?\d)|=|(?<=% )of\b)|(?P<mark>[,;:?!])(?!\d)"
+    r"(?P<number>(?:(?<=\()-)?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)(?P<percent>\s?%)?"
+    r"|(?P<sign>[-+*/](?=[ $(]*-?\.?\d)|=|(?<=% )of\b)|(?P<mark>[,;:?!])(?!\d)"
 )
 _OPS: Final = {"+": "add", "-": "sub", "*": "mul", "/": "div", "of": "percent_of"}
 _PERCENT: Final = {"-": "percent_off", "+": "percent_increase"}

@@ -17,6 +17,7 @@ WAYS: dict[str, tuple[Way, ...]] = {
     "In 5 days it is 3*4=12": (("mul", (3, 4)),),
     "It costs $1,200-$200=$1,000 then": (("sub", (1200, 200)),),
     "He lacks 26-41=15 plates": (("sub", (41, 26)),),
+    "warmth is 5+(-3)=2": (("add", (5, -3)),),
     "tip is 15% of 60=9": (("percent_of", (60, 15)),),
     "price is 80-20%=64": (("percent_off", (80, 20)),),
     "rent is 80+20%=96": (("percent_increase", (80, 20)),),
