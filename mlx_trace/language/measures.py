@@ -109,6 +109,20 @@ def _said(word: str, behind: str) -> Measures:
     return _THINGS if _is_noun(word) else ANY
 
 
+def computed(operation: str, operands: Iterable[Measures | None], is_told: bool) -> Measures | None:
+    """Return what add, sub, mul or div of operands may be measured in; None, of an operand too, if that is unknown.
+
+    `is_told`: the question counts no things for each dollar, so that something is known of products.
+    """
+    found = list(operands)
+    known = [each for each in found if each is not None]
+    if operation in ("add", "sub"):
+        return total(known)
+    if len(known) < len(found) or not is_told:
+        return None
+    return product(known) if operation == "mul" else quotient(known[0], known[-1])
+
+
 def total(operands: Iterable[Measures]) -> Measures:
     """Return what a sum or difference may be measured in: all that is no mere number says so, and must agree."""
     said = [found for found in operands if "number" not in found]

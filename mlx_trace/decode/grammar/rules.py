@@ -17,23 +17,12 @@ from mlx_trace.config import Rule
 from mlx_trace.decode.grammar.saying import Saying
 from mlx_trace.language.experts import Scope
 from mlx_trace.language.knowledge import called_numbers, may_be_fraction, may_be_negative
-from mlx_trace.language.measures import (
-    ANY,
-    NUMBER,
-    Measures,
-    asked,
-    counts_per_money,
-    measures,
-    product,
-    quotient,
-    total,
-)
+from mlx_trace.language.measures import ANY, NUMBER, Measures, asked, computed, counts_per_money, measures
 from mlx_trace.language.mentions import Mention, find_numbers
 from mlx_trace.language.numbers import spell
 from mlx_trace.language.steps import COMPUTE_OPS
 
 _MOST_WAYS: Final = 16  # of reading a question's mentions that are told apart
-_SUMS: Final = ("add", "sub")
 _TAKING: Final = ("consume", "transfer")  # ops that take an amount away from what they name first
 Stands = Callable[[Any], bool]  # whether an option may stand
 
@@ -273,13 +262,7 @@ class PartRules:
 
     def _computed(self, operation: str, operands: Iterable[str]) -> Measures | None:
         """Return what a computation of operands, variables or numbers, may be measured in; None if it is unknown."""
-        found = [self._measure(operand) for operand in operands]
-        known = [each for each in found if each is not None]
-        if operation in _SUMS:
-            return total(known)
-        if len(known) < len(found) or self._rules.counts_per_money:
-            return None
-        return product(known) if operation == "mul" else quotient(known[0], known[-1])
+        return computed(operation, map(self._measure, operands), not self._rules.counts_per_money)
 
     def _measure(self, operand: str) -> Measures | None:
         """Return what a variable or a number may be measured in; None of a variable of which nothing is known."""

@@ -12,7 +12,7 @@ from itertools import combinations
 from typing import Final
 
 from mlx_trace.language.knowledge import suggested_numbers
-from mlx_trace.language.measures import NUMBER, Measures, counts_per_money, measures, product, quotient, total
+from mlx_trace.language.measures import NUMBER, Measures, computed, counts_per_money, measures
 from mlx_trace.language.numbers import spell
 from mlx_trace.problems.compile.evidence import SPOKEN, is_time_of_day, same_noun
 from mlx_trace.problems.compile.grounding import Grounding
@@ -105,18 +105,12 @@ class _Doubts:
         stated, is_told = measures(self.question), not counts_per_money(self.question)
         known: dict[int, Measures | None] = {}
         for node in self.nodes:  # operands first
-            of_args = [known[id(arg)] for arg in node.args]
-            told = [measure for measure in of_args if measure is not None]
             if node.op == "leaf":
                 known[id(node)] = stated.get(spell(node.value), NUMBER)
-            elif node.op in ("add", "sub"):
-                known[id(node)] = total(told)
             elif node.op in PERCENT_OPS:
-                known[id(node)] = of_args[0]
-            elif len(told) < len(of_args) or not is_told:
-                known[id(node)] = None
+                known[id(node)] = known[id(node.args[0])]
             else:
-                known[id(node)] = product(told) if node.op == "mul" else quotient(told[0], told[-1])
+                known[id(node)] = computed(node.op, (known[id(arg)] for arg in node.args), is_told)
             if known[id(node)] == frozenset():
                 return True
         return False
