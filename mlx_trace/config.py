@@ -84,7 +84,7 @@ def _auto_or_size(value: object) -> object:
 
 Rule = Literal[
     "once", "called_constants", "no_self", "no_repeat", "no_negative", "no_fraction", "no_mixing", "as_asked",
-    "as_said", "all_used",
+    "as_computed", "as_said", "all_used",
 ]  # fmt: skip
 RULES: Final[tuple[Rule, ...]] = get_args(Rule)
 
@@ -113,8 +113,8 @@ class Decoding(Section):
         "is stated), called_constants (others only where a word calls for them; both under hard grounding), no_self "
         "(x - x), no_repeat (a computation again), no_negative, no_fraction (less than one of what is counted), "
         "no_mixing (a sum of money, time, percent and things, money times money), as_asked (no answer in money where "
-        "hours are asked for), as_said (a step as the comment before it says), all_used (no query before all but the "
-        "answer is used)",
+        "hours are asked for), as_computed (an equation in a comment with its own result), as_said (a step as the "
+        "comment before it says), all_used (no query before all but the answer is used)",
     )
     max_tokens_per_pass: Annotated[int | Literal["auto", "probe"], BeforeValidator(_tokens_per_pass)] = Field(
         "auto",

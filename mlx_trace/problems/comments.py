@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from mlx_trace.language.comments import LONGEST_COMMENT, PROSE
 from mlx_trace.language.grade import TOLERANCE
 from mlx_trace.language.numbers import read_numeral, spell
+from mlx_trace.language.outcome import outcome, written
 from mlx_trace.language.said import Way, said
 from mlx_trace.language.solver import Entry, solve
 from mlx_trace.language.steps import (
@@ -33,8 +34,8 @@ from mlx_trace.language.syntax import Trace, render
 _MOST_WORDS: Final = 16  # of a solution's sentence
 _WORDS_BEHIND: Final = 4  # of those, behind the result, where it has more
 _MOST_CHARACTERS: Final = 2000  # of a solution's line
+_ROUNDED: Final = Fraction(1, 100)  # a solution's results are
 _SIGNS: Final = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
-_PLACES: Final = 4  # of a result that is said
 _PLAIN: Final = str.maketrans(dict(zip("×÷−–—⁄’‘“”", "*/---/''\"\"", strict=True)))
 _SAYING: Final = re.compile("[A-Za-z]{3}")  # what has no word says no more than the trace does
 _DANGLING: Final = re.compile(r"(?: (?:the|a|an|of|in|on|at|to|for|from|by|with|and|per|than|that|which|is|are))+$")
@@ -45,7 +46,7 @@ _UNSAID: Final = re.compile(f"[^{re.escape(PROSE)}]+")
 _TIMES: Final = re.compile(r"(?<=[\w)%]) x (?=[\d($.])|(?<=\d)x(?=\d)")
 _SIGN: Final = re.compile(r"(?<=[\d)%]) ?([-+*/]) ?(?=[\d($.])| ?(=) ?")
 _RESULT: Final = re.compile(  # the last of a chain: what is behind it computes no more
-    r"=\$?(?P<number>-?(?:(?:\d{1,3}(?:,\d{3})++|\d++)(?:\.\d++)?+|\.\d++))(?![*/+=(]|[-x][\d($.])"
+    r"(?P<sign>=\$?)(?P<number>-?(?:(?:\d{1,3}(?:,\d{3})++|\d++)(?:\.\d++)?+|\.\d++))(?![*/+=(]|[-x][\d($.])"
 )
 _CLAUSE: Final = re.compile(r"[,;:] (?:and |then |so )?")
 _JOINT: Final = re.compile(r" (?:and|then|so) ")
@@ -199,10 +200,7 @@ def _number(value: Fraction) -> str:
 def _result(changed: Mapping[str, Fraction], name: str) -> str:
     """Return what a step gives, rounded as people do."""
     value = changed.get(name)
-    if value is None:
-        return "?"
-    text = spell(value)
-    return text if len(text.partition(".")[2]) <= _PLACES and "/" not in text else f"{float(value):.{_PLACES}f}"
+    return "?" if value is None else written(value)
 
 
 # --- what a solution says --------------------------------------------------------------------------------------
@@ -223,7 +221,7 @@ def _told(solution: str) -> Iterator[_Said]:
             for result, clause in zip(results, _clauses(sentence, results), strict=False):  # there may be none
                 value = read_numeral(result["number"].replace(",", ""))
                 if value is not None and (said := _bounded(clause)):
-                    yield _Said(value, said)
+                    yield _Said(value, _computed(said))
 
 
 def _joined(told: Iterator[_Said], values: Sequence[Fraction]) -> Iterator[_Said]:
@@ -270,6 +268,18 @@ def _bounded(text: str) -> str:
         del words[0]
     said = _begun(_DANGLING.sub("", _cut(words)))
     return said if _SAYING.search(said) and "=" in said else ""
+
+
+def _computed(text: str) -> str:
+    """Return a text with its results as the rule `as_computed` writes them, where they are what comes out."""
+
+    def computed(result: re.Match[str]) -> str:
+        value, told = outcome(text[: result.start()]), read_numeral(result["number"].replace(",", ""))
+        if value is None or told is None or abs(value - told) > _ROUNDED:
+            return result[0]
+        return f"{result['sign']}{written(value)}"
+
+    return _RESULT.sub(computed, text)
 
 
 def _cut(words: Sequence[str]) -> str:

@@ -150,13 +150,13 @@ class Automaton(Spelling):
         options = {f"{begin}#": "comment"}
         if "query" in self._ops(expert, step, room):
             options[f"{dash} query,"] = "query"
-        lets = self._ruling.lets_op if self._ruling else None
-        stands = lets and (lambda chosen: any(map(lets, ops)) if chosen == "comment" else lets(chosen))
+        stands = partial(self._ruling.lets_comment, ops) if self._ruling else None
         chosen = yield from self._pick(options, stands=stands)
         if chosen == "comment":
-            said = yield from self._prose(closing, dashed + left)
+            computes = self._rules is not None and "as_computed" in self._rules.names
+            said = yield from self._prose(closing, dashed + left, computes)
             self._written += len(said) + len("  #\n")
-            if self._ruling and self._ruling.said:
+            if self._ruling:
                 self._ruling.said.hear(said)
         return chosen
 

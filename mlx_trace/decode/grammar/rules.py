@@ -89,7 +89,7 @@ class PartRules:
         self._unused: set[str] = set()  # defined, and not read since
         self._latest: set[str] = set()  # computed or changed, and not read since
         self._measures: dict[str, Measures] = {}  # of variables, where they are known
-        self.said = Saying(scope.values, numbers) if "as_said" in rules.names else None
+        self.said = Saying(scope.values, numbers, "as_said" in rules.names)
 
     def note(self, op: str, fields: Mapping[str, Any]) -> None:
         """Take down a step; its operands' values are still those from before it."""
@@ -114,10 +114,7 @@ class PartRules:
         if "var" in fields:
             self._unused.add(fields["var"])
             self._latest |= {fields["var"]} if op != "init" else set()
-        if self.said and op == "init" and "value" in fields:
-            self.said.note_given(fields["value"])
-        elif self.said and op != "init":
-            self.said.note_computed(fields.get("var", fields.get("entity", fields.get("from", ""))))
+        self.said.note(op, fields)
 
     # --- which options stand -----------------------------------------------------------------------------------
 
@@ -143,7 +140,7 @@ class PartRules:
 
     def lets_op(self, op: str) -> bool:
         """Tell whether a step of `op` may come next: whether the rules leave something to say in it."""
-        if self.said and op != "query" and not self.said.lets_op(op):
+        if op != "query" and not self.said.lets_op(op):
             return False
         match op:
             case "init":
@@ -158,15 +155,21 @@ class PartRules:
                 return True
         return any(self.lets_base(op, name) for name in self._scope.values)
 
+    def lets_comment(self, ops: Collection[str], chosen: str) -> bool:
+        """Tell whether a comment, before one of some ops, or the query may come next: no comment again and again."""
+        if "no_repeat" in self._rules.names and self.said.is_circling:
+            return chosen == "query"
+        return any(map(self.lets_op, ops)) if chosen == "comment" else self.lets_op(chosen)
+
     def lets_operation(self, operation: str) -> bool:
         """Tell whether some operands may stand with `operation`."""
-        if self.said and not self.said.lets_operation(operation):
+        if not self.said.lets_operation(operation):
             return False
         return any(self.lets_first(operation, name) for name in self._scope.values)
 
     def lets_first(self, operation: str, name: str) -> bool:
         """Tell whether some second operand may stand with a first one."""
-        if self.said and not self.said.lets_args(operation, (name,), False):
+        if not self.said.lets_args(operation, (name,), False):
             return False
         seconds = self._scope.values
         return operation in ("add", "mul") or any(self.lets_args(operation, (name, second)) for second in seconds)
@@ -174,7 +177,7 @@ class PartRules:
     def lets_arg(self, operation: str, args: Sequence[str], ending: tuple[str, bool]) -> bool:
         """Tell whether an operand (its name, and whether it is the last) may follow others."""
         name, is_last = ending
-        if self.said and not self.said.lets_args(operation, (*args, name), is_last):
+        if not self.said.lets_args(operation, (*args, name), is_last):
             return False
         return self.lets_args(operation, (*args, name)) if is_last else self._is_alike(operation, (*args, name))
 
@@ -195,7 +198,7 @@ class PartRules:
 
     def lets_rate(self, op: str, base: str, rate: str) -> bool:
         """Tell whether a percentage may stand: of itself it is none, and more than all cannot be taken off."""
-        if self.said and not self.said.lets_rate(op, base, rate):
+        if not self.said.lets_rate(op, base, rate):
             return False
         if "no_self" in self._rules.names and base == rate:
             return False
@@ -210,7 +213,7 @@ class PartRules:
 
     def lets_amount(self, op: str, entity: str, amount: str) -> bool:
         """Tell whether an amount, a variable's or a number, may be taken from an entity, or given to it."""
-        if self.said and not self.said.lets_amount(amount):
+        if not self.said.lets_amount(amount):
             return False
         is_number = amount not in self._scope.values
         if is_number and not self.lets_number(amount):
@@ -226,7 +229,7 @@ class PartRules:
 
     def lets_given(self, number: str) -> bool:
         """Tell whether a variable may be given a number: as was said, and as often as it may be taken."""
-        return (self.said is None or self.said.lets_number(Fraction(number))) and self.lets_number(number)
+        return self.said.lets_number(number) and self.lets_number(number)
 
     def lets_number(self, number: str) -> bool:
         """Tell whether a number may be taken once more; one that the model spells itself always may."""

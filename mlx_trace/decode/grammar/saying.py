@@ -6,12 +6,13 @@ Takes each comment, number and result of a part; knows nothing of tokens.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import Final
+from typing import Any, Final
 
 from mlx_trace.language.said import Said, Way, said
 
 _HUNDRED: Final = Fraction(100)
 _CLOSE: Final = Fraction(1, 100)  # results are said as people round them
+_OFTEN: Final = 3
 _AS: Final = {"consume": "sub", "transfer": "sub", "add_entity": "add"}
 
 
@@ -19,36 +20,45 @@ class Saying:
     """What the comments of one part have said so far, and which options agree with the last.
 
     `values` are those of the variables, `numbers` those that may be given, as text. A variable is known by its value,
-    and by what the comment before it said that it would be.
+    and by what the comment before it said that it would be. Unless it `holds`, every option agrees.
     """
 
-    def __init__(self, values: Mapping[str, Fraction], numbers: Sequence[str] | None) -> None:
-        self._values = values
+    def __init__(self, values: Mapping[str, Fraction], numbers: Sequence[str] | None, holds: bool) -> None:
+        self._values, self._holds = values, holds
         self._given = [Fraction(number) for number in numbers or ()]
         self._claims: dict[str, Fraction] = {}
         self._said: Said | None = None
         self._since: Counter[Fraction] = Counter()  # numbers given since
+        self._heard: Counter[str] = Counter()
 
     def hear(self, text: str) -> None:
         """Take down a comment; what it says holds until something is computed."""
-        self._said, self._since = said(text), Counter()
+        self._heard[text.strip()] += 1
+        if self._holds:
+            self._said, self._since = said(text), Counter()
 
-    def note_given(self, number: str) -> None:
-        """Note that a number was given."""
-        self._since[Fraction(number)] += 1
+    @property
+    def is_circling(self) -> bool:
+        """Tell whether a comment was written so often that the model does not find on by itself."""
+        return any(often >= _OFTEN for often in self._heard.values())
 
-    def note_computed(self, name: str) -> None:
-        """Note that what was said is computed, under a name."""
-        if self._said is not None and self._said.result is not None:
-            self._claims[name] = self._said.result
-        self._said = None
+    def note(self, op: str, fields: Mapping[str, Any]) -> None:
+        """Note that a number was given, or that what was said is computed, under a name."""
+        if self._said is None:
+            return
+        if op != "init":
+            if self._said.result is not None:
+                self._claims[fields.get("var", fields.get("entity", fields.get("from", "")))] = self._said.result
+            self._said = None
+        elif "value" in fields:
+            self._since[Fraction(fields["value"])] += 1
 
     def lets_op(self, op: str) -> bool:
         """Tell whether a step of `op` may come next: a computation once its operands are there."""
         if self._said is None:
             return True
         if op == "init":
-            return any(map(self.lets_number, self._given))
+            return any(map(self._lets_given, self._given))
         if not self._said.ways:
             return op == "compute" or _AS.get(op, op) in self._said.ops
         if op in _AS:
@@ -80,10 +90,12 @@ class Saying:
         is_rate = any(self._is(rate, number) or self._is(rate, number * _HUNDRED) for number in numbers)
         return is_rate and any(self._is(base, number) for number in numbers)
 
-    def lets_number(self, number: Fraction) -> bool:
+    def lets_number(self, number: str) -> bool:
         """Tell whether a number may be given: as often as it is said."""
-        if self._said is None:
-            return True
+        return self._said is None or self._lets_given(Fraction(number))
+
+    def _lets_given(self, number: Fraction) -> bool:
+        assert self._said is not None
         numbers = self._said.numbers
         often = (max(operands.count(number) for _, operands in self._said.ways) if self._said.ways
                  else number in numbers or number / _HUNDRED in numbers)  # fmt: skip

@@ -12,6 +12,7 @@ from mlx_trace.decode.grammar.shortest import short_names
 from mlx_trace.decode.grammar.vocabulary import Mask
 from mlx_trace.decode.grammar.writing import LONGEST_NUMERAL, Choice, Walk, Writing
 from mlx_trace.language.comments import LONGEST_COMMENT
+from mlx_trace.language.outcome import outcome, written
 from mlx_trace.language.steps import LONGEST_NAME
 
 LONGEST_PIECE: Final = 32  # characters of a token in a comment
@@ -71,10 +72,17 @@ class Spelling(Writing):
         spare = self._room - left - len(self._vocabulary.end(end)) - 2
         return LONGEST_NUMERAL - len(text) if spare >= 0 else 0
 
-    def _prose(self, closing: tuple[int, ...], left: int) -> Walk:
-        """Let the model write the words of a comment, after which `left` tokens must be left; return them."""
-        text, kind = "", "opening"
-        while len(text) <= LONGEST_COMMENT and self._room > left + len(closing):
+    def _prose(self, closing: tuple[int, ...], left: int, computes: bool) -> Walk:
+        """Let the model write the words of a comment, after which `left` tokens must be left; return them.
+
+        `computes`: behind an equals sign stands what the arithmetic before it comes to.
+        """
+        text, kind, after = "", "opening", left + len(closing)
+        while len(text) <= LONGEST_COMMENT and self._room > after:
+            if computes and text.endswith("="):
+                text += yield from self._result(text, after)
+                if text[-1] != "=":
+                    continue
             token = yield Choice(Mask(kind, LONGEST_PIECE), closing[:1] if text.strip() else ())
             if text.strip() and token == closing[0]:
                 closing = closing[1:]
@@ -83,3 +91,14 @@ class Spelling(Writing):
             kind = "prose" if text.strip() else "letter"
         self.ids.extend(closing)
         return text
+
+    def _result(self, text: str, left: int) -> Walk:
+        """Write what an equation comes to, of money with its sign if the model likes; "" where that is not known."""
+        value = outcome(text[:-1])
+        if value is None:
+            return ""
+        number = written(value)
+        results = (number, f"${number}") if "$" in text else (number,)
+        runs = [(self._vocabulary.behind(text, result), result) for result in results]
+        runs = [run for run in runs if len(run[0]) <= self._room - left]
+        return (yield from self._choose(runs)) if runs else ""

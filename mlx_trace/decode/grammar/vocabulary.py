@@ -105,6 +105,7 @@ class Vocabulary:
         self.texts = _open_texts({index: piece for index, piece in pieces.items() if index not in special})
         self._lengths: dict[str, NDArray[np.int64]] = {}
         self._openings: dict[str, list[Opening]] = {}
+        self._letters: dict[str, int] = {}  # that may stand in a comment
         self.longest = max(map(len, self.texts.values()))
         self.singles = {text: index for index, text in self.texts.items() if len(text) == 1}
         if missing := sorted(_SPELT - set(self.singles)):
@@ -182,6 +183,15 @@ class Vocabulary:
     def end(self, text: str) -> tuple[int, ...]:
         """Return the tokens of what ends a name or a number, such as a comma."""
         return self.word(f" ab{text}")[len(self.word(" ab")) :]
+
+    def behind(self, before: str, text: str) -> tuple[int, ...]:
+        """Return the tokens of a text behind what a comment's line says so far; letter by letter where they merge."""
+        start, whole = self.word(f"#{before}"), self.word(f"#{before}{text}")
+        if whole[: len(start)] == start:
+            return whole[len(start) :]
+        if not self._letters:
+            self._letters |= {said: index for index, said in self.prose.items() if len(said) == 1}
+        return tuple(self._letters[letter] for letter in text)
 
     def openings(self, key: str) -> list[Opening]:
         """Return how the model may come to the digits of ` key: 5`: tokens, and the kind of open slot that then begins.

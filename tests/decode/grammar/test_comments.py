@@ -7,6 +7,7 @@ from random import Random
 import numpy as np
 import pytest
 
+from mlx_trace.config import Rule
 from mlx_trace.decode.grammar.automaton import Automaton
 from mlx_trace.decode.grammar.follow import follow
 from mlx_trace.decode.grammar.rules import rules_for
@@ -188,19 +189,20 @@ def test_a_tokenizer_that_cannot_write_all_of_a_comment_is_refused() -> None:
 EGGS = "A hen lays 16 eggs a day. Tom eats 3 of them. How many eggs are left after 5 days?"
 
 
-def held(family: str, question: str, text: str) -> str:
+def held(family: str, question: str, text: str, rule: Rule = "as_said") -> str:
     """Return a text up to where the rule refuses it."""
     words = vocabulary(family)
-    rules = rules_for(question, frozenset({"as_said"}))
+    rules = rules_for(question, frozenset({rule}))
     ids = words.word(text)
     written, _ = follow(Automaton(words, grounded_numbers(question), 2000, rules, FORM), words, ids)
     return text if written == len(ids) else "".join(token_texts(family)[token] for token in ids[:written])
 
 
-def test_golds_do_as_their_comments_say() -> None:
+@pytest.mark.parametrize("rule", ["as_said", "as_computed"])
+def test_golds_do_as_their_comments_say(rule: Rule) -> None:
     for problem in (draw(schema, 11, 0) for schema in load_schemas().values()):
         gold = (in_form(problem, FORM) or "") + tested.END
-        assert held("Qwen2", problem.question, gold) == gold
+        assert held("Qwen2", problem.question, gold, rule) == gold
 
 
 LEFT = """expert: arithmetic
@@ -246,3 +248,40 @@ def test_a_result_is_known_by_what_was_said_of_it() -> None:
 def test_what_says_nothing_of_this_question_forbids_nothing(comment: str) -> None:
     text = LEFT.replace("Tom leaves 16-3=13 eggs", comment).replace("14*5", "13*5") + tested.END
     assert held("Qwen2", EGGS, text) == text
+
+
+# --- the rules as_computed and no_repeat -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    ("said", "result"),
+    [
+        ("Tom leaves 16-3=", "13"),
+        ("Tom leaves $16-3=$", "13"),
+        ("Tom leaves $16-3=", "13"),
+        ("so 10% of 45=", "4.5"),
+        ("so 3-16=", "-13"),
+        ("first 16-3=13, then 13*50=", "650"),
+    ],
+)
+def test_an_equation_has_the_result_that_comes_out(family: str, said: str, result: str) -> None:
+    text = LEFT.replace("Tom leaves 16-3=13", said + result).partition("\n- {")[0]
+    assert held(family, EGGS, text, "as_computed") == text
+    wrong = text.replace(said + result, said + "7")
+    assert held(family, EGGS, wrong, "as_computed") != wrong and held(family, EGGS, wrong, "as_said") == wrong
+
+
+def test_what_cannot_be_computed_is_the_model_s_to_say() -> None:
+    for said in ("Let us say that x=16", "so 5 times 16-3=65", "half of 16=7"):
+        text = LEFT.replace("Tom leaves 16-3=13", said)
+        assert held("Qwen2", EGGS, text.partition("\n- {")[0], "as_computed") in text
+
+
+def test_a_comment_that_comes_a_third_time_is_followed_by_the_query() -> None:
+    step = "# again\n- {op: compute, var: OP_of_them, compute_op: OP, args: [eggs, eggs_eaten]}\n"
+    text = LEFT.partition("# In 5")[0] + "".join(step.replace("OP", name) for name in ("add", "mul", "div"))
+    assert held("Qwen2", EGGS, text + "# a", "once") == text + "# a"
+    assert held("Qwen2", EGGS, text + "# a", "no_repeat") == text
+    end = text + "- {op: query, var: div_of_them}" + tested.END
+    assert held("Qwen2", EGGS, end, "no_repeat") == end
