@@ -107,7 +107,7 @@ def test_steps_as_told_give_the_same_answer(part: Part, told: list[int]) -> None
 
 SAID = {
     "1. Half of the café’s caps: 12 x ½ = 6!": [(6, "Half of the cafe's caps: 12*1/2=6")],
-    "He earns $1,200 – $200 = $<<1200-200=1000>>1,000.": [(1000, "He earns $1,200-$200=$1,000")],
+    "He earns $1,200 – $200 = $<<1200-200=1000>>1,000.": [(1000, "He earns $1,200-$200=$1000")],
     "Mr. Roe sells 2*3 = 6 cups and 6/2 = 3 jugs.": [(6, "Mr. Roe sells 2*3=6 cups"), (3, "so 6/2=3 jugs")],
     "So 2 + 2 = 2 * 2 = 4 hats": [(4, "So 2+2=2*2=4 hats")],
     "3 + 4 = 7": [], "x = 3": [], "There is no result here.": [],

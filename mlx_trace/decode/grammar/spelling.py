@@ -82,13 +82,15 @@ class Spelling(Writing):
             if computes and text.endswith("="):
                 text += yield from self._result(text, after)
                 if text[-1] != "=":
+                    kind = "behind"
                     continue
             token = yield Choice(Mask(kind, LONGEST_PIECE), closing[:1] if text.strip() else ())
             if text.strip() and token == closing[0]:
                 closing = closing[1:]
                 break
-            text += self._vocabulary.prose[token]
-            kind = "prose" if text.strip() else "letter"
+            piece = self._vocabulary.prose[token]
+            text += piece
+            kind = "letter" if not text.strip() else kind if kind == "behind" and piece in ".," else "prose"
         self.ids.extend(closing)
         return text
 

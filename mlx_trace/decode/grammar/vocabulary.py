@@ -39,6 +39,7 @@ COMMENT: Final[dict[str, re.Pattern[str]]] = {  # which tokens hold on to one li
     "opening": re.compile(rf" (?:[A-Za-z]{_SAID}*)?"),  # begins a comment, with the space before it
     "letter": re.compile(rf"[A-Za-z]{_SAID}*"),  # begins one after a space of its own
     "prose": re.compile(rf"{_SAID}+"),
+    "behind": re.compile(rf"(?![.,]?\d){_SAID}+"),  # goes on behind a whole number
 }
 
 Opening = tuple[tuple[int, ...], str]  # the tokens before a number's digits, and the kind of slot that they begin
