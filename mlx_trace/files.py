@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -72,6 +73,12 @@ def unreadable(path: Path, error: OSError) -> UserError:
     return UserError(f"{path}: {why(error)}")
 
 
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal digits."""
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
 def is_full(path: Path, error: OSError | RuntimeError) -> bool:
     """Tell whether a path could not be written because its disk, or one's share of it, is full.
 
@@ -94,7 +101,7 @@ def check_output(path: Path) -> None:
     """Refuse a file that could not be written, before there is something to write."""
     if path.is_dir():
         raise UserError(f"{path}: is a directory")
-    if _is_stream(path):
+    if is_stream(path):
         return
     try:
         with tempfile.TemporaryFile(dir=path.parent, prefix=f".{path.name[:100]}."):
@@ -103,7 +110,7 @@ def check_output(path: Path) -> None:
         raise unreadable(path, error) from None
 
 
-def _is_stream(path: Path) -> bool:
+def is_stream(path: Path) -> bool:
     """Tell whether a path is a pipe or a device, or a file that is open, by a name such as /dev/stdout.
 
     Nothing may replace any of them: who may write to /dev would have a file there in place of everyone's stdout.
@@ -124,7 +131,7 @@ def write_atomically(path: Path, lines: Iterable[str]) -> int:
     """
     if path.is_dir():
         raise UserError(f"{path}: is a directory")
-    if _is_stream(path):
+    if is_stream(path):
         return _write_stream(path, lines)
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")

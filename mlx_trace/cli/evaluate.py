@@ -2,8 +2,9 @@
 
 import argparse
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -11,25 +12,30 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from mlx_trace.cli.options import (
+    STRATA_KEY,
     add_decoding_options,
     add_field_option,
     add_model_options,
     add_sampling_options,
+    add_strata_option,
     at_least,
     decoding_of,
     load_named,
     sampling_of,
 )
 from mlx_trace.cli.output import show_json
+from mlx_trace.cli.progress import clock
 from mlx_trace.cli.screen import Screen
-from mlx_trace.config import RULES, Decoding
+from mlx_trace.config import RULES, Decoding, Prompt
 from mlx_trace.errors import UserError
 from mlx_trace.evaluate.suites import DEFAULT_SIZE
-from mlx_trace.files import check_output, write_atomically
+from mlx_trace.files import check_output, is_stream, sha256, write_atomically
+from mlx_trace.notice import tell
 
 if TYPE_CHECKING:
     from mlx_trace.decode.params import SamplingParams
     from mlx_trace.evaluate.evaluate import Record, Summary
+    from mlx_trace.evaluate.kept import KeptRecords
     from mlx_trace.evaluate.polled import Polled, PollSummary
     from mlx_trace.model.base import Base
     from mlx_trace.model.prompts import Prompter
@@ -52,6 +58,7 @@ def add_eval_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gold-loss", action="store_true",
                         help="measure no answers, but what the problems' gold traces cost the model: its mean loss a "
                              "choice, by what is chosen; quick, and tells runs apart by few problems")  # fmt: skip
+    add_strata_option(parser)
     parser.add_argument("-o", "--output", type=Path, metavar="FILE.jsonl", help="write a record of every problem")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -74,16 +81,31 @@ def run_eval(options: argparse.Namespace) -> int:
     prompter, decoding = Prompter(base.tokenizer, prompt), decoding_of(options)
     if options.gold_loss:
         return _measure_loss(options, base, prompter, problems, console)
-    with console.status("") as status:
-        records = sample(base, prompter, problems, params, decoding, options.batch_size,
-                         lambda done: status.update(f"{done} of {len(problems) * params.n}"))  # fmt: skip
-    results = _results(records, params.n)
+    kept = _kept(options, base, prompt, problems, params)
+    known = kept.known if kept else {}
+    if kept and known:
+        tell(f"{len(known)} of {len(problems)} records are in {kept.path}: going on")
+    keep = [kept.keep] if kept else []
+    try:
+        with console.status("") as status:
+            report = _reporter(status.update, params.n * len(problems), params.n * len(known))
+            records = sample(base, prompter, problems, params, decoding, options.batch_size, report, known, *keep)
+    except KeyboardInterrupt:
+        if kept:
+            tell(f"stopped; what is done is in {kept.path}, and the same command goes on")
+        raise
+    finally:
+        if kept:
+            kept.close()
+    results = _results(records, params.n, options.by)
     unwritten = None if options.output is None else _write(options.output, results.rows)
+    if kept and unwritten is None:
+        kept.done()
     spent = _spent([record for own in records for record in own])
     if options.json:
         described = _described(options, base) | _sampling(params)
-        experts = {name: summary.as_json() for name, summary in results.experts.items()}
-        show_json(described | results.total.as_json() | spent | {"experts": experts})
+        apart = {name.strip(): summary.as_json() for name, summary in results.strata.items()}
+        show_json(described | results.total.as_json() | spent | {STRATA_KEY[options.by]: apart})
     else:
         shown = Screen()
         shown.print(results.table(f"{options.data}, {describe(decoding)}"))
@@ -98,6 +120,31 @@ def run_eval(options: argparse.Namespace) -> int:
     return 0
 
 
+def _kept(
+    options: argparse.Namespace, base: "Base", prompt: "Prompt", problems: "Sequence[Problem]", params: "SamplingParams"
+) -> "KeptRecords | None":
+    """Return what keeps the records while they come; nothing where they are not written, or to a pipe."""
+    from mlx_trace.evaluate.kept import KeptRecords
+    from mlx_trace.model.adapter import ADAPTER_WEIGHTS
+
+    if options.output is None or is_stream(options.output):
+        return None
+    adapter = "" if options.adapter_path is None else sha256(options.adapter_path / ADAPTER_WEIGHTS)
+    settings = {**_described(options, base), "weights": adapter, "prompt": prompt.model_dump(), **asdict(params)}
+    return KeptRecords(options.output, settings, problems, params.n)
+
+
+def _reporter(show: Callable[[str], None], total: int, known: int) -> Callable[[int], None]:
+    """Return what shows how many replies are done, and the time to come, given that so many were known before."""
+    began = time.perf_counter()
+
+    def report(done: int) -> None:
+        left = (total - done) * (time.perf_counter() - began) / max(1, done - known)
+        show(f"{done} of {total}" + (f", ETA {clock(left)}" if done < total else ""))
+
+    return report
+
+
 def _described(options: argparse.Namespace, base: "Base") -> dict[str, Any]:
     """Return what was measured, and how it was held."""
     adapter = None if options.adapter_path is None else str(options.adapter_path)
@@ -108,7 +155,8 @@ def _measure_loss(
     options: argparse.Namespace, base: "Base", prompter: "Prompter", problems: "Sequence[Problem]", console: Screen
 ) -> int:
     """Measure the loss on the problems' gold traces in place of answers."""
-    from mlx_trace.train.gold_loss import SPELLED, deciding, gold_losses
+    from mlx_trace.evaluate.losses import SPELLED, deciding
+    from mlx_trace.train.gold_loss import gold_losses
 
     with console.status("") as status:
         losses = list(gold_losses(base, prompter, problems, decoding_of(options),
@@ -188,37 +236,38 @@ def _spent(records: "list[Record]") -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class _Results:
-    """What was measured, by one reply a problem or by several: rows to write, and counts of all and of every expert."""
+    """What was measured, by one reply a problem or by several: rows to write, and counts of all and of strata."""
 
     rows: "Sequence[Record | Polled]"
     total: "Summary | PollSummary"
-    experts: "Mapping[str, Summary | PollSummary]"
+    strata: "Mapping[str, Summary | PollSummary]"
     cells: Callable[[Any], dict[str, str]]
     note: str = ""  # beneath the table
 
     def table(self, title: str) -> Table:
-        """Return the counts as a table, a line an expert: n, and every count with its share and 95% interval."""
+        """Return the counts as a table, a line a stratum: n, and every count with its share and 95% interval."""
         shown = Table(title=title, title_justify="left", box=None, pad_edge=False)
         for heading in ("", *self.cells(self.total)):
             shown.add_column(heading, justify="left" if heading == "" else "right")
-        for name, summary in [*self.experts.items(), ("all", self.total)]:
-            shown.add_row(name, *self.cells(summary).values(), style="bold" if name == "all" else "")
+        for name, summary in self.strata.items():
+            shown.add_row(name.strip(), *self.cells(summary).values())
+        shown.add_row("all", *self.cells(self.total).values(), style="bold")
         return shown
 
 
-def _results(records: "Sequence[Sequence[Record]]", samples: int) -> _Results:
-    from mlx_trace.evaluate.evaluate import by_expert, summarise
+def _results(records: "Sequence[Sequence[Record]]", samples: int, by: str) -> _Results:
+    from mlx_trace.evaluate.evaluate import summarise
     from mlx_trace.evaluate.polled import polled, summarise_polls
+    from mlx_trace.evaluate.strata import strata
 
     if samples == 1:
         single = [record for (record,) in records]
-        experts = {expert: summarise(own) for expert, own in by_expert(single).items()}
-        return _Results(single, summarise(single), experts, _cells)
+        return _Results(single, summarise(single), {name: summarise(own) for name, own in strata(by, single)}, _cells)
     polls = [polled(own) for own in records]
     total = summarise_polls(polls, samples)
     note = "the vote against the first sample: {1} newly right, {0} no longer right; exact McNemar p = {2:.2g}"
-    polled_experts = {expert: summarise_polls(own, samples) for expert, own in by_expert(polls).items()}
-    return _Results(polls, total, polled_experts, _poll_cells, note.format(*total.paired))
+    apart = {name: summarise_polls(own, samples) for name, own in strata(by, polls)}
+    return _Results(polls, total, apart, _poll_cells, note.format(*total.paired))
 
 
 def _cells(summary: "Summary") -> dict[str, str]:

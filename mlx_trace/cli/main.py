@@ -23,6 +23,8 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
                  "mlx-trace variants compiled.jsonl -k 20 -o variants.jsonl"),
     "train": ("train", "train an adapter: SFT, then reinforcement", "mlx-trace train -c configs/tiny.yaml"),
     "eval": ("evaluate", "measure a model on problems", "mlx-trace eval --adapter-path adapters/tiny -n 200"),
+    "compare": ("compare", "say whether one measurement is better than another, problem by problem",
+                "mlx-trace compare before.jsonl after.jsonl"),
     "sweep": ("sweep", "train and measure a configuration in several ways, and compare them",
               "mlx-trace sweep eval/levers.yaml"),
     "fuse": ("fuse", "merge an adapter into its base", "mlx-trace fuse --adapter-path adapters/tiny --save-path fused"),

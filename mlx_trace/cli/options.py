@@ -18,6 +18,10 @@ NO_ADAPTER: Final = "none"
 _MOST_SAMPLES: Final = 1024
 _HOTTEST: Final = 100.0
 
+STRATA_KEY: Final = {  # in JSON
+    "expert": "experts", "steps": "steps", "length": "lengths", "numbers": "numbers", "source": "sources"
+}  # fmt: skip
+
 
 def at_least(least: int, most: int = MOST) -> Callable[[str], int]:
     """Return an argparse type: a whole number from `least` to `most`."""
@@ -45,6 +49,12 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", choices=get_args(Dtype), default="auto", help=f"{DTYPE} (default %(default)s)")
     parser.add_argument("--any-base", action="store_true", help="load the adapter even if its base was another one")
     parser.add_argument("--trust-remote-code", action="store_true", help="allow code that comes with the model")
+
+
+def add_strata_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--by", choices=tuple(STRATA_KEY), default="expert",
+                        help="count apart by the expert (default), the gold trace's steps, the question's length, its "
+                             "kinds of numbers, or where problems come from")  # fmt: skip
 
 
 def add_field_option(parser: argparse.ArgumentParser) -> None:

@@ -65,9 +65,11 @@ class Decoder:
         """
         return self.engine.sample(self._requests(questions, params, streams), params)
 
-    def finished(self, questions: Sequence[str], params: SamplingParams) -> Iterator[Episode]:
+    def finished(
+        self, questions: Sequence[str], params: SamplingParams, streams: Sequence[int] | None = None
+    ) -> Iterator[Episode]:
         """Reply to each question, yielding episodes as they finish; `prompt` is the question's number."""
-        return self.engine.finished(self._requests(questions, params), params)
+        return self.engine.finished(self._requests(questions, params, streams), params)
 
     def stream(self, question: str, params: SamplingParams) -> Iterator[Episode]:
         """Reply to a question, yielding the episode whenever it has grown."""

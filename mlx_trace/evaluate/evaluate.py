@@ -5,13 +5,14 @@ Takes a loaded base (with its adapter in it) and problems; `parsed`, `valid` and
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from mlx_trace.config import Decoding
 from mlx_trace.decode.decoder import Decoder
 from mlx_trace.decode.engine import MAX_SEQUENCES
+from mlx_trace.decode.episode import Episode
 from mlx_trace.decode.params import SamplingParams
 from mlx_trace.evaluate.stats import Rate
 from mlx_trace.language.grade import Grade, grade
@@ -19,13 +20,15 @@ from mlx_trace.model.base import Base
 from mlx_trace.model.prompts import Prompter
 from mlx_trace.problems.problem import Problem
 
-_Reply = tuple[str, int, int, bool]  # its text, tokens, how many of them were sampled, and whether it was cut off
+Keep = Callable[[int, Sequence["Record"]], None]  # takes a problem's number, and its records
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One evaluated problem. `sampled` of its `tokens` were sampled, the others are jump-forward ones; `seconds` is its
-    share of the time by tokens."""
+    """One evaluated problem. `sampled` of its `tokens` were sampled, the others are jump-forward ones.
+
+    `seconds` have passed since the problem before it was done; replies to one problem share them by their tokens.
+    """
 
     problem: Problem
     output: str
@@ -74,30 +77,42 @@ def evaluate(
 def sample(
     base: Base, prompter: Prompter, problems: Sequence[Problem], params: SamplingParams, decoding: Decoding,
     batch_size: int = MAX_SEQUENCES, report: Callable[[int], None] = lambda done: None,
+    known: Mapping[int, Sequence[Record]] | None = None, keep: Keep = lambda number, records: None,
 ) -> list[list[Record]]:  # fmt: skip
     """Return for each problem, in order, the records of its `params.n` replies; the expert is not asked for.
 
     `batch_size` replies are decoded at once; it decides memory and speed, not the replies. `report` is told how many
-    are done. Of a reply only its text and counts are kept.
+    are done. Problems whose numbers are `known` are not asked again; `keep` gets the others' records as they come.
     """
-    began = time.perf_counter()
     decoder = Decoder(base, prompter, decoding, batch_size)
-    replies: list[dict[int, _Reply]] = [{} for _ in problems]
-    finished = decoder.finished([problem.question for problem in problems], params)
-    for done, episode in enumerate(finished, start=1):
-        text = prompter.decode(episode.ids)
-        replies[episode.prompt][episode.number] = (text, len(episode.ids), sum(episode.sampled), episode.truncated)
+    records = {number: list(own) for number, own in (known or {}).items()}
+    left = [number for number in range(len(problems)) if number not in records]
+    replies: dict[int, dict[int, Episode]] = {number: {} for number in left}
+    done, latest = params.n * len(records), time.perf_counter()
+    for episode in decoder.finished([problems[number].question for number in left], params, left):
+        number = left[episode.prompt]
+        replies[number][episode.number] = episode
+        done += 1
         report(done)
-    each = (time.perf_counter() - began) / max(1, sum(reply[1] for own in replies for reply in own.values()))
-    return [_records(problem, [own[number] for number in sorted(own)], each)
-            for problem, own in zip(problems, replies, strict=True)]  # fmt: skip
+        if len(replies[number]) == params.n:
+            own = replies.pop(number)
+            now = time.perf_counter()
+            records[number] = _records(prompter, problems[number], [own[k] for k in sorted(own)], now - latest)
+            keep(number, records[number])
+            latest = now
+    return [records[number] for number in range(len(problems))]
 
 
-def _records(problem: Problem, replies: Sequence[_Reply], each: float) -> list[Record]:
-    """Return the records of a problem's replies; equal texts are graded once."""
-    grades = {text: grade(text, problem.expected) for text in {reply[0] for reply in replies}}
-    return [Record(problem, text, grades[text], tokens, sampled, truncated, each * tokens)
-            for text, tokens, sampled, truncated in replies]  # fmt: skip
+def _records(prompter: Prompter, problem: Problem, episodes: Sequence[Episode], seconds: float) -> list[Record]:
+    """Return the records of a problem's replies, which took so long; equal texts are graded once."""
+    texts = [prompter.decode(episode.ids) for episode in episodes]
+    grades = {text: grade(text, problem.expected) for text in set(texts)}
+    each = seconds / max(1, sum(len(episode.ids) for episode in episodes))
+    return [
+        Record(problem, text, grades[text], len(episode.ids), sum(episode.sampled), episode.truncated,
+               each * len(episode.ids))
+        for text, episode in zip(texts, episodes, strict=True)
+    ]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,19 +140,3 @@ def summarise(records: Sequence[Record]) -> Summary:
         Rate(sum(record.valid for record in records), n),
         Rate(sum(record.correct for record in records), n),
     )
-
-
-class OfProblem(Protocol):
-    """What is known of one problem: a record, or its samples and their vote."""
-
-    @property
-    def problem(self) -> Problem: ...
-
-
-Row = TypeVar("Row", bound=OfProblem)
-
-
-def by_expert(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Return the rows of each expert expected, or the gold trace's; problems without either are left out."""
-    experts = sorted({expert for row in rows if (expert := row.problem.gold_expert)})
-    return {expert: [row for row in rows if row.problem.gold_expert == expert] for expert in experts}

@@ -43,7 +43,8 @@ class Polled:
         winner = self.vote.winner
         samples = [
             {"output": record.output, "kind": record.grade.kind, "got": record.grade.answer,
-             "weight": round(float(ballot.weight), 4), "detail": record.grade.detail, "truncated": record.truncated}
+             "weight": round(float(ballot.weight), 4), "detail": record.grade.detail, "truncated": record.truncated,
+             "tokens": record.tokens, "sampled": record.sampled, "seconds": round(record.seconds, 4)}
             for record, ballot in zip(self.records, self.vote.ballots, strict=True)
         ]  # fmt: skip
         row: dict[str, Any] = {

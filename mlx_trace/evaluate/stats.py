@@ -96,6 +96,34 @@ def mcnemar(first: list[bool], second: list[bool]) -> tuple[int, int, float]:
     return only_first, only_second, sign_test(only_first, only_second)
 
 
+def paired_difference(first: Sequence[bool], second: Sequence[bool]) -> tuple[float, float, float]:
+    """Return how much larger the second share is, and its 95% interval, of two models on the same problems.
+
+    Newcombe's interval of Wilson's, with the pairs' correlation (Newcombe 1998, Statist. Med. 17, 2635: his method 10).
+    (0, −1, 1) for none.
+    """
+    pairs = list(zip(second, first, strict=True))
+    n = len(pairs)
+    if not n:
+        return 0.0, -1.0, 1.0
+    both, neither = pairs.count((True, True)), pairs.count((False, False))
+    gained, lost = pairs.count((True, False)), pairs.count((False, True))
+    after, before = both + gained, both + lost
+    low_after, high_after = wilson(after, n)
+    low_before, high_before = wilson(before, n)
+    cross = both * neither - gained * lost
+    spread = sqrt(after * (n - after) * before * (n - before))
+    phi = (max(cross - n / 2, 0.0) if cross > 0 else cross) / spread if spread else 0.0
+
+    def half(x: float, y: float) -> float:
+        return sqrt(max(0.0, x * x - 2 * phi * x * y + y * y))
+
+    difference = (after - before) / n
+    below = half(after / n - low_after, high_before - before / n)
+    above = half(high_after - after / n, before / n - low_before)
+    return difference, max(-1.0, difference - below), min(1.0, difference + above)
+
+
 def sign_test(rises: int, falls: int) -> float:
     """Return the exact two-sided p of so many rises and falls, were both as likely; ties are left out."""
     both = rises + falls

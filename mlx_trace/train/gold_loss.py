@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Final
 
 import mlx.optimizers as optim
@@ -17,6 +16,7 @@ import numpy as np
 from mlx_trace.config import Decoding
 from mlx_trace.decode.grammar.writing import Choice
 from mlx_trace.errors import UserError
+from mlx_trace.evaluate.losses import SPELLED, deciding
 from mlx_trace.model.base import Base
 from mlx_trace.model.layers import Split
 from mlx_trace.model.prompts import Prompter
@@ -27,14 +27,8 @@ from mlx_trace.train.learner import Learner
 from mlx_trace.train.ranks import Ranks
 from mlx_trace.train.sft import PackedExamples
 
-SPELLED: Final = ": spelled"  # ends the kinds of tokens that spell a name, or a comment
 _KEY: Final = re.compile(r"([a-z_]+): ?\[?[^:\[\]{}]*\Z")
 _LONGEST: Final = 1 << 20  # tokens of an example: what is measured is never too long
-
-
-def deciding(kinds: Mapping[str, Sequence[float]]) -> list[float]:
-    """Return the losses, by kind, of the choices among what is there: all but the spelling of words."""
-    return list(chain.from_iterable(own for kind, own in kinds.items() if not kind.endswith(SPELLED)))
 
 
 @dataclass(frozen=True, slots=True)

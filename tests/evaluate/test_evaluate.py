@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from mlx_trace.config import Decoding
-from mlx_trace.evaluate.evaluate import by_expert, evaluate, summarise
+from mlx_trace.evaluate.evaluate import evaluate, summarise
+from mlx_trace.evaluate.strata import strata
 from mlx_trace.evaluate.suites import SUITES, suite
 from mlx_trace.model.base import Base
 from mlx_trace.model.prompts import Prompter
@@ -75,7 +76,7 @@ def test_a_reply_that_is_cut_off_is_marked(scripted_base: Callable[..., Base], p
 def test_experts_are_counted_apart(scripted_base: Callable[..., Base], prompter: Prompter) -> None:
     base = scripted_base({"a": RIGHT, "b": "no", "c": RIGHT})
     problems = [ask("a"), ask("b", "comparison"), ask("c", None)]
-    experts = by_expert(list(evaluate(base, prompter, problems, 300, FREE)))
+    experts = dict(strata("expert", evaluate(base, prompter, problems, 300, FREE)))
     assert {name: (sum(record.correct for record in own), len(own)) for name, own in experts.items()} == {
         "arithmetic": (2, 2), "comparison": (0, 1)}  # fmt: skip
 

@@ -5,8 +5,9 @@ from fractions import Fraction
 
 import pytest
 
-from mlx_trace.evaluate.evaluate import Record, by_expert
+from mlx_trace.evaluate.evaluate import Record
 from mlx_trace.evaluate.polled import Polled, polled, shown_k, summarise_polls
+from mlx_trace.evaluate.strata import strata
 from mlx_trace.language.grade import grade
 from mlx_trace.problems.problem import Problem
 
@@ -52,7 +53,7 @@ def test_the_counts_are_of_the_same_samples() -> None:
     assert (told["n"], told["vote"]["count"]) == (4, 1)
     assert list(told["pass"]) == ["1", "2", "4"]
     assert told["one_sample"]["interval"][0] < 0.25 < told["one_sample"]["interval"][1]
-    assert {name: summarise_polls(own, 4).vote.n for name, own in by_expert(POLLS).items()} == {"comparison": 1}
+    assert {name: summarise_polls(own, 4).vote.n for name, own in strata("expert", POLLS)} == {"comparison": 1}
 
 
 def test_a_record_holds_the_answers_the_votes_and_how_far_they_agree() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlx_trace.evaluate.stats import Mean, Rate, mcnemar, wilson
+from mlx_trace.evaluate.stats import Mean, Rate, mcnemar, paired_difference, wilson
 
 
 @pytest.mark.parametrize(
@@ -79,3 +79,27 @@ def test_a_mean_s_interval_holds_what_it_measures() -> None:
 def test_a_mean_of_nothing_says_nothing() -> None:
     assert (Mean.of([]).share, Mean.of([]).interval) == (0.0, (0.0, 1.0))
     assert Mean.of([Fraction(1, 2), Fraction(0)]).brief() == "25.0% [3–80]"
+
+
+@pytest.mark.parametrize(
+    ("both", "first", "second", "neither", "low", "high"),
+    [
+        (36, 2, 12, 0, 0.0569, 0.3404),  # Newcombe (1998), Statist. Med. 17, 2635: his method 10
+        (1, 7, 1, 12, -0.507, -0.026),  # Fagerland, Lydersen, Laake (2014), airway hyper-responsiveness
+    ],
+)
+def test_a_difference_of_pairs_equals_published_intervals(
+    both: int, first: int, second: int, neither: int, low: float, high: float
+) -> None:
+    pairs = both * [(True, True)] + first * [(True, False)] + second * [(False, True)] + neither * [(False, False)]
+    before, after = ([pair[side] for pair in pairs] for side in (0, 1))
+    difference = paired_difference(before, after)
+    assert difference == pytest.approx(((second - first) / len(pairs), low, high), abs=5e-4)
+    back = paired_difference(after, before)
+    assert back == pytest.approx((-difference[0], -difference[2], -difference[1]))
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=40))
+def test_a_difference_lies_in_its_interval(pairs: list[tuple[bool, bool]]) -> None:
+    difference, low, high = paired_difference([a for a, _ in pairs], [b for _, b in pairs])
+    assert -1 <= low <= difference + 1e-12 and difference - 1e-12 <= high <= 1

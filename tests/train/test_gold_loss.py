@@ -10,11 +10,12 @@ from mlx_trace.cli.main import main
 from mlx_trace.config import Decoding, Prompt
 from mlx_trace.decode.grammar.vocabulary import vocabulary_of
 from mlx_trace.errors import UserError
+from mlx_trace.evaluate.losses import SPELLED
 from mlx_trace.model.base import Base
 from mlx_trace.model.prompts import CLOSING, Prompter
 from mlx_trace.problems.problem import Problem
 from mlx_trace.train.choices import choices_of
-from mlx_trace.train.gold_loss import SPELLED, gold_losses
+from mlx_trace.train.gold_loss import gold_losses
 from tests.train.conftest import whole_logprobs
 
 import mlx.core as mx  # isort: skip
