@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mlx_trace.config_sources import CompiledSource
+from mlx_trace.evaluate.causes import CAUSES
 from mlx_trace.problems.mixture import mix
 from mlx_trace.resources import adapters_dir, tiny_dir
 from tests.model.gguf.models import byte_level, write_random
@@ -30,7 +31,7 @@ SMALLEST = {
     "real_size": (["--tokenizer", str(tiny_dir()), "--narrower", "4", "--updates", "1"], {"peak_memory", "moved"}),
 }  # fmt: skip
 PEERS = {"rl": "mlx_lm_lora", "llama_cpp": "xllamacpp", "gguf_files": "xllamacpp"}  # beside mlx-lm
-ELSEWHERE = {"algorithms", "baselines", "families", "gguf_files", "rules"}  # by tests of their own, below
+ELSEWHERE = {"algorithms", "baselines", "causes", "families", "gguf_files", "rules"}  # by tests of their own, below
 NO_SCRIPTS = {"all", "grpo", "replay", "scaled"}  # what others import; `all` only starts them
 ROW = {"question": "Ana has 3 boxes of 4 pens. How many pens is that?", "answer": "3*4=<<3*4=12>>12 pens.\n#### 12"}
 
@@ -61,6 +62,14 @@ def test_families_are_counted(tmp_path: Path) -> None:
     lines = run("families", str(rows), str(tiny_dir()), "--every", "200").splitlines()
     assert lines[-1].startswith(tiny_dir().name)
     assert all("walks parsed 10 of 10" in line for line in lines), lines
+
+
+def test_causes_of_traces_broken_on_purpose_are_named() -> None:
+    counts = json.loads(run("causes", "-n", "1", "--json"))
+    assert set(counts) == set(CAUSES)
+    for cause, named in counts.items():
+        n = sum(named.values())
+        assert n >= 5 and named[cause] >= 0.95 * n, (cause, named)
 
 
 def test_rules_are_counted() -> None:

@@ -3,6 +3,7 @@
 import argparse
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -105,12 +106,17 @@ def run_eval(options: argparse.Namespace) -> int:
     if options.json:
         described = _described(options, base) | _sampling(params)
         apart = {name.strip(): summary.as_json() for name, summary in results.strata.items()}
-        show_json(described | results.total.as_json() | spent | {STRATA_KEY[options.by]: apart})
+        show_json(
+            described | results.total.as_json() | spent | {STRATA_KEY[options.by]: apart, "causes": results.causes}
+        )
     else:
         shown = Screen()
         shown.print(results.table(f"{options.data}, {describe(decoding)}"))
         if results.note:
             shown.print(results.note)
+        if results.causes:
+            told = ", ".join(f"{cause} {often}" for cause, often in results.causes.items())
+            shown.print(f"why the others are wrong: {told}")
         with_adapter = f" with {options.adapter_path}" if options.adapter_path is not None else ""
         told = "{tokens:,} tokens ({sampled:,} sampled) in {seconds:.0f} s; {truncated} replies cut off".format(**spent)
         with_adapter += f", {describe_sampling(params)}" if params.temperature else ""
@@ -243,6 +249,11 @@ class _Results:
     strata: "Mapping[str, Summary | PollSummary]"
     cells: Callable[[Any], dict[str, str]]
     note: str = ""  # beneath the table
+
+    @property
+    def causes(self) -> dict[str, int]:
+        """Return why rows are wrong, and how often, the most frequent first."""
+        return dict(Counter(cause for row in self.rows if (cause := row.cause)).most_common())
 
     def table(self, title: str) -> Table:
         """Return the counts as a table, a line a stratum: n, and every count with its share and 95% interval."""

@@ -14,6 +14,7 @@ from mlx_trace.decode.decoder import Decoder
 from mlx_trace.decode.engine import MAX_SEQUENCES
 from mlx_trace.decode.episode import Episode
 from mlx_trace.decode.params import SamplingParams
+from mlx_trace.evaluate.causes import Cause, cause_of
 from mlx_trace.evaluate.stats import Rate
 from mlx_trace.language.grade import Grade, grade
 from mlx_trace.model.base import Base
@@ -53,13 +54,20 @@ class Record:
         """Tell whether the answer is right."""
         return self.grade.kind == "correct"
 
+    @property
+    def cause(self) -> Cause | None:
+        """Return why it is wrong; None of a right one, and where there is no answer to be right by."""
+        if self.grade.kind in ("correct", "solved"):
+            return None
+        return cause_of(self.output, self.problem.question, self.problem.trace, truncated=self.truncated)
+
     def as_json(self) -> str:
         """Return the record as one line of JSON."""
         row: dict[str, Any] = {
             **self.problem.model_dump(),
             "output": self.output, "kind": self.grade.kind, "reward": self.grade.reward, "got": self.grade.answer,
-            "detail": self.grade.detail, "parsed": self.parsed, "valid": self.valid, "correct": self.correct,
-            "tokens": self.tokens, "sampled": self.sampled, "truncated": self.truncated,
+            "detail": self.grade.detail, "cause": self.cause, "parsed": self.parsed, "valid": self.valid,
+            "correct": self.correct, "tokens": self.tokens, "sampled": self.sampled, "truncated": self.truncated,
             "seconds": round(self.seconds, 4),
         }  # fmt: skip
         return json.dumps(row, ensure_ascii=False)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from mlx_trace.evaluate.causes import Cause
 from mlx_trace.evaluate.evaluate import Record
 from mlx_trace.evaluate.stats import Mean, Rate, mcnemar
 from mlx_trace.evaluate.vote import Vote, cast, pass_at
@@ -38,6 +39,11 @@ class Polled:
         """Tell whether what wins the vote is right."""
         return self.vote.winner is not None and self.records[self.vote.speaker].correct
 
+    @property
+    def cause(self) -> Cause | None:
+        """Return why what wins the vote is wrong, or the first sample where none has an answer."""
+        return None if self.correct else self.records[self.vote.speaker if self.vote.winner else 0].cause
+
     def as_json(self) -> str:
         """Return the problem, its vote and its samples as one line of JSON."""
         winner = self.vote.winner
@@ -50,6 +56,7 @@ class Polled:
         row: dict[str, Any] = {
             **self.problem.model_dump(),
             "got": None if winner is None else spell(winner.answer), "correct": self.correct, "right": self.right,
+            "cause": self.cause,
             "agreement": round(float(self.vote.agreement), 4), "votes": self.vote.as_json(), "samples": samples,
             "tokens": sum(record.tokens for record in self.records),
             "sampled": sum(record.sampled for record in self.records),
