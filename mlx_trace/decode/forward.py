@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from mlx_trace.decode.cache import RaggedCache, Window
 from mlx_trace.errors import UserError, one_line
 from mlx_trace.model.config_json import ARCHITECTURES
+from mlx_trace.model.elementwise import softmax
 from mlx_trace.model.head import hidden_states
 from mlx_trace.model.layer import Layer
 
@@ -160,7 +161,7 @@ class Packing:
         scores = (queries @ keys[:, :, None].swapaxes(-1, -2)).reshape(*shape[:3], num_keys)
         scores = scores[self.owners, :, self.columns]  # (N, H, S)
         scores = mx.where(window.seen(self.positions[:, None, None], layer.window), scores, -mx.inf)
-        shares = self.spread(mx.softmax(scores, axis=-1, precise=True)).reshape(*queries.shape[:-1], num_keys)
+        shares = self.spread(softmax(scores)).reshape(*queries.shape[:-1], num_keys)
         return (shares @ values[:, :, None]).reshape(shape)
 
     def pack(self, spread: mx.array) -> mx.array:

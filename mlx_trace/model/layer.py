@@ -7,9 +7,11 @@ from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
-from mlx_lm.models.activations import swiglu
+from mlx_lm.models.activations import swiglu as stock_swiglu
 from mlx_lm.tuner.dora import DoRALinear
 from mlx_lm.tuner.lora import LoRALinear
+
+from mlx_trace.model.elementwise import attention, swiglu
 
 _ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 _MLP = ("gate_proj", "up_proj", "down_proj")
@@ -19,13 +21,13 @@ _NORMS = {"q_proj": "q_norm", "k_proj": "k_norm"}  # qwen3's
 class Layer:
     """A layer as Llama has it (Touvron et al. 2023): RMSNorm (Zhang & Sennrich 2019), RoPE, SwiGLU (Shazeer 2020).
 
-    `merged` merges adapters into fp32 weights, for passes that need no gradient; `window` is how many positions back it
-    sees, None for all.
+    `merged` merges adapters into fp32 weights; `has_gradient` says that its passes are differentiated; `window` is how
+    many positions back it sees, None for all.
     """
 
-    def __init__(self, layer: Any, network: Any, merged: bool = False) -> None:
+    def __init__(self, layer: Any, network: Any, merged: bool = False, has_gradient: bool = False) -> None:
         attention, mlp = layer.self_attn, layer.mlp
-        self.layer, self.attention = layer, attention
+        self.layer, self.attention, self.has_gradient = layer, attention, has_gradient
         self.num_heads, self.num_kv_heads = attention.n_heads, attention.n_kv_heads
         own = _merged if merged else lambda module: module
         self.linear = {name: own(attention[name]) for name in _ATTENTION} | {name: own(mlp[name]) for name in _MLP}
@@ -56,14 +58,16 @@ class Layer:
 
     def attend(self, queries: mx.array, keys: mx.array, values: mx.array, mask: mx.array) -> mx.array:
         """Return what queries (B, H, T, d) see of keys and values (B, K, S, d) where a mask (B, 1, T, S) lets them."""
-        return mx.fast.scaled_dot_product_attention(queries, keys, values, scale=self.attention.scale, mask=mask)
+        if self.has_gradient:
+            return mx.fast.scaled_dot_product_attention(queries, keys, values, scale=self.attention.scale, mask=mask)
+        return attention(queries, keys, values, self.attention.scale, mask)
 
     def after(self, states: mx.array, seen: mx.array) -> mx.array:
         """Return the states (…, D) after this layer, from those before it and what attention saw (…, H·d)."""
         states = states + self.linear["o_proj"](seen)
         normed = self.layer.post_attention_layernorm(states)
         gate, up = self.linear["gate_proj"](normed), self.linear["up_proj"](normed)
-        return states + self.linear["down_proj"](swiglu(gate, up))
+        return states + self.linear["down_proj"](stock_swiglu(gate, up) if self.has_gradient else swiglu(gate, up))
 
     def _heads(self, name: str, normed: mx.array, num_heads: int) -> mx.array:
         heads = self.linear[name](normed).reshape(*normed.shape[:-1], num_heads, -1)

@@ -130,7 +130,7 @@ class Split:
 
     def _layer(self, layer: Any) -> Callable[..., list[mx.array]]:
         """Return a layer's pass; where activations are recomputed, one that keeps only what goes into it."""
-        own = Layer(layer, self.network)
+        own = Layer(layer, self.network, has_gradient=True)
         if not self.recompute:
             return partial(_run, own)
 

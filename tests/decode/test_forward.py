@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mlx_trace.decode import forward as decoding
 from mlx_trace.decode.cache import RaggedCache
 from mlx_trace.decode.forward import Forward
+from mlx_trace.model import elementwise
 from mlx_trace.model import layer as module
 
 import mlx.core as mx  # isort: skip
@@ -106,6 +107,16 @@ def test_rows_of_any_lengths_equal_the_plain_network(kind: str, passes: list[lis
     network = NETWORKS[kind]
     expected = [plain(network, ids) if ids else np.zeros((0, 0), np.float32) for ids in rows_of(passes)]
     assert furthest(ragged(Forward(network), passes), expected) < 1e-4
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_numpy_computes_gives_the_same(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(elementwise, "_WORTH", 1)
+    passes = [[[1, 2, 3, 4, 5, 6, 7], [8, 9]], [[10], [11, 12, 13]], [[14, 15], []]]
+    assert (
+        furthest(ragged(Forward(NETWORKS[kind]), passes), [plain(NETWORKS[kind], ids) for ids in rows_of(passes)])
+        < 1e-4
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
