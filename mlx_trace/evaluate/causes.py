@@ -12,6 +12,7 @@ from typing import Final, Literal, get_args
 from mlx_trace.evaluate.computation import Expression, computation, number
 from mlx_trace.evaluate.usage import answer_numbers, unused
 from mlx_trace.language.experts import EXPERTS
+from mlx_trace.language.grade import expert_of
 from mlx_trace.language.knowledge import called_numbers
 from mlx_trace.language.mentions import Mention, find_numbers
 from mlx_trace.language.solver import Failed, solve
@@ -26,6 +27,7 @@ CAUSES: Final[tuple[Cause, ...]] = get_args(Cause)
 _PERCENT: Final = ("percent_of", "percent_off", "percent_increase")
 _INVERSE: Final = {"add": "sub", "sub": "add", "mul": "div", "div": "mul"}
 _OPS: Final = (*_INVERSE, *_PERCENT)
+_OPS_OF_ALL: Final = frozenset().union(*EXPERTS.values())
 _FREE: Final = ("add", "mul")  # whose operands have no order
 _THAN: Final = re.compile(r"\b(?:than|as (?:many|much|long|old|tall|far|fast|big|large|heavy|expensive)|times)\b")
 _LARGEST: Final = 200  # operations and numbers of a computation that is compared; adding a to a 60 times makes 2^60
@@ -38,12 +40,11 @@ def cause_of(text: str, question: str, gold: str | None, expert: str | None = No
     trace = parse(text)
     if isinstance(trace, NoTrace):
         return "truncated" if truncated else "not parsed"
-    wanted = parse(gold) if gold else None
-    if _names_another(trace, wanted if isinstance(wanted, Trace) else None, expert):
+    if _names_another(trace, expert):
         return "wrong expert"
     if isinstance(solve(trace), Failed):
         return "truncated" if truncated else "invalid trace"
-    mentions = find_numbers(question)
+    wanted, mentions = parse(gold) if gold else None, find_numbers(question)
     if not isinstance(wanted, Trace) or isinstance(solve(wanted), Failed):
         return _by_the_question(trace, question, mentions)
     own, golden = computation(trace), computation(wanted)
@@ -52,16 +53,12 @@ def cause_of(text: str, question: str, gold: str | None, expert: str | None = No
     return _beside(own, golden, question, mentions)
 
 
-def _names_another(trace: Trace, gold: Trace | None, expert: str | None) -> bool:
+def _names_another(trace: Trace, expert: str | None) -> bool:
     """Tell whether the reply's expert is not the one expected, or cannot do what the reply does."""
-    named = trace.parts[0].expert if len(trace.parts) == 1 else None
-    if expert is not None and named != expert and (named is not None or expert in EXPERTS):
+    if expert is not None and expert_of(trace) != expert:
         return True
-    return any(step.op in _ALL and step.op not in EXPERTS.get(part.expert, _ALL)
+    return any(step.op in _OPS_OF_ALL and step.op not in EXPERTS.get(part.expert, _OPS_OF_ALL)
                for part in trace.parts for step in part.steps)  # fmt: skip
-
-
-_ALL: Final = frozenset().union(*EXPERTS.values())
 
 
 # --- beside the gold trace -----------------------------------------------------------------------------------------
