@@ -76,7 +76,7 @@ def _table(before: Path, after: Path, pairs: "Sequence[Pair]", by: str | None) -
 
     is_loss = pairs[0].after.is_loss
     shown = Table(title=f"{after} against {before}", title_justify="left", box=None, pad_edge=False)
-    difference = "difference" if is_loss else "difference, points"
+    difference = "difference" if is_loss else "points"
     for heading in ("", "n", "before", "after", difference, "gained", "lost", "p"):
         shown.add_column(heading, justify="left" if heading == "" else "right")
     for name, one in [*_apart(pairs, by), ("all", compare(pairs))]:
