@@ -53,7 +53,6 @@ class Gold:
         trace = parse(problem.trace or "")
         assert isinstance(trace, Trace)
         self.problem, self.trace, self.rng = problem, trace, rng
-        self.part = len(trace.parts) - 1
         self.steps = list(trace.parts[-1].steps)
         self.computes = [at for at, step in enumerate(self.steps) if isinstance(step, Compute | Percent)]
         self.inits = [at for at, step in enumerate(self.steps) if isinstance(step, Init)]

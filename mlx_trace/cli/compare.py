@@ -68,7 +68,7 @@ def _apart(pairs: "Sequence[Pair]", by: str | None) -> "list[tuple[str, Comparis
     from mlx_trace.evaluate.compared import compare
     from mlx_trace.evaluate.strata import strata
 
-    return [(name.strip(), compare(own)) for name, own in strata(by, pairs)] if by else []
+    return [(name, compare(own)) for name, own in strata(by, pairs)] if by else []
 
 
 def _table(before: Path, after: Path, pairs: "Sequence[Pair]", by: str | None) -> Table:

@@ -75,29 +75,13 @@ def run_eval(options: argparse.Namespace) -> int:
         check_output(options.output)
     problems = suite(options.data, options.n, fields=parse_told(options.field))  # before a model is loaded
     base, prompt = load_named(options)
-    from mlx_trace.evaluate.evaluate import sample
     from mlx_trace.model.prompts import Prompter
 
     console = Screen(stderr=True)
     prompter, decoding = Prompter(base.tokenizer, prompt), decoding_of(options)
     if options.gold_loss:
         return _measure_loss(options, base, prompter, problems, console)
-    kept = _kept(options, base, prompt, problems, params)
-    known = kept.known if kept else {}
-    if kept and known:
-        tell(f"{len(known)} of {len(problems)} records are in {kept.path}: going on")
-    keep = [kept.keep] if kept else []
-    try:
-        with console.status("") as status:
-            report = _reporter(status.update, params.n * len(problems), params.n * len(known))
-            records = sample(base, prompter, problems, params, decoding, options.batch_size, report, known, *keep)
-    except KeyboardInterrupt:
-        if kept:
-            tell(f"stopped; what is done is in {kept.path}, and the same command goes on")
-        raise
-    finally:
-        if kept:
-            kept.close()
+    records, kept = _sampled(options, base, prompter, problems, params, console)
     results = _results(records, params.n, options.by)
     unwritten = None if options.output is None else _write(options.output, results.rows)
     if kept and unwritten is None:
@@ -105,7 +89,7 @@ def run_eval(options: argparse.Namespace) -> int:
     spent = _spent([record for own in records for record in own])
     if options.json:
         described = _described(options, base) | _sampling(params)
-        apart = {name.strip(): summary.as_json() for name, summary in results.strata.items()}
+        apart = {name: summary.as_json() for name, summary in results.strata.items()}
         show_json(
             described | results.total.as_json() | spent | {STRATA_KEY[options.by]: apart, "causes": results.causes}
         )
@@ -124,6 +108,32 @@ def run_eval(options: argparse.Namespace) -> int:
     if unwritten is not None:
         raise unwritten
     return 0
+
+
+def _sampled(
+    options: argparse.Namespace, base: "Base", prompter: "Prompter", problems: "Sequence[Problem]",
+    params: "SamplingParams", console: Screen,
+) -> "tuple[list[list[Record]], KeptRecords | None]":  # fmt: skip
+    """Return the records of replies to all problems, and what has kept them while they came."""
+    from mlx_trace.evaluate.evaluate import sample
+
+    kept = _kept(options, base, prompter.prompt, problems, params)
+    known = kept.known if kept else {}
+    if kept and known:
+        tell(f"{len(known)} of {len(problems)} records are in {kept.path}: going on")
+    keep = [kept.keep] if kept else []
+    try:
+        with console.status("") as status:
+            report = _reporter(status.update, params.n * len(problems), params.n * len(known))
+            return sample(base, prompter, problems, params, decoding_of(options), options.batch_size, report, known,
+                          *keep), kept  # fmt: skip
+    except KeyboardInterrupt:
+        if kept:
+            tell(f"stopped; what is done is in {kept.path}, and the same command goes on")
+        raise
+    finally:
+        if kept:
+            kept.close()
 
 
 def _kept(
@@ -261,7 +271,7 @@ class _Results:
         for heading in ("", *self.cells(self.total)):
             shown.add_column(heading, justify="left" if heading == "" else "right")
         for name, summary in self.strata.items():
-            shown.add_row(name.strip(), *self.cells(summary).values())
+            shown.add_row(name, *self.cells(summary).values())
         shown.add_row("all", *self.cells(self.total).values(), style="bold")
         return shown
 

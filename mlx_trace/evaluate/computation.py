@@ -35,9 +35,12 @@ class Expression:
     args: tuple["Expression", ...] = ()
     number: Fraction = field(default=Fraction(0))
     size: int = field(init=False, compare=False)  # of the tree, in which what is used twice stands twice
+    distinct: frozenset[Fraction] = field(init=False, compare=False)  # numbers in it
 
     def __post_init__(self) -> None:
+        own = [self.number] if self.op == "number" else ()
         object.__setattr__(self, "size", 1 + sum(arg.size for arg in self.args))
+        object.__setattr__(self, "distinct", frozenset(own).union(*(arg.distinct for arg in self.args)))
 
     @cached_property
     def _key(self) -> tuple[Any, ...]:

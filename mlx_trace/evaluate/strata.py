@@ -58,7 +58,7 @@ def _steps(problem: Problem) -> str:
 def _length(problem: Problem) -> str:
     """Return how long the question is."""
     words = len(problem.question.split())
-    shortest = f"{0:>2} to {_SHORT} words" if words <= _SHORT else f"{_SHORT + 1} to {_LONG} words"
+    shortest = f"0 to {_SHORT} words" if words <= _SHORT else f"{_SHORT + 1} to {_LONG} words"
     return shortest if words <= _LONG else f"{_LONG + 1} or more words"
 
 
