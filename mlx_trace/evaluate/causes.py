@@ -29,7 +29,10 @@ _INVERSE: Final = {"add": "sub", "sub": "add", "mul": "div", "div": "mul"}
 _OPS: Final = (*_INVERSE, *_PERCENT)
 _OPS_OF_ALL: Final = frozenset().union(*EXPERTS.values())
 _FREE: Final = ("add", "mul")  # whose operands have no order
-_THAN: Final = re.compile(r"\b(?:than|as (?:many|much|long|old|tall|far|fast|big|large|heavy|expensive)|times)\b")
+_THAN: Final = re.compile(
+    r"\b(?:than|as (?:many|much|long|old|tall|far|fast|big|large|heavy|expensive)|"
+    r"times(?! (?:an?|per|each|every|in|on|at|this|last|during)\b))\b"
+)
 _LARGEST: Final = 200  # operations and numbers of a computation that is compared; adding a to a 60 times makes 2^60
 _RELATED: Final = 50  # characters between a number and the word that relates
 
@@ -157,12 +160,23 @@ def _with(part: Expression, old: Expression, new: Expression) -> Expression:
 
 
 def _by_numbers(own: Expression, gold: Expression) -> Cause:
-    """Return the cause by the numbers that two computations use."""
-    if own.numbers == gold.numbers:
-        return "wrong wiring"
-    if own.numbers <= gold.numbers:
-        return "missing steps"
-    return "extra steps" if own.numbers >= gold.numbers else "other value"
+    """Return the cause of more than one change, by the operands that meet and the numbers that are used."""
+    if own.usual.meetings == gold.usual.meetings or own.unsigned == gold.unsigned:
+        return "wrong operation"
+    strange, missing = own.distinct - _also(gold), gold.distinct - _also(own)
+    if strange and missing:
+        slips = all(any(_is_slip(value, other) for other in missing) for value in strange)
+        return "percent or fraction" if slips else "other value"
+    if strange or missing:
+        return "extra steps" if strange else "missing steps"
+    more = own.numbers.total() - gold.numbers.total()
+    return "wrong wiring" if more == 0 else "extra steps" if more > 0 else "missing steps"
+
+
+def _also(whole: Expression) -> frozenset[Fraction]:
+    """Return the numbers in a computation, and the inverses of its factors and divisors: half of it is it by two."""
+    factors = {arg.number for part in _unique(whole) if part.op in ("mul", "div") for arg in part.args}
+    return whole.distinct | {1 / factor for factor in factors if factor}
 
 
 def _is_slip(value: Fraction, other: Fraction) -> bool:

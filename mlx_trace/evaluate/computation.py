@@ -25,6 +25,8 @@ from mlx_trace.language.steps import (
 from mlx_trace.language.syntax import Part, Trace
 
 _JOINED: Final = ("add", "mul")
+_UNSIGNED: Final = {"sub": "add", "div": "mul"}
+_AND_PERCENT: Final = {"add": "percent_increase", "sub": "percent_off"}
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,17 @@ class Expression:
             return Counter([self.number])
         return sum((arg.numbers for arg in self.args), Counter())
 
+    @cached_property
+    def meetings(self) -> tuple[Any, ...]:
+        """Return which operands meet, whatever is done with them."""
+        return (self.number, tuple(sorted(arg.meetings for arg in self.args)))
+
+    @cached_property
+    def unsigned(self) -> "Expression":
+        """Return it with sums for differences and products for quotients, in its usual form."""
+        args = tuple(arg.unsigned for arg in self.args)
+        return Expression(_UNSIGNED.get(self.op, self.op), args, self.number).usual
+
     def parts(self) -> Iterator["Expression"]:
         """Yield itself and all within it that are operations."""
         if self.op != "number":
@@ -70,8 +83,13 @@ class Expression:
 
     @cached_property
     def usual(self) -> "Expression":
-        """Return its usual form: `(a - b) - c` is `a - (b + c)`, `(a / b) / c` is `a / (b * c)`."""
+        """Return its usual form: `(a - b) - c` is `a - (b + c)`, `(a / b) / c` is `a / (b * c)`.
+
+        What a percentage of it is added to or taken from is increased by that percentage, or is that percentage off.
+        """
         args = [arg.usual for arg in self.args]
+        if self.op in _AND_PERCENT and len(args) == 2 and args[1].op == "percent_of" and args[1].args[0] == args[0]:
+            return Expression(_AND_PERCENT[self.op], args[1].args)
         if self.op in _JOINED:
             flat = [inner for arg in args for inner in (arg.args if arg.op == self.op else (arg,))]
             return Expression(self.op, tuple(sorted(flat, key=lambda arg: arg._key)))

@@ -55,6 +55,21 @@ REPLIES: Final[dict[str, tuple[str, Cause]]] = {
     "one step more on the way": (
         told(*STEPS[:3], "more := add all times", "boxes := div more each"), "extra steps"
     ),
+    "two operations": (
+        told("bob := div ann times", *STEPS[1:3], "boxes := mul all each"), "wrong operation"
+    ),
+    "two operations, and others' order": (
+        told(*STEPS[:2], "fewer := sub whole ann", "more := sub each fewer", query="more"), "wrong operation"
+    ),
+    "a number for another that is there, too": (
+        told("bob := mul ann ann", *STEPS[1:3], query="all"), "missing steps"
+    ),
+    "the same numbers more often": (
+        told(*STEPS[:3], "more := mul all all", "boxes := div more each"), "extra steps"
+    ),
+    "two changes, and half of a number by two": (
+        told("bob := div ann parts", "boxes := sub bob each", parts="1/3"), "missing steps"
+    ),
 }  # fmt: skip
 
 
@@ -62,6 +77,26 @@ REPLIES: Final[dict[str, tuple[str, Cause]]] = {
 def test_a_wrong_reply_has_one_cause(name: str) -> None:
     text, cause = REPLIES[name]
     assert cause_of(text, QUESTION, GOLD) == cause
+
+
+def test_so_many_times_a_week_relates_nothing() -> None:
+    question = "Ann eats 6 eggs at a time, 3 times a week. How many eggs is that?"
+    gold = told("eggs := mul each times", query="eggs")
+    assert cause_of(told("eggs := div each times", query="eggs"), question, gold) == "wrong operation"
+
+
+def test_a_sign_of_a_sum_of_several_is_an_operation() -> None:
+    gold = told("all := add ann times each", query="all")
+    reply = told("some := add ann times", "left := sub some each", query="left")
+    assert cause_of(reply, QUESTION, gold) == "wrong operation"
+
+
+def test_what_a_percentage_is_added_to_is_increased_by_it() -> None:
+    gold = told("more := percent_increase ann percent", query="more")
+    assert cause_of(told("part := percent_of ann percent", "more := add ann part", "boxes := div more each"),
+                    QUESTION, gold) == "extra steps"  # fmt: skip
+    assert cause_of(told("part := percent_of ann percent", "less := sub ann part", query="less"),
+                    QUESTION, gold) == "percent or fraction"  # fmt: skip
 
 
 def test_a_reply_that_was_cut_off_is_truncated() -> None:
