@@ -31,7 +31,7 @@ class Reply:
 
 def ask(decoder: Decoder, question: str, params: SamplingParams) -> Iterator[str | Reply]:
     """Yield the reply's text as it grows, then the `Reply`."""
-    _check(question)
+    check(question)
     shown = ""
     for episode in decoder.stream(question, params):
         text = decoder.prompter.decode(episode.ids)
@@ -45,14 +45,14 @@ def ask(decoder: Decoder, question: str, params: SamplingParams) -> Iterator[str
 
 def poll(decoder: Decoder, question: str, params: SamplingParams) -> tuple[Reply, Vote]:
     """Sample `params.n` replies; return the one that speaks for the answer that wins, and the vote."""
-    _check(question)
+    check(question)
     episodes: Sequence[Episode] = decoder.sample([question], params)
     texts = [decoder.prompter.decode(episode.ids) for episode in episodes]
     vote = Vote(cast(question, texts))
     return _reply(question, texts[vote.speaker], episodes[vote.speaker]), vote
 
 
-def _check(question: str) -> None:
+def check(question: str) -> None:
     """Refuse a question that states no number: a model held to traces would make an answer up."""
     if not find_numbers(question):
         raise UserError("there is nothing to compute: no number is stated")

@@ -28,6 +28,7 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "sweep": ("sweep", "train and measure a configuration in several ways, and compare them",
               "mlx-trace sweep eval/levers.yaml"),
     "fuse": ("fuse", "merge an adapter into its base", "mlx-trace fuse --adapter-path adapters/tiny --save-path fused"),
+    "ask": ("ask", "answer one word problem", 'mlx-trace ask "I had 20 eggs and sold 4 of them. How many are left?"'),
     "chat": ("chat", "ask a model word problems", "mlx-trace chat"),
     "demo": ("demo", "train, measure and ask the tiny model, all in six minutes", "mlx-trace demo"),
     "tiny": ("tiny", "rebuild the bundled tiny base", "mlx-trace tiny rebuild --save-path tiny-base"),
