@@ -85,13 +85,13 @@ def _shown(evaluation: Evaluation, examples: "Sequence[Examples] | None") -> dic
         return {}
     options, problems, n = evaluation.options, evaluation.drawn.problems, len(examples)
     wanted = options.nearest or NEAREST
-    bare = evaluation.prompter.many_ids([problem.question for problem in problems])
+    bare = map(len, evaluation.prompter.many_ids([problem.question for problem in problems]))
     return {"examples": {
         "file": str(options.examples_from), "nearest": wanted,
         "shown": round(sum(len(own.names) for own in examples) / n, 2),
         "fewer": sum(len(own.names) < wanted for own in examples),
         "no_room": sum(own.has_no_room for own in examples),
-        "prompt_tokens": round(sum(own.prompt_tokens for own in examples) / n, 1), "without": round(sum(map(len, bare)) / n, 1),
+        "prompt_tokens": round(sum(own.prompt_tokens for own in examples) / n, 1), "without": round(sum(bare) / n, 1),
     }}  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from mlx_trace.decode.decoder import Decoder
 from mlx_trace.decode.engine import MAX_SEQUENCES
 from mlx_trace.decode.episode import Episode
 from mlx_trace.decode.params import SamplingParams
+from mlx_trace.errors import UserError
 from mlx_trace.evaluate.nearest import Examples
 from mlx_trace.evaluate.record import Record as Record
 from mlx_trace.evaluate.record import Summary as Summary
@@ -142,14 +143,21 @@ class _Asker:
         """
         turns, positions = self.records[number][index].turns, self.decoder.positions
         for left_out in range(len(self._shown(number)) + 1):
-            ids = self._prompt(number, turns, left_out)
+            try:
+                ids = self._prompt(number, turns, left_out)
+            except UserError as error:  # what a model wrote may be what its own template does not write
+                self._tell(f"a reply cannot be given back for repair: {error}")
+                return None
             if positions is None or len(ids) + self.way.params.max_tokens <= positions:
                 return ids
-        if not self.has_told:
-            self.has_told = True
-            tell(f"{self.decoder.name} was made for {positions:,} tokens: a conversation that would be longer is not "
-                 "repaired any more")  # fmt: skip
+        self._tell(f"{self.decoder.name} was made for {positions:,} tokens: a conversation that would be longer is not "
+                   "repaired any more")  # fmt: skip
         return None
+
+    def _tell(self, line: str) -> None:
+        if not self.has_told:
+            tell(line)
+        self.has_told = True
 
     def _first(self, number: int, episodes: Sequence[Episode], seconds: float) -> list[Record]:
         """Return the records of a problem's first replies."""
