@@ -22,11 +22,11 @@ problems.audit problems.variants.sense problems.variants.slots problems.variants
 model.config_json model.remembered model.gguf.header model.gguf.rope model.gguf.architecture model.gguf.names model.gguf.values model.gguf.weights model.gguf.patterns model.gguf.pieces model.gguf.near model.gguf.tokenizer model.gguf.convert model.gguf.describe model.gguf.write
 model.precision memory.shape model.weights model.fingerprint model.hub model.package_index model.named model.head model.base model.adapter model.counting model.jinja model.prompts model.chat_template model.elementwise model.layer model.layers memory.predict memory.plan memory.published model.inventory
 decode.grammar.vocabulary decode.grammar.shortest decode.grammar.saying decode.grammar.rules decode.grammar.writing decode.grammar.spelling decode.grammar.automaton decode.grammar.follow decode.cache decode.forward decode.params decode.episode decode.sampler decode.scheduler decode.engine decode.decoder
-evaluate.stats evaluate.losses evaluate.strata evaluate.suites evaluate.computation evaluate.usage evaluate.vote evaluate.causes evaluate.evaluate evaluate.polled evaluate.kept evaluate.compared
+evaluate.stats evaluate.losses evaluate.strata evaluate.suites evaluate.looks evaluate.computation evaluate.usage evaluate.vote evaluate.causes evaluate.repair evaluate.nearest evaluate.record evaluate.evaluate evaluate.polled evaluate.costs evaluate.kept evaluate.compared
 train.rl.advantages train.run_dir train.checkpoint train.ranks train.metrics train.schedule train.interrupt train.loop train.learner train.choices train.examples train.activation_cache train.sft train.gold_loss train.rl.reward train.rl.rollout train.rl.packing train.rl.loss train.rl.reference train.rehearse train.rl.reinforce train.gather train.work train.run
 tiny.text tiny.tokenizer tiny.first_weights tiny.pretrain
 fuse modelfile llama_cpp chat sweep.file sweep.runs sweep.outcomes
-cli.output cli.screen cli.progress cli.options cli.ledger cli.solve cli.problems cli.audit cli.compile cli.train cli.evaluate cli.compare cli.sweep cli.fuse cli.reply cli.chat cli.ask cli.demo cli.tiny cli.memory cli.doctor
+cli.output cli.screen cli.progress cli.options cli.ledger cli.solve cli.problems cli.audit cli.compile cli.train cli.ways cli.counts cli.gold_loss cli.records cli.asking cli.conclusion cli.evaluate cli.compare cli.sweep cli.fuse cli.reply cli.chat cli.ask cli.demo cli.tiny cli.memory cli.doctor
 cli.main __main__
 """.split()
 PURE = ("language", "problems")  # these import no MLX, and nothing that does

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from mlx_trace.cli.evaluate import describe
 from mlx_trace.cli.ledger import print_ledger
 from mlx_trace.cli.options import at_least
 from mlx_trace.cli.output import show_json
 from mlx_trace.cli.progress import progress, watching
 from mlx_trace.cli.screen import Screen, patient_screen
 from mlx_trace.cli.train import INTERRUPTED, show_plan
+from mlx_trace.cli.ways import describe
 from mlx_trace.config import Decoding
 from mlx_trace.config_file import find_config, load_config
 from mlx_trace.config_sources import SyntheticSource

@@ -110,7 +110,9 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
         metavar="T",
         help=f"0 is greedy; unless given 0, or {VOTING_TEMPERATURE} for several replies",
     )
-    parser.add_argument("--seed", type=at_least(0, SEEDS - 1), metavar="N", help="of what is sampled; 0 unless given")
+    parser.add_argument(
+        "--seed", type=at_least(0, SEEDS - 1), metavar="N", help="of all that is sampled; 0 unless given"
+    )
 
 
 def _temperature(text: str) -> float:
@@ -123,8 +125,11 @@ def _temperature(text: str) -> float:
     return value
 
 
-def sampling_of(options: argparse.Namespace) -> "SamplingParams":
-    """Return how replies are sampled; UserError where options contradict each other."""
+def sampling_of(options: argparse.Namespace, seeds_problems: bool = False) -> "SamplingParams":
+    """Return how replies are sampled; UserError where options contradict each other.
+
+    `seeds_problems` tells that the seed is of something else, too: of which problems are asked.
+    """
     from mlx_trace.decode.params import SamplingParams
 
     temperature = options.temperature
@@ -133,7 +138,7 @@ def sampling_of(options: argparse.Namespace) -> "SamplingParams":
     if temperature == 0 and options.samples > 1:
         raise UserError(f"--samples {options.samples}: at temperature 0 all replies are one; "
                         f"--temperature {VOTING_TEMPERATURE} is the default")  # fmt: skip
-    if temperature == 0 and options.seed is not None:
+    if temperature == 0 and options.seed is not None and not seeds_problems:
         raise UserError(f"--seed {options.seed}: at temperature 0 nothing is sampled; --temperature T or --samples K")
     return SamplingParams(options.max_tokens, temperature, options.samples, options.seed or 0)
 

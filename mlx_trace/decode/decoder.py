@@ -66,10 +66,14 @@ class Decoder:
         return self.engine.sample(self._requests(questions, params, streams), params)
 
     def finished(
-        self, questions: Sequence[str], params: SamplingParams, streams: Sequence[int] | None = None
-    ) -> Iterator[Episode]:
-        """Reply to each question, yielding episodes as they finish; `prompt` is the question's number."""
-        return self.engine.finished(self._requests(questions, params, streams), params)
+        self, questions: Sequence[str], params: SamplingParams, streams: Sequence[int] | None = None,
+        prompts: Sequence[Sequence[int]] | None = None,
+    ) -> Iterator[Episode]:  # fmt: skip
+        """Reply to each question, yielding episodes as they finish; `prompt` is the question's number.
+
+        `prompts` are ids that ask the questions in conversations; what replies are held to is the questions' alone.
+        """
+        return self.engine.finished(self._requests(questions, params, streams, prompts), params)
 
     def stream(self, question: str, params: SamplingParams) -> Iterator[Episode]:
         """Reply to a question, yielding the episode whenever it has grown."""
@@ -86,10 +90,12 @@ class Decoder:
         return self.engine.prefix_activations
 
     def _requests(
-        self, questions: Sequence[str], params: SamplingParams, streams: Sequence[int] | None = None
-    ) -> list[Request]:
+        self, questions: Sequence[str], params: SamplingParams, streams: Sequence[int] | None = None,
+        prompts: Sequence[Sequence[int]] | None = None,
+    ) -> list[Request]:  # fmt: skip
         is_hard = self.decoding.constraint == "scope" and self.decoding.grounding == "hard"
-        prompts = [self.prompter.ids(question) for question in questions]
+        if prompts is None:
+            prompts = [self.prompter.ids(question) for question in questions]
         self._check_positions(questions, prompts, params.max_tokens)
         named: Sequence[int | None] = streams or [None] * len(questions)
         rules = self.decoding.chosen_rules

@@ -126,7 +126,11 @@ def compare(pairs: Sequence[Pair]) -> Comparison:
         difference = mean_interval([second - first for first, second in zip(before, after, strict=True)])
         means = mean_interval(before), mean_interval(after)
         return Comparison(len(pairs), *means, difference, gained, lost, sign_test(gained, lost))
-    first, second = [score == 1 for score in before], [score == 1 for score in after]
-    lost, gained, p = mcnemar(first, second)
-    rates = Rate(sum(first), len(pairs)), Rate(sum(second), len(pairs))
-    return Comparison(len(pairs), *rates, paired_difference(first, second), gained, lost, p)
+    return compare_counts([score == 1 for score in before], [score == 1 for score in after])
+
+
+def compare_counts(before: list[bool], after: list[bool]) -> Comparison:
+    """Compare what holds of each problem before with what holds of it after."""
+    lost, gained, p = mcnemar(before, after)
+    rates = Rate(sum(before), len(before)), Rate(sum(after), len(after))
+    return Comparison(len(before), *rates, paired_difference(before, after), gained, lost, p)

@@ -1,76 +1,50 @@
-"""Model + problems → one `Record` a problem, and the counts that summarise them.
+"""Model + problems → the records of its replies: first ones, and after those that failed further turns.
 
-Takes a loaded base (with its adapter in it) and problems; `parsed`, `valid` and `correct` are three counts.
+Takes a loaded base (with its adapter in it), problems, and the way in which they are asked.
 """
 
-import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from mlx_trace.config import Decoding
 from mlx_trace.decode.decoder import Decoder
 from mlx_trace.decode.engine import MAX_SEQUENCES
 from mlx_trace.decode.episode import Episode
 from mlx_trace.decode.params import SamplingParams
-from mlx_trace.evaluate.causes import Cause, cause_of
-from mlx_trace.evaluate.stats import Rate
-from mlx_trace.language.grade import Grade, grade
+from mlx_trace.errors import UserError
+from mlx_trace.evaluate.nearest import Examples
+from mlx_trace.evaluate.record import Record as Record
+from mlx_trace.evaluate.record import Summary as Summary
+from mlx_trace.evaluate.record import summarise as summarise
+from mlx_trace.evaluate.repair import Turn, conversation
+from mlx_trace.language.grade import grade
 from mlx_trace.model.base import Base
-from mlx_trace.model.prompts import Prompter
+from mlx_trace.model.prompts import Prompter, TurnPair
+from mlx_trace.notice import tell
 from mlx_trace.problems.problem import Problem
+from mlx_trace.seeds import derive_seed
 
-Keep = Callable[[int, Sequence["Record"]], None]  # takes a problem's number, and its records
+Keep = Callable[[int, Sequence[Record]], None]  # takes a problem's number, and its records
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """One evaluated problem. `sampled` of its `tokens` were sampled, the others are jump-forward ones.
+class ReplyWay:
+    """One way to ask: how replies are sampled and held, and for how many turns those that fail are given back."""
 
-    `seconds` have passed since the problem before it was done; replies to one problem share them by their tokens.
-    """
+    params: SamplingParams
+    decoding: Decoding
+    repair: int = 0
 
-    problem: Problem
-    output: str
-    grade: Grade
-    tokens: int
-    sampled: int
-    truncated: bool
-    seconds: float
 
-    @property
-    def parsed(self) -> bool:
-        """Tell whether the output holds a document of a trace's shape."""
-        return self.grade.kind != "parse_failure"
+@dataclass(frozen=True, slots=True)
+class Watcher:
+    """Who is told how many replies are done, of a turn of repair with how many there are, and gets what is done."""
 
-    @property
-    def valid(self) -> bool:
-        """Tell whether the trace ran to an answer."""
-        return self.grade.answer is not None
-
-    @property
-    def correct(self) -> bool:
-        """Tell whether the answer is right."""
-        return self.grade.kind == "correct"
-
-    @property
-    def cause(self) -> Cause | None:
-        """Return why it is wrong; None of a right one, and where there is no answer to be right by."""
-        if self.grade.kind in ("correct", "solved"):
-            return None
-        return cause_of(self.output, self.problem.question, self.problem.trace, truncated=self.truncated)
-
-    def as_json(self) -> str:
-        """Return the record as one line of JSON."""
-        row: dict[str, Any] = {
-            **self.problem.model_dump(),
-            "output": self.output, "kind": self.grade.kind, "reward": self.grade.reward, "got": self.grade.answer,
-            "detail": self.grade.detail, "cause": self.cause, "parsed": self.parsed, "valid": self.valid,
-            "correct": self.correct, "tokens": self.tokens, "sampled": self.sampled, "truncated": self.truncated,
-            "seconds": round(self.seconds, 4),
-        }  # fmt: skip
-        return json.dumps(row, ensure_ascii=False)
+    replied: Callable[[int], None] = lambda done: None
+    repaired: Callable[[int, int, int], None] = lambda turn, done, total: None
+    keep: Keep = lambda number, records: None
 
 
 def evaluate(
@@ -78,73 +52,129 @@ def evaluate(
     batch_size: int = MAX_SEQUENCES, report: Callable[[int], None] = lambda done: None,
 ) -> list[Record]:  # fmt: skip
     """Return a record for each problem, in order, of its greedy reply; see `sample`."""
-    params = SamplingParams(max_tokens)
-    return [record for (record,) in sample(base, prompter, problems, params, decoding, batch_size, report)]
+    way = ReplyWay(SamplingParams(max_tokens), decoding)
+    return [record for (record,) in sample(base, prompter, problems, way, batch_size, Watcher(report))]
 
 
 def sample(
-    base: Base, prompter: Prompter, problems: Sequence[Problem], params: SamplingParams, decoding: Decoding,
-    batch_size: int = MAX_SEQUENCES, report: Callable[[int], None] = lambda done: None,
-    known: Mapping[int, Sequence[Record]] | None = None, keep: Keep = lambda number, records: None,
+    base: Base, prompter: Prompter, problems: Sequence[Problem], way: ReplyWay, batch_size: int = MAX_SEQUENCES,
+    watcher: Watcher | None = None, known: Mapping[int, Sequence[Record]] | None = None,
+    examples: Sequence[Examples] | None = None,
 ) -> list[list[Record]]:  # fmt: skip
-    """Return for each problem, in order, the records of its `params.n` replies; the expert is not asked for.
+    """Return for each problem, in order, the records of its `way.params.n` replies; the expert is not asked for.
 
-    `batch_size` replies are decoded at once; it decides memory and speed, not the replies. `report` is told how many
-    are done. Problems whose numbers are `known` are not asked again; `keep` gets the others' records as they come.
+    `batch_size` replies are decoded at once; it decides memory and speed, not the replies. Problems whose numbers are
+    `known` are not asked again. `examples`, one a problem, are shown before it.
     """
-    decoder = Decoder(base, prompter, decoding, batch_size)
-    records = {number: list(own) for number, own in (known or {}).items()}
-    left = [number for number in range(len(problems)) if number not in records]
-    replies: dict[int, dict[int, Episode]] = {number: {} for number in left}
-    done, latest = params.n * len(records), time.perf_counter()
-    for episode in decoder.finished([problems[number].question for number in left], params, left):
-        number = left[episode.prompt]
-        replies[number][episode.number] = episode
-        done += 1
-        report(done)
-        if len(replies[number]) == params.n:
-            own = replies.pop(number)
-            now = time.perf_counter()
-            records[number] = _records(prompter, problems[number], [own[k] for k in sorted(own)], now - latest)
-            keep(number, records[number])
+    asker = _Asker(Decoder(base, prompter, way.decoding, batch_size), problems, way, watcher or Watcher(), examples)
+    asker.records |= {number: list(own) for number, own in (known or {}).items()}
+    asker.ask()
+    for turn in range(1, way.repair + 1):
+        asker.repair(turn)
+    return [asker.records[number] for number in range(len(problems))]
+
+
+class _Asker:
+    """Problems, and the records of replies to them as far as they have come, by the problems' numbers."""
+
+    def __init__(
+        self, decoder: Decoder, problems: Sequence[Problem], way: ReplyWay, watcher: Watcher,
+        examples: Sequence[Examples] | None,
+    ) -> None:  # fmt: skip
+        self.decoder, self.problems, self.way, self.watcher = decoder, problems, way, watcher
+        self.examples = examples
+        self.records: dict[int, list[Record]] = {}
+        self.has_told = False
+
+    def ask(self) -> None:
+        """Let the model reply to every problem that has no replies yet."""
+        params = self.way.params
+        left = [number for number in range(len(self.problems)) if number not in self.records]
+        replies: dict[int, list[Episode]] = {number: [] for number in left}
+        done, latest = params.n * len(self.records), time.perf_counter()
+        prompts = None if self.examples is None else [self._prompt(number, ()) for number in left]
+        for episode in self.decoder.finished(self._questions(left), params, left, prompts):
+            number = left[episode.prompt]
+            replies[number].append(episode)
+            done += 1
+            self.watcher.replied(done)
+            if len(replies[number]) == params.n:
+                now = time.perf_counter()
+                own = sorted(replies.pop(number), key=lambda episode: episode.number)
+                self.records[number] = self._first(number, own, now - latest)
+                self.watcher.keep(number, self.records[number])
+                latest = now
+
+    def repair(self, turn: int) -> None:
+        """Give the replies that have come so far without an answer back, for another one each."""
+        failed = [(number, index) for number, own in sorted(self.records.items()) for index, record in enumerate(own)
+                  if not record.valid and len(record.earlier) == turn - 1]  # fmt: skip
+        asked = [(place, ids) for place in failed if (ids := self._room(*place)) is not None]
+        streams = [derive_seed("repair", *place, turn) for place, _ in asked]
+        params, latest = replace(self.way.params, n=1), time.perf_counter()
+        questions = self._questions(number for (number, _), _ in asked)
+        waiting = Counter(number for (number, _), _ in asked)
+        episodes = self.decoder.finished(questions, params, streams, [ids for _, ids in asked])
+        for done, episode in enumerate(episodes, start=1):
+            (number, index), now = asked[episode.prompt][0], time.perf_counter()
+            own = self.records[number]
+            own[index] = own[index].followed(self._turns(number, [episode], now - latest)[0])
             latest = now
-    return [records[number] for number in range(len(problems))]
+            waiting[number] -= 1
+            self.watcher.repaired(turn, done, len(asked))
+            if not waiting[number]:
+                self.watcher.keep(number, own)
 
+    def _questions(self, numbers: Iterable[int]) -> list[str]:
+        return [self.problems[number].question for number in numbers]
 
-def _records(prompter: Prompter, problem: Problem, episodes: Sequence[Episode], seconds: float) -> list[Record]:
-    """Return the records of a problem's replies, which took so long; equal texts are graded once."""
-    texts = [prompter.decode(episode.ids) for episode in episodes]
-    grades = {text: grade(text, problem.expected) for text in set(texts)}
-    each = seconds / max(1, sum(len(episode.ids) for episode in episodes))
-    return [
-        Record(problem, text, grades[text], len(episode.ids), sum(episode.sampled), episode.truncated,
-               each * len(episode.ids))
-        for text, episode in zip(texts, episodes, strict=True)
-    ]  # fmt: skip
+    def _prompt(self, number: int, turns: Sequence[Turn], left_out: int = 0) -> list[int]:
+        """Return the ids that ask a problem again after some turns, its examples before it but for the first few."""
+        said, before = conversation(self.problems[number].question, turns)
+        return self.decoder.prompter.ids(said, [*self._shown(number)[left_out:], *before])
 
+    def _shown(self, number: int) -> Sequence[TurnPair]:
+        return () if self.examples is None else self.examples[number].exchanges
 
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """How many of n problems were parsed, ran, and were right."""
+    def _room(self, number: int, index: int) -> list[int] | None:
+        """Return the ids of a reply's next turn, examples left out for want of room; None where there is none even so.
 
-    parsed: Rate
-    valid: Rate
-    correct: Rate
+        Such a conversation ends where it is.
+        """
+        turns, positions = self.records[number][index].turns, self.decoder.positions
+        for left_out in range(len(self._shown(number)) + 1):
+            try:
+                ids = self._prompt(number, turns, left_out)
+            except UserError as error:  # what a model wrote may be what its own template does not write
+                self._tell(f"a reply cannot be given back for repair: {error}")
+                return None
+            if positions is None or len(ids) + self.way.params.max_tokens <= positions:
+                return ids
+        self._tell(f"{self.decoder.name} was made for {positions:,} tokens: a conversation that would be longer is not "
+                   "repaired any more")  # fmt: skip
+        return None
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the counts, shares and intervals."""
-        counts = {"parsed": self.parsed, "valid": self.valid, "correct": self.correct}
-        return {"n": self.parsed.n} | {
-            name: {"count": rate.count, "share": round(rate.share, 4), "interval": [round(x, 4) for x in rate.interval]}
-            for name, rate in counts.items()
-        }
+    def _tell(self, line: str) -> None:
+        if not self.has_told:
+            tell(line)
+        self.has_told = True
 
+    def _first(self, number: int, episodes: Sequence[Episode], seconds: float) -> list[Record]:
+        """Return the records of a problem's first replies."""
+        names = None if self.examples is None else self.examples[number].names
+        return [
+            Record(self.problems[number], turn.output, turn.grade, turn.tokens, turn.sampled, turn.truncated,
+                   turn.seconds, turn.prompt_tokens, (), names)
+            for turn in self._turns(number, episodes, seconds)
+        ]  # fmt: skip
 
-def summarise(records: Sequence[Record]) -> Summary:
-    """Count parsed, valid and correct records."""
-    n = len(records)
-    return Summary(
-        Rate(sum(record.parsed for record in records), n),
-        Rate(sum(record.valid for record in records), n),
-        Rate(sum(record.correct for record in records), n),
-    )
+    def _turns(self, number: int, episodes: Sequence[Episode], seconds: float) -> list[Turn]:
+        """Return replies to a problem, which took so long, as turns; equal texts are graded once."""
+        texts = [self.decoder.prompter.decode(episode.ids) for episode in episodes]
+        grades = {text: grade(text, self.problems[number].expected) for text in set(texts)}
+        each = seconds / max(1, sum(len(episode.ids) for episode in episodes))
+        return [
+            Turn(text, grades[text], len(episode.prompt_ids), len(episode.ids), sum(episode.sampled),
+                 episode.truncated, each * len(episode.ids))
+            for text, episode in zip(texts, episodes, strict=True)
+        ]  # fmt: skip

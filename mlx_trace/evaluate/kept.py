@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from mlx_trace.errors import UserError, why
-from mlx_trace.evaluate.evaluate import Record
 from mlx_trace.evaluate.polled import polled
+from mlx_trace.evaluate.record import Record
+from mlx_trace.evaluate.repair import Turn
 from mlx_trace.files import read_text, try_lock, unreadable
 from mlx_trace.language.grade import grade
 from mlx_trace.notice import tell
@@ -49,7 +50,7 @@ class KeptRecords:
             raise unreadable(self.path, error) from None
 
     def keep(self, number: int, records: Sequence[Record]) -> None:
-        """Write a problem's records; where that fails it is told, and they are written no more."""
+        """Write a problem's records, which replace those that were kept before; where that fails it is told, once."""
         row = json.loads(records[0].as_json() if len(records) == 1 else polled(records).as_json())
         self._write(json.dumps({_NUMBER: number, **row}, ensure_ascii=False))
 
@@ -90,6 +91,17 @@ def _read(lines: Sequence[str], problems: Sequence[Problem], samples: int) -> di
 
 
 def _record(problem: Problem, reply: Mapping[str, Any]) -> Record:
-    text = str(reply["output"])
-    counts = int(reply["tokens"]), int(reply["sampled"]), bool(reply["truncated"]), float(reply["seconds"])
-    return Record(problem, text, grade(text, problem.expected), *counts)
+    """Return the record that a line tells of; its turns are graded again."""
+    examples = tuple(map(str, reply["examples"])) if "examples" in reply else None
+    first, *others = (_turn(problem, turn) for turn in reply.get("turns", (reply,)))
+    record = Record(problem, first.output, first.grade, first.tokens, first.sampled, first.truncated, first.seconds,
+                    first.prompt_tokens, (), examples)  # fmt: skip
+    for turn in others:
+        record = record.followed(turn)
+    return record
+
+
+def _turn(problem: Problem, row: Mapping[str, Any]) -> Turn:
+    text = str(row["output"])
+    return Turn(text, grade(text, problem.expected), int(row["prompt_tokens"]), int(row["tokens"]),
+                int(row["sampled"]), bool(row["truncated"]), float(row["seconds"]))  # fmt: skip

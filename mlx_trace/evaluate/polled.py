@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 from mlx_trace.evaluate.causes import Cause
-from mlx_trace.evaluate.evaluate import Record
+from mlx_trace.evaluate.record import Record
 from mlx_trace.evaluate.stats import Mean, Rate, mcnemar
 from mlx_trace.evaluate.vote import Vote, cast, pass_at
 from mlx_trace.language.numbers import spell
@@ -44,13 +44,17 @@ class Polled:
         """Return why what wins the vote is wrong, or the first sample where none has an answer."""
         return None if self.correct else self.records[self.vote.speaker if self.vote.winner else 0].cause
 
+    @property
+    def prompt_tokens(self) -> int:
+        """Return the tokens of all prompts that were read: what samples share, once."""
+        return prompt_tokens_of(self.records)
+
     def as_json(self) -> str:
         """Return the problem, its vote and its samples as one line of JSON."""
         winner = self.vote.winner
         samples = [
             {"output": record.output, "kind": record.grade.kind, "got": record.grade.answer,
-             "weight": round(float(ballot.weight), 4), "detail": record.grade.detail, "truncated": record.truncated,
-             "tokens": record.tokens, "sampled": record.sampled, "seconds": round(record.seconds, 4)}
+             "weight": round(float(ballot.weight), 4), "detail": record.grade.detail, **record.cost()}
             for record, ballot in zip(self.records, self.vote.ballots, strict=True)
         ]  # fmt: skip
         row: dict[str, Any] = {
@@ -58,11 +62,18 @@ class Polled:
             "got": None if winner is None else spell(winner.answer), "correct": self.correct, "right": self.right,
             "cause": self.cause,
             "agreement": round(float(self.vote.agreement), 4), "votes": self.vote.as_json(), "samples": samples,
+            "prompt_tokens": self.prompt_tokens,
             "tokens": sum(record.tokens for record in self.records),
             "sampled": sum(record.sampled for record in self.records),
             "seconds": round(sum(record.seconds for record in self.records), 4),
         }  # fmt: skip
         return json.dumps(row, ensure_ascii=False)
+
+
+def prompt_tokens_of(records: Sequence[Record]) -> int:
+    """Return the tokens of the prompts of samples of one problem: the first turn's once, and those of repairs."""
+    first = records[0].turns[0].prompt_tokens
+    return first + sum(record.prompt_tokens - record.turns[0].prompt_tokens for record in records)
 
 
 def polled(records: Sequence[Record]) -> Polled:

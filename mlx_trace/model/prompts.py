@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import takewhile
-from typing import Any, Final, get_args
+from typing import Any, Final, NamedTuple, get_args
 
 from mlx_trace.config import OPERATION_FIRST, Prompt, TraceForm
 from mlx_trace.errors import UserError
@@ -67,6 +67,24 @@ def carried_prompt(tokenizer: Any) -> Prompt:
     return bare if getattr(tokenizer, "chat_template", None) and Prompter(tokenizer, bare).opens_fence else Prompt()
 
 
+def _holds(text: str, parts: Sequence[str]) -> bool:
+    """Tell whether a text holds all parts, one behind the other."""
+    at = 0
+    for part in parts:
+        at = text.find(part, at)
+        if at < 0:
+            return False
+        at += len(part)
+    return True
+
+
+class TurnPair(NamedTuple):
+    """A user turn, and the trace that was the reply to it, as they stand before a conversation's last turn."""
+
+    said: str
+    reply: str
+
+
 class Prompter:
     """Turns questions into prompts for one tokenizer. Raises UserError if it cannot serve the wanted template."""
 
@@ -82,31 +100,52 @@ class Prompter:
         for question in _TRIED:
             self.text(question)
 
-    def text(self, question: str) -> str:
-        """Return the prompt as text, up to and with the opened fence; UserError if the question cannot be asked."""
+    def text(self, question: str, before: Sequence[TurnPair] = ()) -> str:
+        """Return the prompt as text, up to and with the opened fence; UserError if the question cannot be asked.
+
+        `before` are the turns before it: examples, or what was asked and replied so far.
+        """
         if len(question) > LONGEST:
             raise UserError(f"a question of {len(question):,} characters, and those that are asked have {LONGEST:,} at "
                             f"most: {question[:_SHOWN]!r}…")  # fmt: skip
         if self.prompt.template == "raw":
             system = f"{self.prompt.system}\n\n" if self.prompt.system else ""
-            return f"{system}Question: {question}\n\n{OPENING}"
+            return f"{system}{''.join(map(self._raw, before))}Question: {question}\n\n{OPENING}"
         try:
-            text = self._chat(question)
+            text = self._chat(question, before)
         except Exception as error:  # templates are programs, and fail in every way there is
             raise UserError(f"the model's chat template fails: {' '.join(str(error).split())[:120]}; "
                             "prompt.template: raw does without it") from None  # fmt: skip
+        if not _holds(text, [part.strip() for exchange in before for part in exchange]):
+            raise UserError(
+                "the model's chat template leaves earlier turns of a conversation out; prompt.template: raw "
+                "does without it"
+            )
         if question.strip() not in text:
             raise UserError("the model's chat template leaves the question out of the prompt, or a part of it "
                             f"({question[:_SHOWN]!r}); prompt.template: raw does without it")  # fmt: skip
         return text + OPENING * (not self.opens_fence)
 
-    def _chat(self, question: str) -> str:
-        said = [{"role": "user", "content": question}]
+    def _raw(self, exchange: TurnPair) -> str:
+        end = self.tokenizer.convert_ids_to_tokens(self.tokenizer.eos_token_id)
+        return f"Question: {exchange.said}\n\n{OPENING}{exchange.reply}{CLOSING}{end}"
+
+    def _chat(self, question: str, before: Sequence[TurnPair]) -> str:
+        said = []
+        for exchange in before:
+            said += [{"role": "user", "content": exchange.said},
+                     {"role": "assistant", "content": f"{OPENING}{exchange.reply}{CLOSING}"}]  # fmt: skip
+        said.append({"role": "user", "content": question})
         if self.prompt.system and self.has_system_role:
             said.insert(0, {"role": "system", "content": self.prompt.system})
         elif self.prompt.system:
-            said[0]["content"] = f"{self.prompt.system}\n\n{question}"
+            said[0]["content"] = f"{self.prompt.system}\n\n{said[0]['content']}"
         return self._render(said)
+
+    def check_turns(self) -> None:
+        """Raise UserError if the template cannot hold a conversation of several turns."""
+        exchange = TurnPair(_TRIED[1], "expert: arithmetic\ntrace:\n- {op: query, var: eggs}")
+        self.text(_TRIED[0], [exchange, exchange])
 
     def _render(self, messages: list[dict[str, str]]) -> str:
         own, settings = own_template(self.tokenizer), {"date_string": DATE, "enable_thinking": False}
@@ -135,9 +174,9 @@ class Prompter:
         except Exception:
             return False
 
-    def ids(self, question: str) -> list[int]:
-        """Return the prompt's token ids."""
-        return self._encode(self.text(question))
+    def ids(self, question: str, before: Sequence[TurnPair] = ()) -> list[int]:
+        """Return the prompt's token ids, of `text`."""
+        return self._encode(self.text(question, before))
 
     def many_ids(self, questions: Sequence[str]) -> list[list[int]]:
         """Return as `ids` for each question, all encoded at once where the tokenizer can."""

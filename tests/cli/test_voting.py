@@ -69,7 +69,7 @@ def test_one_greedy_reply_is_told_as_ever(random_model: Path, capsys: Out) -> No
         assert main([*flags, *more]) == 0
         told.append(json.loads(capsys.readouterr().out))
     assert list(told[0]) == ["model", "adapter", "data", "constraint", "grounding", "rules", "max_tokens_per_pass", "n",
-                             "parsed", "valid", "correct", "truncated", "tokens", "sampled", "seconds", "experts", "causes"]  # fmt: skip
+                             "parsed", "valid", "correct", "truncated", "prompt_tokens", "tokens", "sampled", "seconds", "experts", "causes"]  # fmt: skip
     assert [set(one) - set(told[0]) for one in told] == [set(), set(), set(), {"samples", "temperature", "seed"}]
     assert {one["tokens"] for one in told[:3]} == {told[0]["tokens"]}
 

@@ -10,7 +10,8 @@ from mlx_lm.tokenizer_utils import TokenizerWrapper
 from mlx_trace.config import Prompt
 from mlx_trace.errors import UserError
 from mlx_trace.model.base import read_tokenizer
-from mlx_trace.model.prompts import DATE, LONGEST, Prompter
+from mlx_trace.model.chat_template import render, stock_template
+from mlx_trace.model.prompts import DATE, LONGEST, Prompter, TurnPair
 from tests.conftest import byte_level_tokenizer, sentencepiece_tokenizer
 
 TRACE = "expert: arithmetic\ntrace:\n- {op: init, var: eggs, value: 16}\n- {op: query, var: eggs}"
@@ -155,3 +156,51 @@ def test_a_question_too_long_to_be_one_is_refused() -> None:
         assert prompter.ids("x" * LONGEST)
         with pytest.raises(UserError, match="a question of 50,000 characters, and those that are asked have 10,000"):
             prompter.ids("x" * 50_000)
+
+
+BEFORE = [TurnPair("How many are 2 and 3?", TRACE), TurnPair("That does not run.", "expert: none")]
+
+
+@pytest.mark.parametrize("make", FAMILIES)
+@pytest.mark.parametrize("template", ["chat", "raw"])
+def test_turns_stand_before_the_question_as_any_client_would_send_them(make: Any, template: Any) -> None:
+    prompter = Prompter(make(), Prompt(template=template))
+    prompter.check_turns()
+    text = prompter.text(QUESTION, BEFORE)
+    parts = [part for pair in BEFORE for part in (pair.said, f"```yaml\n{pair.reply}\n```")]
+    places = [text.index(part) for part in (*parts, QUESTION)]
+    assert places == sorted(places) and text.endswith("```yaml\n")
+    messages = [
+        {"role": role, "content": content} for content, role in zip(parts, ["user", "assistant"] * 2, strict=True)
+    ]
+    rendered = render(prompter.tokenizer, stock_template(prompter), [*messages, {"role": "user", "content": QUESTION}])
+    encoded = list(prompter.tokenizer.encode(rendered, add_special_tokens=False))
+    assert encoded == prompter.ids(QUESTION, BEFORE), "a fused model is asked just so"
+    assert prompter.ids(QUESTION, BEFORE)[: len(prompter.prefix)] == prompter.prefix, (
+        "what all prompts share is read once"
+    )
+    assert prompter.ids(QUESTION, []) == prompter.ids(QUESTION)
+
+
+def test_models_without_a_system_role_get_it_with_the_first_turn() -> None:
+    tokenizer = byte_level_tokenizer()
+    tokenizer.chat_template = "{% for m in messages if m['role'] != 'system' %}[{{ m['content'] }}]{% endfor %}"
+    prompter = Prompter(wrap(tokenizer), Prompt(system="Be exact."))
+    assert prompter.text("b?", [TurnPair("a?", "c")]).startswith("[Be exact.\n\na?][```yaml\nc\n```][b?]")
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [("{{ messages[-1]['content'] }}", "leaves earlier turns of a conversation out"),
+     ("{% for m in messages if m['role'] != 'assistant' %}{{ m['content'] }}{% endfor %}", "leaves earlier turns"),
+     ("{% for m in messages | reverse %}{{ m['content'] }}{% endfor %}", "leaves earlier turns"),
+     ("{% if messages | length > 2 %}{{ raise_exception('one turn') }}{% endif %}{{ messages[-1]['content'] }}", "fails: one turn")],
+)  # fmt: skip
+def test_a_template_without_several_turns_is_told(template: str, said: str) -> None:
+    tokenizer = byte_level_tokenizer()
+    tokenizer.chat_template = template
+    prompter = Prompter(wrap(tokenizer), Prompt(system=""))
+    assert prompter.text("How many?").startswith("How many?")
+    with pytest.raises(UserError, match=f"{said}.*prompt.template: raw"):
+        prompter.check_turns()
+    Prompter(wrap(tokenizer), Prompt(template="raw")).check_turns()
