@@ -123,6 +123,7 @@ class Sft:
     name = "sft"
     state_model = SftState
     has_improved = False
+    samples: Final = ()
 
     def __init__(
         self, base: Base, split: Split, config: Config, rows: Sequence[Example], held_out: Sequence[Example],
