@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel
 
 from mlx_trace.cli.options import add_field_option
+from mlx_trace.cli.plan import show_example, show_time
 from mlx_trace.cli.progress import progress, watching
 from mlx_trace.cli.screen import Screen, patient_screen
 from mlx_trace.config import RENAMED, Config
@@ -77,6 +78,7 @@ def run_train(options: argparse.Namespace) -> int:
     from mlx_trace.model.base import locate_model
     from mlx_trace.train.interrupt import Interrupted
     from mlx_trace.train.run import check_folder, plan, train
+    from mlx_trace.train.run_dir import BEST
 
     if not options.plan:
         check_folder(config, options.resume, options.overwrite)
@@ -92,6 +94,8 @@ def run_train(options: argparse.Namespace) -> int:
     console.print(f"{config.model}: {layers}; {'; '.join(planned.notes)}")
     show_plan(console, planned)
     if options.plan:
+        show_example(console, planned)
+        show_time(console, planned)
         return 0
     try:
         with progress(console) as report:
@@ -102,6 +106,9 @@ def run_train(options: argparse.Namespace) -> int:
         return INTERRUPTED
     for doubt in doubts:
         console.print(f"done, but {doubt}")
+    if (validation := planned.validation) is not None and validation.best is not None:
+        console.print(f"best: {config.adapter_path / BEST}, right on {validation.best:.0%} of {len(validation.problems):,} "
+                      f"problems of {validation.suite}")  # fmt: skip
     console.print(f"done: {config.adapter_path} (try `mlx-trace chat --adapter-path {config.adapter_path}`)")
     return 0
 
@@ -123,6 +130,11 @@ def show_plan(console: Screen, planned: "Plan") -> None:
             console.print(f"{row.source}: {row.note}", style="dim")
     limit = planned.config.max_seq_length
     console.print(f"tokens: mean prompt and trace, then both together; all fit max_seq_length ({limit:,})", style="dim")
+    if (validation := planned.validation) is not None:
+        times = validation.times([phase.updates for phase in planned.phases])
+        console.print(f"accuracy: {len(validation.problems):,} problems of {validation.suite}, {times:,} times: before "
+                      f"training, every {validation.every:,} updates, at each phase's end; the best adapter is kept",
+                      style="dim")  # fmt: skip
     from mlx_trace.memory.plan import describe
 
     for line in describe(planned.needs, planned.memory):

@@ -64,6 +64,7 @@ class Plan:
     config: Config  # with as many layers as there are
     asked: Config  # as it was given
     base: Base
+    prompter: Prompter
     material: Material
     memory: MemoryPlan
     needs: budget.PlannedRun
@@ -131,8 +132,8 @@ def plan(asked: Config, resume: bool = False, watch: Watch = unwatched) -> Plan:
     validation = None
     if material.validation:
         validation = Validation(base, prompter, config, material.validation, memory.max_sequences, ranks)
-    planned = Plan(config, asked, base, material, memory, needs, ranks, validation=validation)
-    _add_phases(planned, prompter, scorer)
+    planned = Plan(config, asked, base, prompter, material, memory, needs, ranks, validation=validation)
+    _add_phases(planned, scorer)
     return planned
 
 
@@ -158,9 +159,10 @@ def _load(config: Config, outline: Outline, resume: bool) -> Base:
     return base
 
 
-def _add_phases(planned: Plan, prompter: Prompter, scorer: Scorer) -> None:
+def _add_phases(planned: Plan, scorer: Scorer) -> None:
     base, config, material, memory, ranks = (planned.base, planned.config, planned.material, planned.memory,
                                              planned.ranks)  # fmt: skip
+    prompter = planned.prompter
     split = Split(base.network, config.num_layers, config.grad_checkpoint)
     if config.has_sft:
         sft = Sft(base, split, config, material.rows, material.held_out, memory, ranks)
