@@ -26,7 +26,7 @@ evaluate.stats evaluate.losses evaluate.strata evaluate.suites evaluate.computat
 train.rl.advantages train.run_dir train.checkpoint train.ranks train.metrics train.collapse train.samples train.validation train.schedule train.interrupt train.loop train.learner train.choices train.examples train.activation_cache train.sft train.gold_loss train.rl.reward train.rl.rollout train.rl.packing train.rl.measures train.rl.loss train.rl.reference train.rehearse train.rl.reinforce train.masked train.gather train.work train.run train.probe
 tiny.text tiny.tokenizer tiny.first_weights tiny.pretrain
 fuse modelfile llama_cpp chat sweep.file sweep.runs sweep.outcomes
-cli.output cli.screen cli.progress cli.options cli.ledger cli.solve cli.problems cli.audit cli.compile cli.plan cli.train cli.samples cli.evaluate cli.compare cli.sweep cli.fuse cli.chat cli.demo cli.tiny cli.memory cli.doctor
+cli.output cli.screen cli.progress cli.options cli.ledger cli.solve cli.problems cli.audit cli.compile cli.plan cli.train cli.replies cli.samples cli.evaluate cli.compare cli.sweep cli.fuse cli.chat cli.demo cli.tiny cli.memory cli.doctor
 cli.main __main__
 """.split()
 PURE = ("language", "problems")  # these import no MLX, and nothing that does

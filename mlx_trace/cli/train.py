@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +78,6 @@ def run_train(options: argparse.Namespace) -> int:
     from mlx_trace.model.base import locate_model
     from mlx_trace.train.interrupt import Interrupted
     from mlx_trace.train.run import check_folder, plan, train
-    from mlx_trace.train.run_dir import BEST
 
     if not options.plan:
         check_folder(config, options.resume, options.overwrite)
@@ -104,13 +103,21 @@ def run_train(options: argparse.Namespace) -> int:
         how = "stopped and saved" if isinstance(stop, Interrupted) else "stopped at once"
         console.print(f"{how}; go on with: mlx-trace train --resume --adapter-path {config.adapter_path}")
         return INTERRUPTED
+    _tell_done(console, planned, doubts)
+    return 0
+
+
+def _tell_done(console: Screen, planned: "Plan", doubts: Sequence[str]) -> None:
+    """Say what a run that is done has left, and what is doubtful of it."""
+    from mlx_trace.train.run_dir import BEST
+
+    path, validation = planned.config.adapter_path, planned.validation
     for doubt in doubts:
         console.print(f"done, but {doubt}")
-    if (validation := planned.validation) is not None and validation.best is not None:
-        console.print(f"best: {config.adapter_path / BEST}, right on {validation.best:.0%} of {len(validation.problems):,} "
-                      f"problems of {validation.suite}")  # fmt: skip
-    console.print(f"done: {config.adapter_path} (try `mlx-trace chat --adapter-path {config.adapter_path}`)")
-    return 0
+    if validation is not None and validation.best is not None:
+        told = f"right on {validation.best:.0%} of {len(validation.problems):,} problems of {validation.suite}"
+        console.print(f"best: {path / BEST}, {told}")
+    console.print(f"done: {path} (try `mlx-trace chat --adapter-path {path}`)")
 
 
 def show_plan(console: Screen, planned: "Plan") -> None:

@@ -12,6 +12,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mlx_trace.files import lenient_lines
+from mlx_trace.language.grade import GradeKind
 
 _MB: Final = 1_000_000
 
@@ -32,7 +33,7 @@ class SavedSample(BaseModel):
     question: str
     answer: str | None
     reply: str
-    grade: str
+    grade: GradeKind
     got: str | None
     detail: str
     reward: float

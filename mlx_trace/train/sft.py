@@ -162,7 +162,8 @@ class Sft:
         speed = count / (time.perf_counter() - began)
         self._check_sound(index, loss, norm)
         return {"loss": loss, "learning_rate": rate, "grad_norm": norm, "tokens": int(count), "target_tokens": targets,
-                "learn_tokens_per_second": speed, "epoch": self.batches.locate(index)[0], **self._check(index)}  # fmt: skip
+                "learn_tokens_per_second": speed, "epoch": self.batches.locate(index)[0],
+                **self._check(index)}  # fmt: skip
 
     def _check_sound(self, index: int, loss: float, norm: float) -> None:
         """Raise UserError if the weights have run away: worse than blind guessing, or so far off that nothing pulls."""
