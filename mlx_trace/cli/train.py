@@ -138,10 +138,10 @@ def show_plan(console: Screen, planned: "Plan") -> None:
     limit = planned.config.max_seq_length
     console.print(f"tokens: mean prompt and trace, then both together; all fit max_seq_length ({limit:,})", style="dim")
     if (validation := planned.validation) is not None:
+        asked = f"{len(validation.problems):,} problems of {validation.suite}, {validation.max_sequences} at once"
         times = validation.times([phase.updates for phase in planned.phases])
-        console.print(f"accuracy: {len(validation.problems):,} problems of {validation.suite}, {times:,} times: before "
-                      f"training, every {validation.every:,} updates, at each phase's end; the best adapter is kept",
-                      style="dim")  # fmt: skip
+        when = f"before training, every {validation.every:,} updates and at each phase's end"
+        console.print(f"accuracy: {asked}, {times:,} times: {when}; the best adapter is kept", style="dim")
     from mlx_trace.memory.plan import describe
 
     for line in describe(planned.needs, planned.memory):

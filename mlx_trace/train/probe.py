@@ -18,6 +18,7 @@ from mlx_trace.decode.params import SamplingParams
 from mlx_trace.decode.scheduler import Scheduler
 from mlx_trace.language.knowledge import grounded_numbers
 from mlx_trace.model.prompts import Prompter
+from mlx_trace.seeds import stream
 from mlx_trace.train.activation_cache import ActivationCache
 from mlx_trace.train.examples import by_budget
 from mlx_trace.train.rl.loss import micro_batch
@@ -87,9 +88,9 @@ def _pass_cost(network: Any, most: float) -> float:
 
 def _sft(phase: Sft, cost: float, most: float) -> float | None:
     """Time some examples, below the trained layers and in them, and an optimizer step; return all updates' seconds."""
-    lengths, every = phase.examples.lengths, range(len(phase.examples.lengths))
+    lengths = phase.examples.lengths
     room = min(phase.plan.micro_tokens, int(most / (2 * _BACK * cost)))
-    spread = sorted(every, key=lambda index: index * 2654435761 % len(lengths))  # some from everywhere
+    spread = stream("probe").sample(range(len(lengths)), len(lengths))  # some from everywhere
     chosen = next(by_budget(spread, lengths, room))
     if sum(lengths[index] for index in chosen) > room:
         return None
