@@ -219,6 +219,16 @@ class Config(Section):
     val_examples: int = Field(0, ge=0, description="SFT examples that are held out to measure the loss on")
     steps_per_eval: int = Field(100, ge=1, description="SFT updates between two such measurements")
     patience: int | None = Field(None, ge=1, description="stop SFT after so many measurements without a better one")
+    eval_every: int | None = Field(
+        None,
+        ge=1,
+        description="updates, of either phase, between two measurements of accuracy, by which the best adapter is then "
+        "kept; null: none",
+    )
+    eval_suite: str = Field(
+        "synthetic", min_length=1, description="the problems they are made on: synthetic, phrasing, everyday, or a file"
+    )
+    eval_n: int = Field(100, ge=1, description="how many problems of it, at most")
     save_every: int = Field(100, ge=1, description="updates between checkpoints")
     reinforce: ReinforceConfig = Field(ReinforceConfig(), description="the reinforcement phase")
     trust_remote_code: bool = Field(False, description="allow code that comes with the model")

@@ -77,6 +77,10 @@ class ReinforceConfig(Section):
     reward_function: str | None = Field(
         None, description="FILE.py:NAME, called with (problem, reply, grade), returns a reward instead"
     )
+    samples_every: int = Field(1, ge=0, description="updates between two whose samples are saved; 0 saves none")
+    samples_mb: float = Field(
+        20.0, gt=0, le=1e6, description="most megabytes of saved samples, shared out evenly over the updates"
+    )
     data: list[Source] | None = Field(None, description="prompts of this phase; null: those of SFT")
     examples: int | None = Field(None, ge=1, description="as examples, of this phase's data")
 

@@ -22,6 +22,8 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "variants": ("compile", "tell compiled problems again with other numbers and people",
                  "mlx-trace variants compiled.jsonl -k 20 -o variants.jsonl"),
     "train": ("train", "train an adapter: SFT, then reinforcement", "mlx-trace train -c configs/tiny.yaml"),
+    "samples": ("samples", "look through what reinforcement sampled: best and worst, and how replies changed",
+                "mlx-trace samples adapters/run --worst"),
     "eval": ("evaluate", "measure a model on problems", "mlx-trace eval --adapter-path adapters/tiny -n 200"),
     "compare": ("compare", "say whether one measurement is better than another, problem by problem",
                 "mlx-trace compare before.jsonl after.jsonl"),

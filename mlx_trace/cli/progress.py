@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from mlx_trace.train.metrics import Metrics
 
 _SHOWN: Final = {
-    "sft": {"loss": "loss", "val_loss": "val"},
-    "rl": {"reward": "reward", "correct": "correct"},
+    "sft": {"loss": "loss", "val_loss": "val", "val_accuracy": "acc"},
+    "rl": {"reward": "reward", "correct": "correct", "val_accuracy": "acc"},
 }
+_NOW_AND_THEN: Final = ("val_loss", "val_accuracy")  # what not every update measures
 _EVERY: Final = 10  # updates between two lines where there is no terminal,
 _SECONDS: Final = 10.0  # or seconds
 _RECENT: Final = 0.1  # weight of the latest update in the mean time of one
@@ -33,17 +34,20 @@ _GB: Final = 1e9
 
 
 class Pace:
-    """What is known of a phase: the time an update takes, and the latest loss on held-out examples."""
+    """What is known of a phase: the time an update takes, and the latest of what is measured now and then."""
 
     def __init__(self) -> None:
         self.seconds: float | None = None
+        self.noted, self.validating = 0, 0.0  # updates, and seconds in which accuracy was measured between them
         self.kept: dict[str, Any] = {}
 
     def note(self, metrics: "Metrics") -> None:
         """Take in an update."""
         spent = float(metrics["seconds"])
         self.seconds = spent if self.seconds is None else (1 - _RECENT) * self.seconds + _RECENT * spent
-        self.kept |= {name: metrics[name] for name in ("val_loss",) if name in metrics}
+        self.noted += 1
+        self.validating += float(metrics.get("val_seconds", 0.0))
+        self.kept |= {name: metrics[name] for name in _NOW_AND_THEN if name in metrics}
 
     def parts(self, phase: str, done: int, updates: int, metrics: "Metrics") -> list[str]:
         """Return what is shown of an update, in the order of its weight."""
@@ -56,7 +60,8 @@ class Pace:
         if "peak_memory" in known:
             parts.append(f"{float(known['peak_memory']) / _GB:.2f} GB")
         if done < updates:
-            parts.append(f"ETA {clock((updates - done) * (self.seconds or 0.0))}")
+            each = (self.seconds or 0.0) + self.validating / max(1, self.noted)
+            parts.append(f"ETA {clock((updates - done) * each)}")
         return parts
 
 
@@ -123,7 +128,7 @@ def progress(console: Screen) -> "Iterator[Report]":
         def line(phase: str, done: int, updates: int, metrics: "Metrics") -> None:
             shown, now = parts(phase, done, updates, metrics), time.monotonic()
             is_due = phase not in told or done % _EVERY == 0 or done == updates or now - told[phase] >= _SECONDS
-            if is_due or "val_loss" in metrics:
+            if is_due or not metrics.keys().isdisjoint(_NOW_AND_THEN):
                 told[phase] = now
                 console.print("  ".join(shown))
 

@@ -23,7 +23,7 @@ ROW: Final = (
 def answer(
     decoder: "Decoder", question: str, params: "SamplingParams", console: "Screen | None"
 ) -> "tuple[Reply, Vote | None]":
-    """Return what the model makes of a question: one reply, shown on a console while it grows, or several and a vote."""
+    """Return what the model makes of a question: one reply, shown on a console as it grows, or several and a vote."""
     from mlx_trace.chat import Reply, ask, poll
 
     if params.n > 1:

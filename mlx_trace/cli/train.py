@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel
 
 from mlx_trace.cli.options import add_field_option
+from mlx_trace.cli.plan import show_example, show_time
 from mlx_trace.cli.progress import progress, watching
 from mlx_trace.cli.screen import Screen, patient_screen
 from mlx_trace.config import RENAMED, Config
@@ -92,6 +93,8 @@ def run_train(options: argparse.Namespace) -> int:
     console.print(f"{config.model}: {layers}; {'; '.join(planned.notes)}")
     show_plan(console, planned)
     if options.plan:
+        show_example(console, planned)
+        show_time(console, planned)
         return 0
     try:
         with progress(console) as report:
@@ -100,10 +103,21 @@ def run_train(options: argparse.Namespace) -> int:
         how = "stopped and saved" if isinstance(stop, Interrupted) else "stopped at once"
         console.print(f"{how}; go on with: mlx-trace train --resume --adapter-path {config.adapter_path}")
         return INTERRUPTED
+    _tell_done(console, planned, doubts)
+    return 0
+
+
+def _tell_done(console: Screen, planned: "Plan", doubts: Sequence[str]) -> None:
+    """Say what a run that is done has left, and what is doubtful of it."""
+    from mlx_trace.train.run_dir import BEST
+
+    path, validation = planned.config.adapter_path, planned.validation
     for doubt in doubts:
         console.print(f"done, but {doubt}")
-    console.print(f"done: {config.adapter_path} (try `mlx-trace chat --adapter-path {config.adapter_path}`)")
-    return 0
+    if validation is not None and validation.best is not None:
+        told = f"right on {validation.best:.0%} of {len(validation.problems):,} problems of {validation.suite}"
+        console.print(f"best: {path / BEST}, {told}")
+    console.print(f"done: {path} (try `mlx-trace chat --adapter-path {path}`)")
 
 
 def show_plan(console: Screen, planned: "Plan") -> None:
@@ -123,6 +137,11 @@ def show_plan(console: Screen, planned: "Plan") -> None:
             console.print(f"{row.source}: {row.note}", style="dim")
     limit = planned.config.max_seq_length
     console.print(f"tokens: mean prompt and trace, then both together; all fit max_seq_length ({limit:,})", style="dim")
+    if (validation := planned.validation) is not None:
+        asked = f"{len(validation.problems):,} problems of {validation.suite}, {validation.max_sequences} at once"
+        times = validation.times([phase.updates for phase in planned.phases])
+        when = f"before training, every {validation.every:,} updates and at each phase's end"
+        console.print(f"accuracy: {asked}, {times:,} times: {when}; the best adapter is kept", style="dim")
     from mlx_trace.memory.plan import describe
 
     for line in describe(planned.needs, planned.memory):

@@ -45,6 +45,8 @@ class SavedProgress(BaseModel):
     index: int = Field(ge=0)
     done: int = Field(ge=0)
     metrics_bytes: int = Field(ge=0)
+    samples_bytes: int = Field(0, ge=0)
+    best_accuracy: float | None = None
     state: dict[str, Any]
     versions: dict[str, str] = {}
 

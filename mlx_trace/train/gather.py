@@ -22,6 +22,7 @@ from mlx_trace.problems.problem import Problem
 from mlx_trace.seeds import stream
 from mlx_trace.train.examples import AT_ONCE, Example, Watch, examples, unwatched
 from mlx_trace.train.rehearse import try_constraint
+from mlx_trace.train.validation import validation_problems
 
 _MOST_SEEN: Final = 100_000_000  # examples that a run may see
 
@@ -51,6 +52,7 @@ class Material:
     lengths: list[Lengths] = field(default_factory=list)
     overlaps: list[Overlap] = field(default_factory=list)
     constraint: str = ""  # how gold traces fare under it
+    validation: list[Problem] = field(default_factory=list)  # those that accuracy is measured on
 
     @cached_property
     def digest(self) -> str:
@@ -58,7 +60,7 @@ class Material:
         summary = blake2b(digest_size=16)
         for row in (*self.rows, *self.held_out):
             summary.update(array("i", [*row.prompt, -1, *row.target, -2]).tobytes())
-        for problem in self.problems:
+        for problem in (*self.problems, *self.validation):  # what is best depends on the latter
             summary.update(f"{problem.id}\0{problem.question}\0{problem.answer}\n".encode())
         return summary.hexdigest()
 
@@ -78,6 +80,9 @@ def gather(config: Config, prompter: Prompter, watch: Watch = unwatched, positio
         mixture = prompts = mix(config.data, config.seed, config.examples)
     if wants_rl and config.reinforce.data is not None:
         prompts = mix(config.reinforce.data, config.seed, config.reinforce.examples)
+    asked = validation_problems(config, prompter, positions)
+    if wants_rl or asked:
+        check_replies(config, prompter)
     rows, lengths, answered = [], [], []
     sizes: dict[str, int] = {}  # of prompts, in tokens
     if needs_gold:
@@ -86,7 +91,6 @@ def gather(config: Config, prompter: Prompter, watch: Watch = unwatched, positio
         lengths += _example_lengths(mixture.parts, rows)
         _check_size(config, len(rows))
     if wants_rl:
-        check_replies(config, prompter)
         golds = (problem.question for problem in mixture.problems if problem.trace is not None)
         known = {question: len(row.prompt) for question, row in zip(golds, rows, strict=True)} if rows else {}
         sizes = _prompt_sizes(prompts.problems, prompter, known, watch)
@@ -94,12 +98,19 @@ def gather(config: Config, prompter: Prompter, watch: Watch = unwatched, positio
         if prompts is not mixture or not needs_gold:
             lengths += _prompt_lengths(prompts.parts, sizes)
     _check_positions(config, positions, rows, [sizes[problem.question] for problem in answered])
-    sets = {name: suite(name) for name in config.contamination}
     training = [*mixture.problems, *(prompts.problems if prompts is not mixture else [])]
-    overlapping = overlaps(sets, _watched(training, watch)) if sets else []
+    overlapping = _overlaps(config, asked, training, watch)
     kept, held_out = _hold_out(rows, config)
     constraint = try_constraint(mixture.problems, prompter, config.decoding)
-    return Material(kept, held_out, answered, lengths, overlapping, constraint)
+    return Material(kept, held_out, answered, lengths, overlapping, constraint, asked)
+
+
+def _overlaps(config: Config, asked: list[Problem], training: Sequence[Problem], watch: Watch) -> list[Overlap]:
+    """Compare what is trained on with the evaluation sets, and with the problems that accuracy is measured on."""
+    sets = {name: suite(name) for name in config.contamination}
+    if asked:
+        sets.setdefault(config.eval_suite, asked)
+    return overlaps(sets, _watched(training, watch)) if sets else []
 
 
 def _check_positions(config: Config, positions: int | None, rows: Sequence[Example], prompts: Sequence[int]) -> None:

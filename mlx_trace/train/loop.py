@@ -6,7 +6,7 @@ A trainer supplies phases; a phase does one update at a time and says what it me
 import json
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -23,13 +23,17 @@ from mlx_trace.errors import UserError
 from mlx_trace.files import lenient_lines, sync
 from mlx_trace.model.adapter import ADAPTER_WEIGHTS, adapter_weights
 from mlx_trace.model.base import Base
+from mlx_trace.notice import tell
 from mlx_trace.seeds import derive_seed
 from mlx_trace.train import checkpoint
 from mlx_trace.train.checkpoint import Arrays, Checkpoint, check_arrays
+from mlx_trace.train.collapse import Collapse
 from mlx_trace.train.interrupt import Interrupted, stopping
 from mlx_trace.train.metrics import Metrics, verdict
 from mlx_trace.train.ranks import Ranks
-from mlx_trace.train.run_dir import BEST, METRICS_FILE, STATE, Hold, describe_adapter
+from mlx_trace.train.run_dir import BEST, METRICS_FILE, SAMPLES_FILE, STATE, Hold, describe_adapter
+from mlx_trace.train.samples import SavedSample, lines_of, room
+from mlx_trace.train.validation import Validation
 
 Report = Callable[[str, int, int, Metrics], None]  # (phase, updates done, updates in all, what was measured)
 
@@ -52,6 +56,10 @@ class Phase(Protocol):
     @property
     def has_improved(self) -> bool:
         """Tell whether the last update measured a better adapter than any before it."""
+
+    @property
+    def samples(self) -> Sequence[SavedSample]:
+        """Return what the last update sampled, of all ranks, where that is to be saved."""
 
     def update(self, index: int) -> Metrics:
         """Do update `index`, counted from 0."""
@@ -76,6 +84,7 @@ class Run:
     ranks: Ranks
     hold: Hold | None = None  # of the process that writes
     after_phase: Callable[[str], None] = lambda _: None  # called with a phase's name once it is done and saved
+    validation: Validation | None = None
     done: int = 0  # updates of all phases so far
     doubts: list[str] = field(default_factory=list)  # what went wrong in phases that are done, on the first rank
 
@@ -98,24 +107,23 @@ class Run:
                     raise Interrupted
 
     def _run_phase(self, phase: Phase, number: int, start: int, stop: Callable[[], bool]) -> None:
+        collapse = Collapse()
+        for row in self._measured(phase.name) if self.ranks.is_first and start else ():
+            collapse.note(row)  # what was said before the run was stopped is not said again
         for index in range(start, phase.updates):
             if phase.is_done:
                 break
-            mx.random.seed(derive_seed("update", self.config.seed, phase.name, index))
-            began = time.perf_counter()
-            metrics = phase.update(index)
-            self.done += 1
-            measured: Metrics = {
-                "phase": phase.name, "update": index + 1, **metrics,
-                "seconds": round(time.perf_counter() - began, 4), "peak_memory": mx.get_peak_memory(),
-            }  # fmt: skip
+            measured = self._update(phase, index)
             last = index + 1 == phase.updates or phase.is_done
             if self.ranks.is_first:
-                self._log(measured)
+                self._log(measured, phase, index)
+                for line in collapse.note(measured):
+                    tell(line)
                 self.report(phase.name, index + 1, phase.updates, measured)
             stopped = self.ranks.any(stop())
-            if self.ranks.is_first and phase.has_improved:
-                self._save_best()  # before the checkpoint that knows of it: a kill between the two repeats the update
+            has_improved = phase.has_improved if self.validation is None else bool(measured.get("is_best"))
+            if self.ranks.is_first and has_improved:
+                self._save_best(phase, last)  # before the checkpoint that knows of it: a kill repeats the update
             if self.ranks.is_first and (stopped or last or (index + 1) % self.config.save_every == 0):
                 self._save(phase, number, index + 1)
             if stopped and not last:
@@ -124,6 +132,25 @@ class Run:
             describe_adapter(self.path, self.base, self.config, knows_all=True)
         self._judge(phase)
         self.after_phase(phase.name)
+
+    def _update(self, phase: Phase, index: int) -> Metrics:
+        """Do one update, and what is measured with it; before a run's first one its start is measured as well."""
+        start: Metrics = {}
+        if self.validation is not None and self.done == 0:
+            start = {"val_accuracy_before": self.validation.measure()["val_accuracy"]}
+            if self.ranks.is_first:
+                self._save_best(phase)
+        mx.random.seed(derive_seed("update", self.config.seed, phase.name, index))
+        began = time.perf_counter()
+        metrics = phase.update(index)
+        seconds = round(time.perf_counter() - began, 4)
+        self.done += 1
+        validated: Metrics = {}
+        is_last = index + 1 == phase.updates or phase.is_done
+        if self.validation is not None and self.validation.is_due(index + 1, is_last):
+            validated = self.validation.measure()
+        return {"phase": phase.name, "update": index + 1, **metrics, **start, **validated, "seconds": seconds,
+                "peak_memory": mx.get_peak_memory()}  # fmt: skip
 
     def _judge(self, phase: Phase) -> None:
         """Note what is doubtful of a phase that is done."""
@@ -149,8 +176,10 @@ class Run:
         self.done = progress["done"]
         if self.ranks.is_first:
             checkpoint.write_arrays(self.path / ADAPTER_WEIGHTS, dict(adapter_weights(self.base.network)))
-            with (self.path / METRICS_FILE).open("ab") as file:
-                file.truncate(min(progress["metrics_bytes"], file.tell()))  # never longer: that would add zeros
+            _cut(self.path / METRICS_FILE, progress["metrics_bytes"])
+            _cut(self.path / SAMPLES_FILE, progress["samples_bytes"])
+        if self.validation is not None:
+            self.validation.best = progress["best_accuracy"]
         return progress
 
     def _check_fit(self, phase: Phase, resumed: Checkpoint) -> None:
@@ -166,33 +195,39 @@ class Run:
 
     def _save(self, phase: Phase, number: int, index: int) -> None:
         self._check_hold()
-        metrics = self.path / METRICS_FILE
-        with checkpoint.written_whole(metrics):
-            metrics.touch()  # someone may have moved it away
-            sync(metrics)
         progress = {
             "phase": number, "index": index, "done": self.done, "state": phase.state(),
-            "metrics_bytes": metrics.stat().st_size, "versions": versions(),
+            "metrics_bytes": _synced(self.path / METRICS_FILE), "samples_bytes": _synced(self.path / SAMPLES_FILE),
+            "best_accuracy": None if self.validation is None else self.validation.best, "versions": versions(),
         }  # fmt: skip
         arrays = dict(tree_flatten(phase.optimizer.state))
         weights = dict(adapter_weights(self.base.network))
         checkpoint.save(self.path, self.done, Checkpoint(weights, arrays, progress, phase.arrays()))
         checkpoint.write_arrays(self.path / ADAPTER_WEIGHTS, weights)
 
-    def _save_best(self) -> None:
+    def _save_best(self, phase: Phase, is_last: bool = False) -> None:
         """Keep the adapter as it is now in a directory of its own, which serves wherever an adapter does."""
         self._check_hold()
         folder = self.path / BEST
         with checkpoint.written_whole(folder):
             folder.mkdir(exist_ok=True)
-        describe_adapter(folder, self.base, self.config)
+        knows_all = bool(self.config.finish_on_all) and (phase.name != "sft" or is_last)
+        describe_adapter(folder, self.base, self.config, knows_all)
         checkpoint.write_arrays(folder / ADAPTER_WEIGHTS, dict(adapter_weights(self.base.network)))
 
-    def _log(self, metrics: Metrics) -> None:
+    def _log(self, metrics: Metrics, phase: Phase, index: int) -> None:
+        """Add an update's line to the metrics, and its samples to the samples, as many as there is room for."""
         self._check_hold()
-        path = self.path / METRICS_FILE
+        if phase.samples:
+            path, rl = self.path / SAMPLES_FILE, self.config.reinforce
+            size = path.stat().st_size if path.exists() else 0
+            most = room(size, rl.samples_mb, index, phase.updates, rl.samples_every)
+            self._append(path, lines_of(phase.samples, most))
+        self._append(self.path / METRICS_FILE, json.dumps(metrics) + "\n")
+
+    def _append(self, path: Path, text: str) -> None:
         with checkpoint.written_whole(path), path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(metrics) + "\n")
+            file.write(text)
 
     def _measured(self, phase: str) -> list[Metrics]:
         """Return all rows of a phase, those before it was stopped too; a file that someone else changed has fewer."""
@@ -206,6 +241,22 @@ class Run:
     def _check_hold(self) -> None:
         if self.hold is not None:
             self.hold.check()
+
+
+def _synced(path: Path) -> int:
+    """Return the size of a file whose content is on the disk; 0 where there is none, as when someone moved it away."""
+    if not path.exists():
+        return 0
+    with checkpoint.written_whole(path):
+        sync(path)
+    return path.stat().st_size
+
+
+def _cut(path: Path, size: int) -> None:
+    """Shorten a file, if there is one, to what it was when that was its size."""
+    if path.exists():
+        with path.open("ab") as file:
+            file.truncate(min(size, file.tell()))  # never longer: that would add zeros
 
 
 def versions() -> dict[str, str]:

@@ -47,14 +47,14 @@ def _of_rewards(rows: Rows) -> str | None:
     if min(_column(last, "parse_failure")) == 1 and max(_column(last, "reward_std")) < _NONE:
         return f"no reply of the last {len(last)} updates was a trace, so there was nothing to learn from"
     for first in (rows[:1], rows[:size]):
-        if len(first) + len(last) <= len(rows) and _fall(first, last) > _ERRORS:
+        if len(first) + len(last) <= len(rows) and fall(first, last) > _ERRORS:
             before, after = _mean(_column(first, "reward")), _mean(_column(last, "reward"))
             return (f"rewards have fallen, from {before:.3g} to {after:.3g}: the policy has unlearnt; a lower "
                     "reinforce.learning_rate may do, or a larger reinforce.kl")  # fmt: skip
     return None
 
 
-def _fall(first: Rows, last: Rows) -> float:
+def fall(first: Rows, last: Rows) -> float:
     """Return by how many standard errors the mean reward fell, as if both were samples of one distribution.
 
     What counts as one sample is a prompt with all its replies, which are alike.

@@ -53,6 +53,7 @@ from mlx_trace.train.run_dir import (
     sweep,
 )
 from mlx_trace.train.sft import Sft
+from mlx_trace.train.validation import Validation, replies_at_once
 from mlx_trace.train.work import work_of
 
 
@@ -63,11 +64,13 @@ class Plan:
     config: Config  # with as many layers as there are
     asked: Config  # as it was given
     base: Base
+    prompter: Prompter
     material: Material
     memory: MemoryPlan
     needs: budget.PlannedRun
     ranks: Ranks
     phases: list[Phase] = field(default_factory=list)
+    validation: Validation | None = None
     notes: list[str] = field(default_factory=list)  # what each phase will do, for people
 
 
@@ -123,9 +126,14 @@ def plan(asked: Config, resume: bool = False, watch: Watch = unwatched) -> Plan:
     base = _load(config, outline, resume)
     needs = budget.PlannedRun(_shape(base, config), work, config.activation_cache, allowed)
     memory = saved or budget.settle(needs, _free_disk(config.adapter_path), usable)
+    if saved is None:
+        memory = replace(memory, max_sequences=replies_at_once(config, needs, memory, prompter, material.validation))
     memory = MemoryPlan(**ranks.from_first(asdict(memory)))
-    planned = Plan(config, asked, base, material, memory, needs, ranks)
-    _add_phases(planned, prompter, scorer)
+    validation = None
+    if material.validation:
+        validation = Validation(base, prompter, config, material.validation, memory.max_sequences, ranks)
+    planned = Plan(config, asked, base, prompter, material, memory, needs, ranks, validation=validation)
+    _add_phases(planned, scorer)
     return planned
 
 
@@ -151,9 +159,10 @@ def _load(config: Config, outline: Outline, resume: bool) -> Base:
     return base
 
 
-def _add_phases(planned: Plan, prompter: Prompter, scorer: Scorer) -> None:
+def _add_phases(planned: Plan, scorer: Scorer) -> None:
     base, config, material, memory, ranks = (planned.base, planned.config, planned.material, planned.memory,
                                              planned.ranks)  # fmt: skip
+    prompter = planned.prompter
     split = Split(base.network, config.num_layers, config.grad_checkpoint)
     if config.has_sft:
         sft = Sft(base, split, config, material.rows, material.held_out, memory, ranks)
@@ -226,7 +235,7 @@ def train(
     """
     with _opened(planned, resume, overwrite) as (hold, saved), wired_limit(planned.base.network):  # on Metal: no paging
         _settle_passes(planned)
-        run = Run(planned.config, planned.base, report, planned.ranks, hold, after_phase)
+        run = Run(planned.config, planned.base, report, planned.ranks, hold, after_phase, planned.validation)
         run.train(planned.phases, _shared(saved, planned.ranks))
         return run.doubts
 

@@ -21,8 +21,9 @@ from mlx_trace.model.chat_template import CHAT_TEMPLATE, stock_template_or_none
 
 CONFIG_FILE: Final = "config.yaml"
 METRICS_FILE: Final = "metrics.jsonl"
+SAMPLES_FILE: Final = "samples.jsonl"
 PLAN_FILE: Final = "plan.json"
-BEST: Final = "best"  # the adapter with the lowest loss on held-out examples
+BEST: Final = "best"  # the adapter with the highest accuracy, or where none is measured the lowest held-out loss
 STATE: Final = "state"
 ARRAYS: Final = ("adapter.safetensors", "optimizer.safetensors", "extra.safetensors")
 PROGRESS: Final = "state.json"
@@ -73,7 +74,7 @@ def sweep(run: Path) -> None:
 
 def check_own(run: Path) -> None:
     """Refuse a run whose parts are links, or whose checkpoints' folders hold anything else."""
-    parts = (run / STATE, run / STATE / _LOCK, run / BEST, run / METRICS_FILE)
+    parts = (run / STATE, run / STATE / _LOCK, run / BEST, run / METRICS_FILE, run / SAMPLES_FILE)
     faults = [f"{path}: is a link, and a run writes and removes only in its own folder" for path in parts
               if path.is_symlink()]  # fmt: skip
     if not faults and (run / STATE).is_dir():
@@ -204,7 +205,7 @@ def open_run(base: Base, config: Config, asked: Config | None = None) -> None:
             remove_checkpoint(path)
     if not (run / BEST).is_symlink():
         _remove(run / BEST, (ADAPTER_CONFIG, ADAPTER_WEIGHTS, CHAT_TEMPLATE))
-    for name in (METRICS_FILE, ADAPTER_WEIGHTS):
+    for name in (METRICS_FILE, SAMPLES_FILE, ADAPTER_WEIGHTS):
         (run / name).unlink(missing_ok=True)
     write_atomically(run / CONFIG_FILE, [dump_config(asked or config)])
     describe_adapter(run, base, config)

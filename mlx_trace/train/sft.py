@@ -5,6 +5,7 @@ those alone; what lies below the trained layers is computed once an example.
 """
 
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -123,6 +124,7 @@ class Sft:
     name = "sft"
     state_model = SftState
     has_improved = False
+    samples: Final = ()
 
     def __init__(
         self, base: Base, split: Split, config: Config, rows: Sequence[Example], held_out: Sequence[Example],
@@ -143,6 +145,7 @@ class Sft:
 
     def update(self, index: int) -> Metrics:
         """Take one optimizer step on one batch."""
+        began = time.perf_counter()
         batch = self.batches[index]
         rate = learning_rate(index, self.updates, self.config.learning_rate, self.config.warmup, self.config.lr_decay)
         self.optimizer.learning_rate = rate
@@ -156,9 +159,11 @@ class Sft:
             tokens += sum(self.examples.lengths[index] for index in chosen)
         loss, count = self.ranks.total(loss, tokens)
         norm = self.learner.step()
+        speed = count / (time.perf_counter() - began)
         self._check_sound(index, loss, norm)
-        return {"loss": loss, "learning_rate": rate, "grad_norm": norm, "tokens": int(count),
-                "target_tokens": targets, "epoch": self.batches.locate(index)[0], **self._check(index)}  # fmt: skip
+        return {"loss": loss, "learning_rate": rate, "grad_norm": norm, "tokens": int(count), "target_tokens": targets,
+                "learn_tokens_per_second": speed, "epoch": self.batches.locate(index)[0],
+                **self._check(index)}  # fmt: skip
 
     def _check_sound(self, index: int, loss: float, norm: float) -> None:
         """Raise UserError if the weights have run away: worse than blind guessing, or so far off that nothing pulls."""

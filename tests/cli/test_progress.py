@@ -68,6 +68,15 @@ def test_the_latest_validation_loss_stays() -> None:
     assert "val 0.5235" in pace.parts("sft", 2, 3, later)
 
 
+def test_the_latest_accuracy_stays_and_what_it_takes_is_in_the_time_to_come() -> None:
+    pace = Pace()
+    pace.note(SFT | {"val_accuracy": 0.42, "val_seconds": 8.0})
+    pace.note(SFT)
+    parts = pace.parts("sft", 2, 12, SFT)
+    assert "acc 0.42" in parts
+    assert "ETA 0:50" in parts, "ten updates of a second, and eight seconds for each two"
+
+
 @pytest.mark.parametrize(
     ("seconds", "said"),
     [(0.2, "0:00"), (42, "0:42"), (725, "12:05"), (11_220, "3:07:00"), (172_800, "2 days"), (9e5, "10 days")],

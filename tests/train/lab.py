@@ -29,7 +29,7 @@ _UPDATE_LINE: Final = re.compile(r"^(sft|rl) \d+/", re.MULTILINE)
 _PRELOAD: Final = ["mlx_trace.train.run", "mlx_trace.cli.train", "rich.progress", "rich.table", "tests.conftest",
                    "inflect", "encodings.unicode_escape", "transformers.image_transforms"]  # fmt: skip
 
-Outcome = tuple[bytes, list[dict[str, Any]]]  # the final adapter, and the metrics
+Outcome = tuple[bytes, list[dict[str, Any]], bytes]  # the final adapter, the metrics, and the samples
 
 
 class Lost(Exception):
@@ -147,12 +147,13 @@ class Lab:
         """Let a run end, and compare it with one that was left alone."""
         code = self.wait(self.train(kind, run))
         expect(code == 0, f"{run.name}: exit {code}: {self.told(run)}")
-        adapter, metrics = self.whole(kind)
+        adapter, metrics, samples = self.whole(kind)
         expect((run / "adapters.safetensors").read_bytes() == adapter, f"{run.name}: other bytes than uninterrupted")
         other = [f"update {old['update']}: {key} was {old[key]}, is {new.get(key)}"
                  for old, new in zip(metrics, read_metrics(run), strict=False) for key in old if old[key] != new.get(key)]  # fmt: skip
         same = len(read_metrics(run)) == len(metrics) and not other
         expect(same, f"{run.name}: other metrics than uninterrupted: {'; '.join(other[:3])}")
+        expect(read_bytes(run / "samples.jsonl") == samples, f"{run.name}: other samples than uninterrupted")
         expect(not litter(run), f"{run.name}: left behind: {sorted(litter(run))}")
 
     def whole(self, kind: str) -> Outcome:
@@ -163,7 +164,8 @@ class Lab:
             code = self.wait(self.train(kind, run))
             expect(code == 0, f"exit {code}: {self.told(run)}")
             self.seconds[kind] = time.monotonic() - began
-            self._wholes[kind] = (run / "adapters.safetensors").read_bytes(), read_metrics(run)
+            samples = read_bytes(run / "samples.jsonl")
+            self._wholes[kind] = (run / "adapters.safetensors").read_bytes(), read_metrics(run), samples
         return self._wholes[kind]
 
     def _log(self, run: Path) -> Path:
@@ -179,6 +181,11 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     lines = file.read_text(encoding="utf-8").split("\n")[:-1] if file.exists() else []
     rows = [json.loads(line) for line in lines]
     return [{k: v for k, v in row.items() if not k.endswith(_MEASURED)} for row in rows]
+
+
+def read_bytes(file: Path) -> bytes:
+    """Return what a file holds, nothing if there is none."""
+    return file.read_bytes() if file.exists() else b""
 
 
 def checkpoints(run: Path) -> list[Path]:

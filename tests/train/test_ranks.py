@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from mlx_trace.train.ranks import Ranks
+from mlx_trace.train.samples import read_samples
 
 import mlx.core as mx  # isort: skip
 
@@ -21,7 +22,7 @@ def write_config(model: Path, folder: Path, name: str) -> Path:
         "model": str(model), "adapter_path": str(folder / name), "num_layers": 1, "lora_parameters": {"rank": 4},
         "data": [{"source": "synthetic", "n": 10, "schemas": ["rate_equation"]}], "batch_size": 4,
         "decoding": {"max_tokens_per_pass": 8}, "contamination": [], "max_seq_length": 2048, "val_examples": 2,
-        "steps_per_eval": 2, "save_every": 1,
+        "steps_per_eval": 2, "save_every": 1, "eval_every": 2, "eval_n": 1, "eval_suite": "everyday",
         "reinforce": {"iters": 2, "batch_size": 3, "group_size": 2, "max_tokens": 120, "algorithm": "reinforce"},
     }  # fmt: skip
     path = folder / f"{name}.yaml"
@@ -48,8 +49,24 @@ def test_two_processes_do_what_one_does(random_model: Path, tmp_path: Path) -> N
     assert [row["phase"] for row in together] == [row["phase"] for row in alone] == ["sft"] * 2 + ["rl"] * 2
     for a, b in zip(alone, together, strict=True):
         assert b.keys() == a.keys()
-        for name in {"loss", "grad_norm", "val_loss", "reward", "length", "sampled", "target_tokens", "kl"} & a.keys():
+        for name in {
+            "loss",
+            "grad_norm",
+            "val_loss",
+            "reward",
+            "length",
+            "sampled",
+            "target_tokens",
+            "kl",
+            "val_accuracy",
+            "val_n",
+            "completions/min_length",
+            "completions/max_length",
+        } & a.keys():
             assert b[name] == pytest.approx(a[name], rel=1e-4, abs=1e-6), name
+    samples = [[(one.update, one.group, one.sample, one.id) for one in read_samples(tmp_path / name / "samples.jsonl")]
+               for name in ("one", "two")]  # fmt: skip
+    assert samples[0] == samples[1] and len(samples[0]) == 2 * 3 * 2
     weights = [mx.load(str(tmp_path / name / "adapters.safetensors")) for name in ("one", "two")]
     for name, value in weights[0].items():
         assert mx.allclose(value, weights[1][name], rtol=1e-2, atol=1e-5), name

@@ -57,7 +57,7 @@ def adapter(path: Path) -> bytes:
 
 def metrics(path: Path) -> list[dict[str, Any]]:
     rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    timed = {"seconds", "peak_memory"} | {f"{part}_{unit}" for part in ("rollout", "learn") for unit in
+    timed = {"seconds", "val_seconds", "peak_memory"} | {f"{part}_{unit}" for part in ("rollout", "learn") for unit in
                                           ("seconds", "tokens_per_second")}  # fmt: skip
     return [{key: value for key, value in row.items() if key not in timed} for row in rows]
 
@@ -69,7 +69,7 @@ def test_a_run_moves_lora_b_and_leaves_a_whole_directory(random_model: Path, tmp
     moved = [name for name, value in weights.items() if name.endswith("lora_b") and mx.abs(value).max().item() > 0]
     assert len(moved) == len([name for name in weights if name.endswith("lora_b")]) > 0
     assert {"adapters.safetensors", "adapter_config.json", "chat_template.jinja", "config.yaml", "metrics.jsonl", "plan.json",
-            "state"} == {
+            "samples.jsonl", "state"} == {
         path.name for path in (tmp_path / "run").iterdir()}  # fmt: skip
     assert read_run_config(tmp_path / "run") == config(random_model, tmp_path / "run")
     assert float(seen[0]["loss"]) > float(seen[5]["loss"])

@@ -58,6 +58,14 @@ def sampled_tokens(episodes: Sequence[Episode], counts: Sequence[int] | None = N
     return SampledTokens(tokens, choices, pulls, old, old, times)
 
 
+def largest_of_each(packed: Packed, order: Sequence[int], values: np.ndarray) -> list[float]:
+    """Return the largest of what was measured, (K,) in some order of the sampled tokens, of each episode."""
+    ordered = np.empty_like(values)
+    ordered[list(order)] = values
+    ends = np.cumsum([len(episode.logprobs) for episode in packed.episodes]).tolist()
+    return [float(own.max()) for own in np.split(ordered, ends[:-1])]
+
+
 def prefix_tree(
     episodes: Sequence[Episode], prefix: Sequence[int], activations: mx.array
 ) -> tuple[list[mx.array], PrefixTree]:

@@ -40,15 +40,15 @@ from mlx_trace.train.rl.advantages import (
     scaled_by_group,
 )
 from mlx_trace.train.rl.loss import Objective, micro_batch
-from mlx_trace.train.rl.packing import Packed, num_read, prefix_tree, sampled_tokens
+from mlx_trace.train.rl.measures import Tokens, clip_ratios, speeds, token_measures
+from mlx_trace.train.rl.packing import Packed, largest_of_each, num_read, prefix_tree, sampled_tokens
 from mlx_trace.train.rl.reference import Reference
 from mlx_trace.train.rl.reward import Scorer
-from mlx_trace.train.rl.rollout import Rollout, rollout_metrics
+from mlx_trace.train.rl.rollout import Reply, Rollout, reply_of, rollout_metrics, saved_samples
+from mlx_trace.train.samples import SavedSample, is_due
 from mlx_trace.train.sft import PackedExamples
 
 _GAP: Final = 0.02  # largest gap between the rollout's log-probabilities and training's that fp32 explains
-
-Tokens = dict[str, np.ndarray]  # what an update measures of each sampled token, (K,) each
 
 
 class RlState(BaseModel):
@@ -82,6 +82,8 @@ class Reinforce:
         self.decoder = Decoder(base, prompter, config.decoding, plan.max_sequences, split.first)
         self.decoder.check(self.rl.max_tokens)
         self.gold = gold
+        self.samples: list[SavedSample] = []  # of the last update, where they are to be saved
+        self.gaps: dict[Reply, float] = {}  # of an update's log-probabilities, by what was learnt from
         self.objective = Objective(self.rl.temperature, self.rl.clip, self.rl.kl, self.rl.entropy)
 
     def update(self, index: int) -> Metrics:
@@ -93,14 +95,17 @@ class Reinforce:
         self._score(rollout, index)
         self._set_advantages(rollout)
         sampled = time.perf_counter()
-        packed, tokens = self._pack(rollout), Tokens()
+        packed, steps, self.gaps = self._pack(rollout), list[Tokens](), {}
         for number in range(self.rl.updates_per_batch):
             loss, measured = self._loss(rollout, packed, index, number)
             norm = self.learner.step()
-            tokens = tokens or measured
-        learnt = self._learning_metrics(rollout, loss, norm, tokens)
-        return {**rollout_metrics(rollout, self.ranks, self.rl.group_size), **learnt,
-                **self._speeds(rollout, sampled - began, time.perf_counter() - sampled)}  # fmt: skip
+            steps.append(measured)
+        learnt = self._learning_metrics(rollout, loss, norm, steps[0]) | clip_ratios(steps, self.rl.clip, self.ranks)
+        done = time.perf_counter()
+        is_time = is_due(index, self.updates, self.rl.samples_every)
+        found = rollout_metrics(rollout, self.ranks, self.rl.group_size)
+        self.samples = saved_samples(rollout, self.ranks, index + 1, self.gaps, self.prompter) if is_time else []
+        return {**found, **learnt, **speeds(found, sampled - began, done - sampled)}
 
     # --- sample, score, advantages -----------------------------------------------------------------------------
 
@@ -207,8 +212,11 @@ class Reinforce:
             batch, order = self._micro_batch(part, activations, divisor)
             loss, measures = self.learner.add(batch)
             total += loss
-            gap = np.abs(measures["logprob"] - part.tokens.old_logprobs[order])
-            measured.append(measures | {"gap": gap, "count": part.tokens.counts[order]})
+            measures |= token_measures(part.tokens, order, measures["logprob"], self.rl.clip)
+            if number == 0:
+                gaps = largest_of_each(part, order, measures["gap"])
+                self.gaps.update(zip(map(reply_of, part.episodes), gaps, strict=True))
+            measured.append(measures)
         return total + self._add_gold(index, number), joined(measured)
 
     def _micro_batch(self, packed: Packed, activations: mx.array, divisor: float) -> tuple[MicroBatch, list[int]]:
@@ -274,14 +282,6 @@ class Reinforce:
             raise RuntimeError(f"training's log-probabilities differ from the rollout's by {gap:.3f}: this is a bug")
         means = {name: value / max(1.0, total) for name, value in zip(names, sums, strict=True)}
         return {"loss": loss, **metrics, "logprob_gap": gap, "trained_tokens": int(total), **means}
-
-    def _speeds(self, rollout: Rollout, sampling: float, learning: float) -> Metrics:
-        """Return seconds and tokens a second of both halves of an update."""
-        tokens = self.ranks.total(sum(len(episode.ids) for episode in rollout.episodes))[0]
-        speeds: Metrics = {}
-        for name, seconds in {"rollout": sampling, "learn": learning}.items():
-            speeds |= {f"{name}_seconds": round(seconds, 4), f"{name}_tokens_per_second": tokens / seconds}
-        return speeds
 
     # --- state -------------------------------------------------------------------------------------------------
 
