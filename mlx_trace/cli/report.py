@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mlx_trace.cli.output import show, show_json
+from mlx_trace.cli.screen import Screen
 from mlx_trace.errors import UserError
 from mlx_trace.files import check_output, is_stream, write_atomically
 
@@ -32,7 +33,8 @@ def run_report(options: argparse.Namespace) -> int:
     page = options.output or (None if options.markdown or options.json else _PAGE)
     if page is not None:
         _check_page(page, options.sources, is_named=options.output is not None)
-    report = _read(options.sources)
+    with Screen(stderr=True).status("reading"):
+        report = _read(options.sources)
     if options.json:
         show_json(report.as_json())
     if options.markdown:
@@ -42,12 +44,19 @@ def run_report(options: argparse.Namespace) -> int:
     if page is not None:
         from mlx_trace.evaluate.report.page import render
 
-        text = render(report)
+        with Screen(stderr=True).status("drawing"):
+            text = render(report)
         write_atomically(page, [text])
         if not (options.json or options.markdown or is_stream(page)):
-            records = sum(len(file.rows) for file in report.files)
-            show(f"{page}: {len(report.runs)} runs, {records:,} records, {len(text.encode()) / _MEGA:.1f} MB")
+            show(f"{page}: {_counted(report)}, {len(text.encode()) / _MEGA:.1f} MB")
     return 0
+
+
+def _counted(report: "Report") -> str:
+    """Return how many runs and records are in a report."""
+    records = sum(len(file.rows) for file in report.files)
+    counts = {"run": len(report.runs), "record": records}
+    return ", ".join(f"{count:,} {noun}{'s' if count != 1 else ''}" for noun, count in counts.items() if count)
 
 
 def _read(sources: Sequence[Path]) -> "Report":

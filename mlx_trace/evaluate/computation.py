@@ -104,7 +104,7 @@ def _answer(part: Part, earlier: Sequence[Expression]) -> Expression:
 
 
 def defined(part: Part, earlier: Sequence[Expression]) -> Iterator[tuple[Step, dict[str, Expression]]]:
-    """Yield each step with the variables it changes, one used twice being one object; `earlier` are answers of parts."""
+    """Yield each step with the variables it changes, one used twice as one object; `earlier` are parts' answers."""
     values: dict[str, Expression] = {}
     for step in part.steps:
         changed = _changed(step, values, earlier)

@@ -15,6 +15,8 @@ from mlx_trace.language.grade import GRADE_KINDS
 
 _POINTS: Final = 180  # of a line; more updates are pooled
 _TICKS: Final = 4
+_NEARLY: Final = 1e-9
+_SMALL: Final = 1e-3  # a step between ticks that is told in powers of ten
 _GIGA: Final = 1e9
 _TITLES: Final = {
     "reward": "mean reward", "loss": "loss", "val_loss": "loss on held-out examples",
@@ -150,7 +152,7 @@ def _line(
 
 def _ticks(low: float, high: float) -> list[float]:
     """Return round numbers that hold a range, from 0 where that is near."""
-    if low == high:
+    if high - low <= _NEARLY * max(abs(low), abs(high)):  # equal, to rounding
         low, high = (min(0.0, 2 * low), max(0.0, 2 * low)) if low else (0.0, 1.0)
     if 0 < low < (high - low):
         low = 0.0
@@ -167,8 +169,9 @@ def _spelled(value: float, ticks: Sequence[float]) -> str:
     step = ticks[1] - ticks[0]
     if abs(value) < step / 1e6:
         return "0"
-    if abs(value) >= 1e5 or step < 1e-4:
-        return f"{value:.3g}".replace("-", "−")
+    if abs(value) >= 1e6 or step < _SMALL:
+        number, power = f"{value:.1e}".split("e")
+        return f"{number.removesuffix('.0')}e{int(power)}".replace("-", "−")
     places = max(0, -floor(log10(step) + 1e-9))
     if abs(round(step, places) - step) > step / 1e6:  # 2.5
         places += 1

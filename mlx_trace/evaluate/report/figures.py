@@ -6,13 +6,14 @@ Takes what was read; returns what the page, the table of Markdown and the JSON o
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from mlx_trace.errors import UserError
 from mlx_trace.evaluate.causes import CAUSES
 from mlx_trace.evaluate.compared import Comparison, Pair, compare, paired
-from mlx_trace.evaluate.report.records import RecordFile, ReadRecord, grades_of
+from mlx_trace.evaluate.report.records import ReadRecord, RecordFile, grades_of
 from mlx_trace.evaluate.report.training import TrainingRun
 from mlx_trace.evaluate.stats import Rate, mean_interval
 from mlx_trace.evaluate.strata import STRATA, strata
@@ -54,7 +55,7 @@ class Report:
 
     def _strata(self, by: str) -> list[Stratum]:
         apart = [dict(strata(by, file.rows)) for file in self.files]
-        labels = [label for label, _ in strata(by, [row for file in self.files for row in file.rows])]
+        labels = [label for label, _ in strata(by, [row for own in apart for (row, *_) in own.values()])]
         return [Stratum(label, {k: rate(own[label]) for k, own in enumerate(apart)
                                 if label in own and not self.files[k].is_loss},
                         {k: (len(own[label]), loss(own[label])) for k, own in enumerate(apart)
@@ -95,7 +96,7 @@ class Report:
             "causes": {name: dict(zip((file.name for file in self.files), row, strict=True))
                        for name, row in self.causes().items()},
             "comparisons": [
-                {"before": self.files[one.before].name, "after": self.files[one.after].name,
+                {"file": self.files[one.after].name, "against": self.files[one.before].name,
                  **(one.comparison.as_json() if one.comparison else {"fault": one.fault})} for one in self.against()
             ],
         }  # fmt: skip
@@ -139,7 +140,7 @@ def file_json(file: RecordFile) -> dict[str, Any]:
     told: dict[str, Any] = {"file": file.name, "n": len(rows), "partial": file.is_partial, "settings": file.settings}
     if file.is_loss:
         mean, low, high = loss(rows)
-        return told | {"loss": {"mean": round(mean, 5), "interval": [round(low, 5), round(high, 5)]}}
+        return told | {"loss": {"mean": round(mean, 5), "interval": [_finite(low), _finite(high)]}}
     return told | {name: _rate_json(one) for name, one in counts(file).items()} | {
         "kinds": grades_of(rows), "truncated": sum(row.truncated for row in rows),
         "tokens": sum(row.tokens for row in rows), "sampled": sum(row.sampled for row in rows),
@@ -155,7 +156,12 @@ def run_json(run: TrainingRun) -> dict[str, Any]:
 
 
 def _last(column: Sequence[float]) -> float | None:
-    return column[-1] if column[-1] == column[-1] and abs(column[-1]) != float("inf") else None
+    return column[-1] if isfinite(column[-1]) else None
+
+
+def _finite(value: float) -> float | None:
+    """Return a number that JSON has; the interval of one number has no ends."""
+    return round(value, 5) if isfinite(value) else None
 
 
 def _stratum_json(row: Stratum, files: Sequence[RecordFile]) -> dict[str, Any]:

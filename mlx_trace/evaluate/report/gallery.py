@@ -15,7 +15,7 @@ from mlx_trace.evaluate.report.records import ReadRecord, objection
 from mlx_trace.evaluate.strata import STRATA
 from mlx_trace.language.grade import expert_of
 from mlx_trace.language.knowledge import called_numbers
-from mlx_trace.language.mentions import find_numbers
+from mlx_trace.language.mentions import Mention, find_numbers
 from mlx_trace.language.solver import Failed, solve
 from mlx_trace.language.syntax import NoTrace, Trace, parse
 from mlx_trace.notice import safe
@@ -36,7 +36,7 @@ def entry(reply: ReadRecord, file: int, side: str) -> dict[str, Any]:
     if drawn and golden:
         drawn, golden = drawn.marked(golden.known), golden.marked(drawn.known)
     elif drawn:
-        drawn = drawn.marked_numbers(_stated(reply.problem.question))
+        drawn = drawn.marked_numbers(_stated(reply.problem.question, _numbers(drawn)))
     row: dict[str, Any] = {
         "file": file, "id": safe(reply.problem.id), "question": _pieces(reply, drawn, golden),
         "answer": reply.problem.answer, "got": reply.got and safe(reply.got), "result": _result(reply),
@@ -78,9 +78,15 @@ def _expert(trace: Trace | NoTrace) -> str:
     return "" if isinstance(trace, NoTrace) else safe(expert_of(trace)[:40])
 
 
-def _stated(question: str) -> set[Fraction]:
-    readings = {reading for mention in find_numbers(question) for reading in mention.readings}
-    return readings | {*called_numbers(question)}
+def _stated(question: str, used: set[Fraction]) -> set[Fraction]:
+    """Return the numbers that a question states; where these are not all that are used, also those it calls for."""
+    readings = {reading for mention in _mentions(question) for reading in mention.readings}
+    return readings if used <= readings else readings | {*called_numbers(question)}
+
+
+@lru_cache(maxsize=1 << 12)
+def _mentions(question: str) -> list[Mention]:
+    return find_numbers(question)
 
 
 def _numbers(of: ComputationGraph | None) -> set[Fraction]:
@@ -95,7 +101,7 @@ def _pieces(reply: ReadRecord, own: ComputationGraph | None, gold: ComputationGr
     question, at = reply.problem.question, 0
     used, wanted = _numbers(own), _numbers(gold)
     pieces: list[list[str]] = []
-    for mention in find_numbers(question):
+    for mention in _mentions(question):
         by_reply = not used.isdisjoint(mention.readings)
         by_gold = not wanted.isdisjoint(mention.readings)
         who = (

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Final
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from mlx_trace.errors import UserError
 from mlx_trace.evaluate.causes import cause_of
@@ -30,6 +30,8 @@ _COUNTS: Final = ("model", "adapter", "data", "constraint", "grounding", "rules"
 class Candidacy(BaseModel):
     """An answer that samples gave, as a record of a vote has it."""
 
+    model_config = ConfigDict(allow_inf_nan=False)
+
     answer: str
     count: int
     weight: float
@@ -37,6 +39,8 @@ class Candidacy(BaseModel):
 
 class ReadRecord(BaseModel):
     """One record: of a reply, of a vote (whose speaker it shows), or of the losses on a gold trace."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     problem: Problem
     output: str = ""
@@ -48,7 +52,7 @@ class ReadRecord(BaseModel):
     truncated: bool = False
     tokens: int = 0
     sampled: int = 0
-    seconds: float = Field(0.0, allow_inf_nan=False)
+    seconds: float = 0.0
     votes: tuple[Candidacy, ...] = ()
     agreement: float | None = None
     losses: dict[str, list[float]] | None = None
