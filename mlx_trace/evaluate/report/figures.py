@@ -6,6 +6,7 @@ Takes what was read; returns what the page, the table of Markdown and the JSON o
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from mlx_trace.evaluate.causes import CAUSES
 from mlx_trace.evaluate.compared import Comparison, Pair, compare, paired
 from mlx_trace.evaluate.report.records import ReadRecord, RecordFile, grades_of
 from mlx_trace.evaluate.report.training import TrainingRun
-from mlx_trace.evaluate.stats import Rate, mean_interval
+from mlx_trace.evaluate.stats import Mean, Rate, mean_interval
 from mlx_trace.evaluate.strata import STRATA, strata
 
 Loss = tuple[float, float, float]  # mean and 95% interval
@@ -72,8 +73,9 @@ class Report:
         """Compare each file with the first earlier one that holds problems of its own."""
         found = []
         for after in range(1, len(self.files)):
-            known = self.files[after].measured
-            before = next((k for k in range(after) if not known.keys().isdisjoint(self.files[k].measured)), None)
+            known, is_loss = self.files[after].measured, self.files[after].is_loss
+            before = next((k for k in range(after) if self.files[k].is_loss == is_loss
+                           and not known.keys().isdisjoint(self.files[k].measured)), None)  # fmt: skip
             if before is not None:
                 found.append(self._against(before, after))
         return found
@@ -121,6 +123,13 @@ def counts(file: RecordFile) -> dict[str, Rate]:
     }  # fmt: skip
 
 
+def one_sample(file: RecordFile) -> tuple[int, Mean] | None:
+    """Return how many samples voted on a problem, and the mean share of them that are right; None of single replies."""
+    most = max(reply.samples for reply in file.rows)
+    shares = (Fraction(min(reply.right, reply.samples), reply.samples) for reply in file.rows)
+    return (most, Mean.of(shares)) if most > 1 else None
+
+
 def sides(report: Report) -> dict[tuple[int, str], str]:
     """Return by file and record's name which side a record changed to, against the file that it is compared with."""
     found = {}
@@ -142,6 +151,7 @@ def file_json(file: RecordFile) -> dict[str, Any]:
         mean, low, high = loss(rows)
         return told | {"loss": {"mean": round(mean, 5), "interval": [_finite(low), _finite(high)]}}
     return told | {name: _rate_json(one) for name, one in counts(file).items()} | {
+        **({"one_sample": round(single[1].share, 4), "samples": single[0]} if (single := one_sample(file)) else {}),
         "kinds": grades_of(rows), "truncated": sum(row.truncated for row in rows),
         "tokens": sum(row.tokens for row in rows), "sampled": sum(row.sampled for row in rows),
         "seconds": round(sum(row.seconds for row in rows), 2),

@@ -1,14 +1,17 @@
 """The figures of a report as tables of Markdown, for a README or a model card: every share with its n and interval."""
 
 from collections.abc import Iterator, Sequence
+from math import isfinite
+from typing import Final
 
 from mlx_trace.evaluate.compared import Comparison
 from mlx_trace.evaluate.report.figures import Loss, Report, Stratum, counts, loss
 from mlx_trace.evaluate.report.records import RecordFile
-from mlx_trace.evaluate.stats import Rate
+from mlx_trace.evaluate.stats import Mean, Rate
 from mlx_trace.notice import safe
 
-_ESCAPED = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]<>()#|~!&"})
+_MOST_STRATA: Final = 12  # of a division: the families of problems are more
+_ESCAPED: Final = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]<>()#|~!&"})
 
 
 def markdown(report: Report) -> str:
@@ -22,7 +25,7 @@ def foreign(text: str) -> str:
     return " ".join(safe(text).split()).translate(_ESCAPED)
 
 
-def percent(one: Rate) -> str:
+def percent(one: Rate | Mean) -> str:
     """Return a share with its interval: 16% [8, 29]."""
     low, high = one.interval
     return f"{100 * one.share:.0f}% [{100 * low:.0f}, {100 * high:.0f}]"
@@ -31,7 +34,7 @@ def percent(one: Rate) -> str:
 def loss_in_words(one: Loss) -> str:
     """Return a mean loss with its interval."""
     mean, low, high = one
-    return f"{mean:.3f} [{low:.3f}, {high:.3f}]"
+    return f"{mean:.3f} [{low:.3f}, {high:.3f}]" if isfinite(low) else f"{mean:.3f} [one alone]"
 
 
 def p_value(p: float) -> str:
@@ -71,6 +74,8 @@ def _strata(report: Report) -> Iterator[str]:
         return
     yield from _head("correct, by", *(foreign(report.files[k].name) for k in replies))
     for by, rows in divisions.items():
+        if len(rows) > _MOST_STRATA:
+            continue
         for row in rows:
             yield _row([f"{by}: {foreign(row.label)}", *(_cell(row, k) for k in replies)])
 

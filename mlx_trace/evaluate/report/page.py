@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from mlx_trace.evaluate.report.curves import Point, charts, grade_charts, readable
-from mlx_trace.evaluate.report.figures import Report, counts, loss, sides
+from mlx_trace.evaluate.report.figures import Report, counts, loss, one_sample, sides
 from mlx_trace.evaluate.report.gallery import entry
 from mlx_trace.evaluate.report.markdown import compared_in_words, loss_in_words, p_value, percent
 from mlx_trace.evaluate.report.records import grades_of
@@ -53,7 +53,8 @@ def _environment() -> Environment:
     )  # fmt: skip
     made.filters |= {"points": _points, "colour": lambda number: f"s{number % _COLOURS}"}
     made.globals |= {
-        "counts": counts, "loss": loss, "percent": percent, "loss_in_words": loss_in_words, "p_value": p_value,
+        "counts": counts, "one_sample": one_sample,
+        "loss": loss, "percent": percent, "loss_in_words": loss_in_words, "p_value": p_value,
         "compared": compared_in_words, "grades": grades_of, "box": _BOX, "round": round,
     }  # fmt: skip
     return made

@@ -53,6 +53,8 @@ class ReadRecord(BaseModel):
     tokens: int = 0
     sampled: int = 0
     seconds: float = 0.0
+    samples: int = 1
+    right: int = 0  # of several samples
     votes: tuple[Candidacy, ...] = ()
     agreement: float | None = None
     losses: dict[str, list[float]] | None = None
@@ -104,7 +106,7 @@ class ReadRecord(BaseModel):
 def _speaker(samples: Any, got: Any) -> dict[str, Any]:
     """Return of a vote's samples the first that says what won, with the most weight; the first of all if none has."""
     sample = max((one for one in samples if one["got"] == got), key=lambda one: one["weight"], default=samples[0])
-    return {key: sample[key] for key in ("output", "kind", "detail", "truncated")}
+    return {"samples": len(samples)} | {key: sample[key] for key in ("output", "kind", "detail", "truncated")}
 
 
 @dataclass(frozen=True)

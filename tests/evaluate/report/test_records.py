@@ -9,6 +9,7 @@ import pytest
 
 from mlx_trace.errors import UserError
 from mlx_trace.evaluate.compared import read_measured
+from mlx_trace.evaluate.report.figures import one_sample
 from mlx_trace.evaluate.report.records import objection, read_records
 from tests.evaluate.report.material import GOLD, RECORDS, SHORT, record, write_records
 
@@ -99,3 +100,13 @@ def test_a_file_without_records_says_so(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("\n", encoding="utf-8")
     with pytest.raises(UserError, match="holds no records"):
         read_records(tmp_path / "a")
+
+
+def test_what_one_sample_gets_right_stands_beside_the_vote(tmp_path: Path) -> None:
+    def voted(name: str, right: int) -> dict[str, Any]:
+        one = {"output": GOLD, "kind": "correct", "got": "32", "weight": 1.0, "detail": "", "truncated": False}
+        return record(name, samples=[one] * 4, right=right, votes=[], agreement=1.0)
+
+    samples, mean = one_sample(read_records(write_records(tmp_path / "a", [voted("p", 4), voted("q", 1)]))) or (0, None)
+    assert samples == 4 and mean is not None and mean.share == 0.625
+    assert one_sample(read_records(write_records(tmp_path / "b"))) is None
