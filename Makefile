@@ -1,6 +1,6 @@
 # make demo: train, measure and ask the tiny model.   make test: lint, types and tests.   make bench: every benchmark.
 # Each sets up what it needs first; make setup does only that. make test WITH=interop also asks fused models in llama.cpp,
-# transformers and through the openai client, which it installs: PyTorch is large.
+# transformers and through the openai client, and opens a report in a browser; all of which it installs: PyTorch is large.
 
 PYTHON ?= python3
 VENV := .venv
@@ -30,6 +30,7 @@ $(STAMP): pyproject.toml requirements.lock
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[$(EXTRA)]'
 	@$(MAKE) --no-print-directory openblas
+	@$(if $(findstring interop,$(WITH)),$(MAKE) --no-print-directory browser)
 	@touch $(STAMP)
 	@$(BIN)/mlx-trace doctor
 
@@ -43,6 +44,20 @@ openblas:
 	      || { apt-get update -qq >/dev/null && apt-get install -y -qq libopenblas0-pthread >/dev/null 2>&1; } \
 	      || echo "OpenBLAS could not be installed; training works without it, nine times slower"; \
 	  else echo "hint: install OpenBLAS (Debian: apt-get install libopenblas0-pthread), or training is nine times slower"; fi; \
+	fi
+
+# What opens a report in tests: any Chromium; the smallest is Debian's without a window. Without one, those tests skip.
+CHROMIUM := chromium-headless-shell chromium chromium-browser google-chrome google-chrome-stable
+.PHONY: browser
+browser:
+	@for name in $(CHROMIUM); do if command -v $$name >/dev/null; then exit 0; fi; done; \
+	if [ "$$(uname -s)" = Linux ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing Chromium"; \
+	  apt-get install -y -qq --no-install-recommends chromium-headless-shell >/dev/null 2>&1 \
+	    || { apt-get update -qq >/dev/null && apt-get install -y -qq --no-install-recommends chromium-headless-shell >/dev/null 2>&1; } \
+	    || apt-get install -y -qq --no-install-recommends chromium >/dev/null 2>&1 \
+	    || echo "Chromium could not be installed; the tests of a report's page are skipped"; \
+	elif [ "$$(uname -s)" = Linux ]; then echo "hint: install Chromium (Debian: apt-get install chromium), or the tests of a report's page are skipped"; \
 	fi
 
 test: setup lint

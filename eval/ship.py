@@ -14,7 +14,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from mlx_trace.model.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS, read_adapter_config  # before MLX
+from mlx_trace.model.adapter import ADAPTER_WEIGHTS, read_adapter_config  # before MLX
 
 # isort: split
 import mlx.core as mx
@@ -22,6 +22,7 @@ import yaml
 
 from mlx_trace.model.named import NAMED
 from mlx_trace.resources import adapters_dir
+from mlx_trace.run_files import ADAPTER_CONFIG
 
 
 def main() -> None:

@@ -44,7 +44,7 @@ def run(installed: Path, *arguments: str) -> str:
 
 
 def test_its_resources_are_its_own(installed: Path) -> None:
-    probe = "from mlx_trace import resources as r; print(r.schemas_dir(), r.configs_dir(), r.tiny_dir(), r.adapters_dir(), r.sets_dir())"
+    probe = "from mlx_trace import resources as r; print(r.schemas_dir(), r.configs_dir(), r.tiny_dir(), r.adapters_dir(), r.sets_dir(), r.report_dir())"
     environment = os.environ | {"PYTHONPATH": str(installed)}
     out = subprocess.run([sys.executable, "-c", probe], cwd=installed.parent, env=environment, capture_output=True, text=True,
                          check=True).stdout  # fmt: skip
@@ -61,6 +61,11 @@ def test_it_generates_and_answers(installed: Path) -> None:
         out = subprocess.run([sys.executable, "-m", "mlx_trace", "chat", "--json"], cwd=installed.parent, env=environment,
                              stdin=question, capture_output=True, text=True, check=True).stdout  # fmt: skip
     assert json.loads(out)["trace"]
+
+
+def test_it_writes_a_report(installed: Path) -> None:
+    assert "page.html: 1 run, " in run(installed, "report", "site/mlx_trace/adapters/tiny", "-o", "page.html")
+    assert "</html>" in (installed.parent / "page.html").read_text(encoding="utf-8")
 
 
 def test_it_trains_from_a_bundled_configuration(installed: Path) -> None:

@@ -27,6 +27,8 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "eval": ("evaluate", "measure a model on problems", "mlx-trace eval --adapter-path adapters/tiny -n 200"),
     "compare": ("compare", "say whether one measurement is better than another, problem by problem",
                 "mlx-trace compare before.jsonl after.jsonl"),
+    "report": ("report", "show runs and measurements in one page, or as tables of Markdown",
+               "mlx-trace report adapters/mine records.jsonl -o report.html"),
     "sweep": ("sweep", "train and measure a configuration in several ways, and compare them",
               "mlx-trace sweep eval/levers.yaml"),
     "fuse": ("fuse", "merge an adapter into its base", "mlx-trace fuse --adapter-path adapters/tiny --save-path fused"),

@@ -179,8 +179,9 @@ def settle_adapter(model: str | None, adapter: Path | None) -> Path | None:
 
 def find_adapter(name: str) -> Path | None:
     """Return a finished adapter by its model's name: trained here with its configuration, or one that comes along."""
-    from mlx_trace.model.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+    from mlx_trace.model.adapter import ADAPTER_WEIGHTS
     from mlx_trace.resources import adapters_dir
+    from mlx_trace.run_files import ADAPTER_CONFIG
 
     here, files = Path("adapters"), (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
     folders = (here / f"{name}-run", here / name, adapters_dir() / name)
@@ -198,11 +199,12 @@ def load_named(options: argparse.Namespace) -> "tuple[Base, Prompt]":
         raise UserError("--model: the name is empty")
     check_file(options.model)
     from mlx_trace.memory.published import published
-    from mlx_trace.model.adapter import ADAPTER_CONFIG, load_adapter, read_adapter_config
+    from mlx_trace.model.adapter import load_adapter, read_adapter_config
     from mlx_trace.model.base import load_base
     from mlx_trace.model.named import TINY, named
     from mlx_trace.model.prompts import carried_prompt
     from mlx_trace.notice import tell
+    from mlx_trace.run_files import ADAPTER_CONFIG
 
     asked = options.adapter_path
     options.adapter_path = settle_adapter(options.model, asked)

@@ -111,7 +111,7 @@ class _Less(Pager):
 
 
 def _file_of(run: Path) -> Path:
-    from mlx_trace.train.run_dir import SAMPLES_FILE
+    from mlx_trace.run_files import SAMPLES_FILE
 
     path = run / SAMPLES_FILE if run.is_dir() else run
     if run.is_dir() and not path.exists():

@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -113,8 +114,8 @@ def _as_json(value: Rate | tuple[float, float, float]) -> dict[str, Any]:
     if isinstance(value, Rate):
         low, high = value.interval
         return {"count": value.count, "share": round(value.share, 4), "interval": [round(low, 4), round(high, 4)]}
-    mean, low, high = (round(number, 5) for number in value)
-    return {"mean": mean, "interval": [low, high]}
+    mean, *ends = (round(number, 5) if isfinite(number) else None for number in value)  # of one pair, no interval
+    return {"mean": mean, "interval": ends}
 
 
 def compare(pairs: Sequence[Pair]) -> Comparison:

@@ -114,11 +114,20 @@ def computation(trace: Trace) -> Expression:
 
 def _answer(part: Part, earlier: Sequence[Expression]) -> Expression:
     values: dict[str, Expression] = {}
-    for step in part.steps:
+    for step, changed in defined(part, earlier):
         if isinstance(step, Query):
             return values[step.var]
-        values |= _changed(step, values, earlier)
+        values |= changed
     raise ValueError("a part without a query has not run")
+
+
+def defined(part: Part, earlier: Sequence[Expression]) -> Iterator[tuple[Step, dict[str, Expression]]]:
+    """Yield each step with the variables it changes, one used twice as one object; `earlier` are parts' answers."""
+    values: dict[str, Expression] = {}
+    for step in part.steps:
+        changed = _changed(step, values, earlier)
+        values |= changed
+        yield step, changed
 
 
 def _changed(step: Step, values: dict[str, Expression], earlier: Sequence[Expression]) -> dict[str, Expression]:

@@ -4,6 +4,7 @@ Takes problems, or rows that are of a problem each. Knows nothing of replies.
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Final, Protocol, TypeVar
 
 from mlx_trace.language.mentions import find_numbers
@@ -46,8 +47,13 @@ def _expert(problem: Problem) -> str:
 
 def _steps(problem: Problem) -> str:
     """Return how many steps of the gold trace compute."""
-    trace = parse(problem.trace) if problem.trace else None
-    if trace is None or isinstance(trace, NoTrace):
+    return _steps_of(problem.trace) if problem.trace else ""
+
+
+@lru_cache(maxsize=1 << 14)  # as many problems as are looked at several times
+def _steps_of(text: str) -> str:
+    trace = parse(text)
+    if isinstance(trace, NoTrace):
         return ""
     steps = sum(not isinstance(step, Init | InitFrom | Query) for part in trace.parts for step in part.steps)
     if steps >= _MOST_STEPS:
@@ -64,7 +70,12 @@ def _length(problem: Problem) -> str:
 
 def _numbers(problem: Problem) -> str:
     """Return the most unusual kind of number that the question states."""
-    mentions = find_numbers(problem.question)
+    return _numbers_of(problem.question)
+
+
+@lru_cache(maxsize=1 << 14)
+def _numbers_of(question: str) -> str:
+    mentions = find_numbers(question)
     kinds = {mention.kind for mention in mentions}
     if "percent" in kinds:
         return "percent"

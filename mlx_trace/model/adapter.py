@@ -22,9 +22,9 @@ from mlx_trace.model.config_json import ARCHITECTURES
 from mlx_trace.model.fingerprint import OLD_SIZE, old_digest
 from mlx_trace.model.named import same_model
 from mlx_trace.notice import tell
+from mlx_trace.run_files import ADAPTER_CONFIG
 
 ADAPTER_WEIGHTS: Final = "adapters.safetensors"
-ADAPTER_CONFIG: Final = "adapter_config.json"
 FineTuneType = Literal["lora", "dora", "full"]
 
 

@@ -21,9 +21,9 @@ from mlx_trace.config import Config
 from mlx_trace.config_file import dump_config, find_config, load_config
 from mlx_trace.errors import UserError
 from mlx_trace.files import read_json, read_text, write_atomically
+from mlx_trace.run_files import CONFIG_FILE, METRICS_FILE, STATE
 from mlx_trace.sweep.file import Measure, SweepFile
 from mlx_trace.train.interrupt import STOPS
-from mlx_trace.train.run_dir import CONFIG_FILE, METRICS_FILE, STATE
 
 _DONE: Final = "trained.json"
 _SLUG: Final = re.compile(r"[^A-Za-z0-9._=-]+")

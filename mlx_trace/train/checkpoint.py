@@ -18,7 +18,8 @@ from mlx_trace.errors import UserError
 from mlx_trace.faults import faults_of
 from mlx_trace.files import is_full, sync, why_unwritten
 from mlx_trace.notice import tell
-from mlx_trace.train.run_dir import ARRAYS, PROGRESS, STATE, is_half_saved, is_numbered, remove_checkpoint
+from mlx_trace.run_files import PROGRESS, STATE
+from mlx_trace.train.run_dir import ARRAYS, is_half_saved, is_numbered, remove_checkpoint
 
 _KEPT: Final = 2  # the newest checkpoint and the one before it
 _FILES: Final = (*ARRAYS, PROGRESS)

@@ -15,18 +15,14 @@ from mlx_trace.config import Config
 from mlx_trace.config_file import dump_config, validate_config
 from mlx_trace.errors import UserError
 from mlx_trace.files import read_text, read_yaml, try_lock, unreadable, write_atomically
-from mlx_trace.model.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS, adapter_config
+from mlx_trace.model.adapter import ADAPTER_WEIGHTS, adapter_config
 from mlx_trace.model.base import Base
 from mlx_trace.model.chat_template import CHAT_TEMPLATE, stock_template_or_none
+from mlx_trace.run_files import ADAPTER_CONFIG, CONFIG_FILE, METRICS_FILE, PROGRESS, SAMPLES_FILE, STATE
 
-CONFIG_FILE: Final = "config.yaml"
-METRICS_FILE: Final = "metrics.jsonl"
-SAMPLES_FILE: Final = "samples.jsonl"
 PLAN_FILE: Final = "plan.json"
 BEST: Final = "best"  # the adapter with the highest accuracy, or where none is measured the lowest held-out loss
-STATE: Final = "state"
 ARRAYS: Final = ("adapter.safetensors", "optimizer.safetensors", "extra.safetensors")
-PROGRESS: Final = "state.json"
 _LOCK: Final = "lock"
 _REPLACED: Final = (CONFIG_FILE, PLAN_FILE, ADAPTER_CONFIG, CHAT_TEMPLATE)  # files that are written aside, and renamed
 _HALF: Final = re.compile(rf"\.({'|'.join(map(re.escape, _REPLACED))})\.\w+\.tmp|\.adapters\.tmp\.safetensors")

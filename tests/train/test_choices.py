@@ -14,13 +14,14 @@ from mlx_trace.decode.grammar.vocabulary import Vocabulary, vocabulary_of
 from mlx_trace.decode.grammar.writing import Choice
 from mlx_trace.decode.sampler import Masks
 from mlx_trace.language.steps import LONGEST_NAME
-from mlx_trace.model.adapter import ADAPTER_CONFIG, read_adapter_config
+from mlx_trace.model.adapter import read_adapter_config
 from mlx_trace.model.base import Base
 from mlx_trace.model.prompts import CLOSING
 from mlx_trace.problems.forms import in_form
 from mlx_trace.problems.problem import Problem
 from mlx_trace.problems.synthetic.generator import draw
 from mlx_trace.problems.synthetic.schema import load_schemas
+from mlx_trace.run_files import ADAPTER_CONFIG
 from mlx_trace.train.choices import Choices, choices_of, loss_chunks
 from mlx_trace.train.examples import Example
 from mlx_trace.train.loop import Interrupted

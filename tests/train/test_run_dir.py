@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from mlx_trace.errors import UserError
+from mlx_trace.run_files import STATE
 from mlx_trace.train import checkpoint
 from mlx_trace.train.run import check_folder, plan, train
-from mlx_trace.train.run_dir import STATE, check_new, locked, sweep
+from mlx_trace.train.run_dir import check_new, locked, sweep
 from tests.train.test_never_lose import short
 from tests.train.test_run import config, run
 

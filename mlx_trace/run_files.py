@@ -1,0 +1,10 @@
+"""What the files of a run are called; `train/run_dir.py` knows what may be done with them."""
+
+from typing import Final
+
+ADAPTER_CONFIG: Final = "adapter_config.json"
+CONFIG_FILE: Final = "config.yaml"
+METRICS_FILE: Final = "metrics.jsonl"
+SAMPLES_FILE: Final = "samples.jsonl"
+STATE: Final = "state"
+PROGRESS: Final = "state.json"  # of a checkpoint, in a folder of `state`
