@@ -10,7 +10,7 @@ from typing import Final
 
 from mlx_trace.notice import tell
 from mlx_trace.problems.fields import Told
-from mlx_trace.problems.mixture import read_file
+from mlx_trace.problems.mixture import read_file, read_with_gold
 from mlx_trace.problems.problem import Problem
 from mlx_trace.problems.synthetic.generator import Options, generate_balanced
 from mlx_trace.problems.synthetic.schema import load_schemas, select_schemas
@@ -64,7 +64,7 @@ def draw(name: str, n: int | None = None, fields: Told | None = None, seed: int 
     if name in SUITES:
         problems = suite(name, n)
         return ProblemSet(problems, len(problems), None, _digest(problems))
-    whole = read_file(sets_dir() / f"{EVERYDAY}.jsonl") if name == EVERYDAY else read_file(Path(name), told=fields)
+    whole = read_file(sets_dir() / f"{EVERYDAY}.jsonl") if name == EVERYDAY else _read(Path(name), fields)
     if n is not None and n > len(whole):
         tell(f"{name}: holds {len(whole):,} problems, and {n:,} were asked for: all are taken")
     if n is None or n >= len(whole):
@@ -72,6 +72,11 @@ def draw(name: str, n: int | None = None, fields: Told | None = None, seed: int 
     order = list(range(len(whole)))
     stream("problems", seed).shuffle(order)
     return ProblemSet([whole[index] for index in sorted(order[:n])], len(whole), seed, _digest(whole))
+
+
+def _read(path: Path, fields: Told | None) -> list[Problem]:
+    """Read a file's problems, with gold traces where solutions compile: they tell why a reply is wrong."""
+    return read_file(path, told=fields, read=read_with_gold)
 
 
 def _digest(problems: list[Problem]) -> str:

@@ -22,7 +22,7 @@ from mlx_trace.problems import gsm8k
 from mlx_trace.problems.compile.compiler import is_worked
 from mlx_trace.problems.distract import share_distracted
 from mlx_trace.problems.fields import Fields, Told
-from mlx_trace.problems.problem import Problem, read_leniently, read_problems, read_row
+from mlx_trace.problems.problem import Problem, ReadRow, read_leniently, read_problems, read_row
 from mlx_trace.problems.rows import read_rows
 from mlx_trace.problems.synthetic.generator import Options, apportion, generate_balanced
 from mlx_trace.problems.synthetic.schema import load_schemas, select_schemas
@@ -191,9 +191,14 @@ def source_of(path: Path, fields: Told | None = None) -> CompiledSource | FileSo
     return FileSource.model_validate({"source": "file", "path": path, "fields": fields or {}})
 
 
-def read_file(path: Path, limit: int | None = None, told: Told | None = None) -> list[Problem]:
-    """Read problems with answers from a file in any known form: ours, GSM-8K's, mlx-lm's chat forms, other sets'."""
-    problems = read_problems(path, read_any_row, limit, told)
+def read_file(
+    path: Path, limit: int | None = None, told: Told | None = None, read: ReadRow | None = None
+) -> list[Problem]:
+    """Read problems with answers from a file in any known form: ours, GSM-8K's, mlx-lm's chat forms, other sets'.
+
+    `read` makes a problem of a row; by default `read_any_row`.
+    """
+    problems = read_problems(path, read or read_any_row, limit, told)
     if faults := [f"{path}: {problem.id}: has no answer" for problem in problems if problem.answer is None]:
         raise UserError(*faults)
     return problems
@@ -202,3 +207,15 @@ def read_file(path: Path, limit: int | None = None, told: Told | None = None) ->
 def read_any_row(row: dict[str, Any], name: str) -> Problem:
     """Make a problem of a row in any known form; ValueError if it is none."""
     return gsm8k.read_row(row, name) if gsm8k.is_row(row) else read_row(row, name)
+
+
+def read_with_gold(row: dict[str, Any], name: str) -> Problem:
+    """Make a problem of a row in any known form, with the trace that its solution or equation compiles to, if it does.
+
+    A trace that is not grounded, or in doubt, is none.
+    """
+    problem = read_any_row(row, name)
+    if problem.trace is not None or not is_worked(row):
+        return problem
+    gold, _ = grounded_problem(row, name)
+    return problem if gold is None else problem.model_copy(update={"trace": gold.trace})

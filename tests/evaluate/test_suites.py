@@ -1,6 +1,7 @@
 """A sample of a file is random, by its seed alone, in the file's order; a larger one holds the smaller ones."""
 
 import json
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlx_trace.evaluate.suites import draw, suite
+from mlx_trace.language.grade import grade
 
 SIZE = 40
 
@@ -48,3 +50,22 @@ def test_frozen_sets_are_sampled_and_generated_ones_are_not() -> None:
     assert draw("everyday", 7, seed=1).as_json() == {"n": 7, "of": 30, "seed": 1}
     assert draw("everyday", 7, seed=1).problems != draw("everyday", 7, seed=2).problems
     assert draw("phrasing", 7, seed=1) == draw("phrasing", 7, seed=2)
+
+
+def test_a_worked_row_is_measured_beside_the_trace_it_compiles_to(tmp_path: Path) -> None:
+    question = "A box holds 6 pens. Ann fills 4 boxes and has 3 pens over. How many pens has she?"
+    told = {
+        "worked": {"question": question, "answer": "She fills 6*4=<<6*4=24>>24. She has 24+3=<<24+3=27>>27.\n#### 27"},
+        "equation": {"question": question, "equation": "6*4+3", "answer": 27},
+        "ungrounded": {"question": question, "equation": "41.5-14.5", "answer": 27},
+        "bare": {"question": question, "answer": 27},
+    }
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({**row, "id": name}) + "\n" for name, row in told.items()), encoding="utf-8")
+    traces = {name: problem.trace for name, problem in zip(told, draw(str(path)).problems, strict=True)}
+    for name in ("worked", "equation"):
+        outcome = grade(traces[name] or "", Fraction(27))
+        assert outcome.kind == "correct", name
+    assert traces["ungrounded"] is None
+    assert traces["bare"] is None
+    assert [problem.answer for problem in draw(str(path)).problems] == ["27"] * 4
