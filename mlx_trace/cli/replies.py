@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from rich.table import Table
 from rich.text import Text
 
+from mlx_trace.cli.progress import laid_out
 from mlx_trace.cli.screen import Screen
 from mlx_trace.language.grade import GRADE_KINDS
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 _SPANS: Final = 10  # rows of the table of updates
 _STYLES: Final = {"correct": "green", "wrong_answer": "yellow"}  # others are red
+_WIDE: Final = 10_000  # columns that any table fits into
 _CUT: Final = 100  # characters of a question in a list
 
 
@@ -56,6 +58,17 @@ def table_of(samples: "Iterable[SavedSample]") -> Table:
         shown.add_row(span_of(range(span[0], span[-1] + 1)), f"{own['all']:,}", f"{mean:.3f}",
                       *(f"{own[kind] / own['all']:.0%}" for kind in grades), f"{own['cut']:,}")  # fmt: skip
     return shown
+
+
+def show_table(screen: Screen, table: Table) -> None:
+    """Print a table; where the screen is too narrow for it, each row as words on as many lines as it takes."""
+    if screen.measure(table, options=screen.options.update(max_width=_WIDE)).maximum <= screen.width:
+        screen.print(table, soft_wrap=False)
+        return
+    for row in zip(*(column.cells for column in table.columns), strict=True):
+        parts = [f"{column.header} {cell}" for column, cell in zip(table.columns, row, strict=True)]
+        for line in laid_out(parts, screen.width):
+            screen.print(line)
 
 
 def _heading(sample: "SavedSample") -> Text:

@@ -14,7 +14,7 @@ from rich.pager import Pager
 
 from mlx_trace.cli.options import at_least
 from mlx_trace.cli.output import show_json
-from mlx_trace.cli.replies import show_prompt, show_prompts, show_samples, span_of, table_of
+from mlx_trace.cli.replies import show_prompt, show_prompts, show_samples, show_table, span_of, table_of
 from mlx_trace.cli.screen import Screen
 from mlx_trace.errors import UserError
 from mlx_trace.language.grade import GRADE_KINDS
@@ -81,7 +81,7 @@ def run_samples(options: argparse.Namespace) -> int:
             show_prompt(screen, shown, most)
             return 0
         broken: list[int] = []
-        screen.print(table_of(_read(path, broken)), soft_wrap=False)
+        show_table(screen, table_of(_read(path, broken)))
         _tell_broken(path, broken)
         show_samples(screen, shown, samples.count)
     return 0

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mlx_trace.cli.main import main
-from mlx_trace.cli.replies import show_prompt, table_of
+from mlx_trace.cli.replies import show_prompt, show_table, table_of
 from mlx_trace.cli.screen import Screen
 from mlx_trace.train.samples import lines_of
 from tests.train.test_samples import row
@@ -117,6 +117,16 @@ def test_many_updates_are_a_few_rows(capsys: pytest.CaptureFixture[str]) -> None
     assert table.row_count == 10
     assert list(table.columns[0].cells)[::9] == ["1-10", "91-100"]
     assert list(table.columns[2].cells)[-1] == "0.955"
+
+
+@pytest.mark.parametrize("width", [12, 30, 200])
+def test_a_table_keeps_its_figures_whatever_the_width(width: int, capsys: pytest.CaptureFixture[str]) -> None:
+    screen = Screen(soft_wrap=True)
+    screen.width = width
+    show_table(screen, table_of([row(update=at, reward=0.123) for at in range(1, 31)]))
+    out = capsys.readouterr().out
+    assert "…" not in out and out.count("0.123") == 10 and "28-30" in out
+    assert ("reward 0.123" in out) == (width < 200)
 
 
 @pytest.mark.parametrize(
