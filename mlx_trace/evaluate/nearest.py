@@ -56,12 +56,14 @@ def marks_of(question: str) -> frozenset[int | bytes]:
 
 
 class Nearest:
-    """An index of solved problems. UserError if none of them has a trace."""
+    """An index of solved problems. UserError if none of them has a trace; `note` says what was left out of them."""
 
-    def __init__(self, problems: Sequence[Problem], where: str) -> None:
+    def __init__(self, problems: Sequence[Problem], where: str, note: str = "") -> None:
         self.solved = [SolvedProblem(problem) for problem in problems if problem.trace is not None]
         if not self.solved:
-            raise UserError(f"{where}: none of its problems has a trace, or a solution that compiles to one")
+            why = f" ({note})" if note else ""
+            raise UserError(f"{where}: none of its problems has a trace, or a solution that compiles to one, that may "
+                            f"be learnt from{why}")  # fmt: skip
         words = [_WORD.findall(own.problem.question.lower()) for own in self.solved]
         self._has_words = any(words)
         self._index = bm25s.BM25()
@@ -86,7 +88,8 @@ class Nearest:
 
 def read_nearest(path: Path) -> Nearest:
     """Read the problems of a training file that may be learnt from, compiled if they are worked solutions."""
-    return Nearest(mix([source_of(path)], seed=0).problems, str(path))
+    (part,) = mix([source_of(path)], seed=0).parts
+    return Nearest(part.problems, str(path), part.note)
 
 
 def examples_for(nearest: Nearest, k: int, question: str, prompter: Prompter, most_tokens: int | None) -> Examples:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from mlx_trace.errors import UserError
 from mlx_trace.evaluate.nearest import Nearest, examples_for, read_nearest
 from mlx_trace.model.prompts import Prompter
+from mlx_trace.problems import gsm8k
 from mlx_trace.problems.contamination import overlaps
 from mlx_trace.problems.problem import Problem
 from mlx_trace.problems.synthetic.generator import Options, generate_balanced
@@ -87,4 +88,20 @@ def test_problems_without_traces_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "answers.jsonl"
     path.write_text('{"question": "How many are 3 and 4?", "answer": "7"}\n', encoding="utf-8")
     with pytest.raises(UserError, match=r"answers\.jsonl: none of its problems has a trace"):
+        read_nearest(path)
+
+
+def test_held_out_problems_are_no_examples(tmp_path: Path) -> None:
+    path = tmp_path / "both.jsonl"
+    made = [Problem(id=str(n), question=f"{word} holds 4 and gets 3 times as many?", answer="12", trace=TRACE, source="gsm8k/x")
+            for n, word in enumerate("a box here, a crate there, the shelf above, one bag below, her desk, his drawer, our car, "
+                                     "their boat, my shed, your hall, old barn, new mill".split(", "))]  # fmt: skip
+    held_out = {problem.id for problem in made if gsm8k.is_held_out(problem)}
+    assert 0 < len(held_out) < len(made)
+    path.write_text("".join(problem.model_dump_json() + "\n" for problem in made), encoding="utf-8")
+    assert {solved.problem.id for solved in read_nearest(path).solved} == {problem.id for problem in made} - held_out
+    path.write_text(
+        "".join(problem.model_dump_json() + "\n" for problem in made if problem.id in held_out), encoding="utf-8"
+    )
+    with pytest.raises(UserError, match=f"that may be learnt from .{len(held_out)} held out for evaluation."):
         read_nearest(path)
