@@ -1,4 +1,4 @@
-"""What the files of a run are called; `train/run_dir.py` knows what may be done with them."""
+"""What the files of a run, and of an evaluation, are called; `train/run_dir.py` knows what may be done with them."""
 
 from typing import Final
 
@@ -6,5 +6,6 @@ ADAPTER_CONFIG: Final = "adapter_config.json"
 CONFIG_FILE: Final = "config.yaml"
 METRICS_FILE: Final = "metrics.jsonl"
 SAMPLES_FILE: Final = "samples.jsonl"
+SUMMARY: Final = ".summary.json"  # in place of a file of records' .jsonl: what was measured, and how
 STATE: Final = "state"
 PROGRESS: Final = "state.json"  # of a checkpoint, in a folder of `state`

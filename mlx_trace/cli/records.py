@@ -5,19 +5,18 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from mlx_trace.cli.progress import clock
 from mlx_trace.errors import UserError
 from mlx_trace.files import write_atomically
 from mlx_trace.notice import tell
+from mlx_trace.run_files import SUMMARY
 
 if TYPE_CHECKING:
     from mlx_trace.evaluate.polled import Polled
     from mlx_trace.evaluate.record import Record
     from mlx_trace.train.gold_loss import GoldLoss
-
-SUMMARY: Final = ".summary.json"
 
 
 def file_of(output: Path, way: str) -> Path:

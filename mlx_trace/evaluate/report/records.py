@@ -3,6 +3,7 @@
 Takes a path; returns its records, checked one by one, and the settings of the evaluation where they are known.
 """
 
+import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from mlx_trace.evaluate.stats import Rate
 from mlx_trace.files import lenient_lines, read_text
 from mlx_trace.language.grade import GRADE_KINDS, GradeKind, grade
 from mlx_trace.problems.problem import Problem
+from mlx_trace.run_files import SUMMARY
 
 _SETTINGS: Final = "settings"  # begins the file of an evaluation that is not done
 _COUNTS: Final = ("model", "adapter", "data", "constraint", "grounding", "rules", "max_tokens_per_pass", "samples",
@@ -174,15 +176,14 @@ def _first(error: Exception) -> str:
 
 
 def _beside(path: Path) -> dict[str, Any]:
-    """Return what `eval --json` printed of the same evaluation, if that is kept beside its records, as a sweep does."""
-    told = path.with_suffix(".json")
-    if told == path or not told.is_file():
-        return {}
-    try:
-        content = json.loads(read_text(told))
-    except (ValueError, RecursionError, UserError):
-        return {}
-    return content if isinstance(content, dict) and "constraint" in content else {}
+    """Return what `eval --json` printed of the same evaluation: `eval` keeps it, and so does a sweep."""
+    for told in (path.with_suffix(SUMMARY), path.with_suffix(".json")):
+        if told != path and told.is_file():
+            with contextlib.suppress(ValueError, RecursionError, UserError):
+                content = json.loads(read_text(told))
+                if isinstance(content, dict) and "constraint" in content:
+                    return content
+    return {}
 
 
 def _told(settings: dict[str, Any]) -> dict[str, Any]:

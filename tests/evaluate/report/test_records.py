@@ -56,7 +56,10 @@ def test_what_eval_printed_is_found_beside_its_records(tmp_path: Path) -> None:
         "constraint": "scope",
         "seed": 3,
     }
-    (tmp_path / "a.json").write_text("[", encoding="utf-8")
+    (tmp_path / "a.summary.json").write_text(json.dumps({**told, "seed": 4}), encoding="utf-8")
+    assert read_records(tmp_path / "a.jsonl").settings["seed"] == 4, "eval's own goes before"
+    for name in ("a.json", "a.summary.json"):
+        (tmp_path / name).write_text("[", encoding="utf-8")
     assert read_records(tmp_path / "a.jsonl").settings == {}
 
 
