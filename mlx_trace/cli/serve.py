@@ -47,6 +47,9 @@ def run_serve(options: argparse.Namespace) -> int:
         raise UserError(f"--samples {options.samples}: a server takes {MOST_CHOICES} at most")
     if options.served_model_name == "":
         raise UserError("--served-model-name: the name is empty")
+    from mlx_trace.serve.address import listening
+
+    taken = listening(Address(options.host, options.port))
     from mlx_trace.serve.run import serve
 
     def load() -> "tuple[Decoder, Served]":
@@ -60,7 +63,7 @@ def run_serve(options: argparse.Namespace) -> int:
         show(f"{served.model} at {url}/v1 (Ctrl-C ends)", flush=True)
 
     limits = Limits(max_sequences=options.max_sequences, max_queue=options.max_queue, timeout=options.timeout)
-    serve(load, Address(options.host, options.port), limits, announce, options.cors_origin, options.quiet)
+    serve(load, taken, limits, announce, options.cors_origin, options.quiet)
     return 0
 
 

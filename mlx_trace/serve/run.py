@@ -1,6 +1,5 @@
-"""A server's life: its address is taken, the model is loaded, requests are served, and a signal lets it end well."""
+"""A server's life: the model is loaded, requests are served, and a signal lets it end well."""
 
-import errno
 import logging
 import os
 import signal
@@ -13,17 +12,16 @@ from typing import Final, NoReturn
 
 import uvicorn
 
-from mlx_trace.config_serve import Address, Limits
+from mlx_trace.config_serve import Limits
 from mlx_trace.decode.decoder import Decoder
-from mlx_trace.errors import UserError, why
 from mlx_trace.notice import tell
+from mlx_trace.serve.address import url_of
 from mlx_trace.serve.app import make_app
 from mlx_trace.serve.inquiry import Served
 from mlx_trace.serve.log import Told
 from mlx_trace.serve.worker import Worker
 
 _STOPS: Final = (signal.SIGINT, signal.SIGTERM)
-_WAITING: Final = 128
 _KEPT_ALIVE: Final = 30  # seconds that a connection may be idle
 
 
@@ -58,31 +56,11 @@ def leave(number: int) -> NoReturn:
     os._exit(128 + number)
 
 
-def listening(address: Address) -> socket.socket:
-    """Return a socket that has an address, and listens; UserError if it cannot be had."""
-    try:
-        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (socket.gaierror, UnicodeError):
-        raise UserError(f"--host {address.host!r}: there is no such host") from None
-    family, kind, protocol, _, place = found[0]
-    taken = socket.socket(family, kind, protocol)
-    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        taken.bind(place)
-        taken.listen(_WAITING)  # who comes while the model is loaded waits
-    except OSError as error:
-        taken.close()
-        reason = "it is in use; --port names another" if error.errno == errno.EADDRINUSE else why(error)
-        raise UserError(f"{address.host}, port {address.port}: {reason}") from None
-    return taken
-
-
 def serve(
-    load: Callable[[], tuple[Decoder, Served]], address: Address, limits: Limits,
+    load: Callable[[], tuple[Decoder, Served]], taken: socket.socket, limits: Limits,
     announce: Callable[[str, Served], None], origins: list[str], is_quiet: bool,
 ) -> None:  # fmt: skip
-    """Serve until a signal comes; `announce` is told where, once requests are answered. UserError if it cannot be."""
-    taken = listening(address)
+    """Serve at a socket until a signal comes; `announce` is told where, once requests are answered."""
     worker = Worker(load, limits)
     worker.start()
     try:
@@ -96,13 +74,8 @@ def serve(
         loop="asyncio", timeout_keep_alive=_KEPT_ALIVE, timeout_graceful_shutdown=int(limits.timeout) + 1,
         limit_concurrency=limits.max_connections, proxy_headers=False,
     )  # fmt: skip
-    announce(_shown(taken), served)
+    announce(url_of(taken), served)
     Server(config).run([taken])
-
-
-def _shown(taken: socket.socket) -> str:
-    host, port = taken.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _log_to_stderr() -> None:

@@ -24,9 +24,7 @@ class Ticket:
         self._loop = asyncio.get_running_loop()
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._worker, self._until = worker, self._loop.time() + seconds
-        self._job = Job(
-            inquiry.question, inquiry.params, inquiry.is_vote, inquiry.stops, inquiry.streams, self._publish
-        )
+        self._job = Job(inquiry, self._publish)
         worker.submit(self._job)
 
     def _publish(self, event: Event) -> None:
