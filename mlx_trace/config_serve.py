@@ -7,14 +7,14 @@ from typing import Final
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Replies that are written at once, those that may wait beside them, seconds a request may take, bytes of its body,
-    and connections that may be open."""
+    bodies that are read at once, and seconds that one may take."""
 
     max_sequences: int = 64
     max_queue: int = 1024
     timeout: float = 300.0
     max_body: int = 1 << 20
-    max_connections: int = 1000
-    body_timeout: float = 30.0  # seconds
+    max_bodies: int = 512
+    body_timeout: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)

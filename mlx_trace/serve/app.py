@@ -36,6 +36,7 @@ class Routes:
 
     def __init__(self, worker: Worker, served: Served, limits: Limits) -> None:
         self.worker, self.served, self.limits, self.began = worker, served, limits, int(time.time())
+        self.reading = 0  # bodies
 
     async def health(self, _: Request) -> Response:
         """Tell whether requests are served, and how many replies are written or wait."""
@@ -73,25 +74,36 @@ class Routes:
                 ticket.close()
 
     async def _body(self, request: Request) -> bytes:
+        """Return a body of JSON; Refusal if it is none, too large or too slow, Full if too many are being read."""
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != _JSON:
             raise Refusal(f"the body has to be {_JSON}, as the header Content-Type says",
                           status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE)  # fmt: skip
-        data, size = bytearray(), 0
+        if self.reading >= self.limits.max_bodies:
+            raise Full
+        self.reading += 1
         try:
             async with asyncio.timeout(self.limits.body_timeout):
-                async for chunk in request.stream():
-                    size += len(chunk)
-                    if size <= self.limits.max_body:
-                        data += chunk
-                    elif size > _DRAINED:
-                        break
+                data, size = await self._read(request)
         except TimeoutError:
             raise Refusal("the body did not come in time", status=HTTPStatus.REQUEST_TIMEOUT) from None
+        finally:
+            self.reading -= 1
         if size > self.limits.max_body:
             raise Refusal(f"a body is at most {self.limits.max_body:,} bytes",
                           status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)  # fmt: skip
-        return bytes(data)
+        return data
+
+    async def _read(self, request: Request) -> tuple[bytes, int]:
+        """Return a body, as far as it may go, and its length."""
+        data, size = bytearray(), 0
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size <= self.limits.max_body:
+                data += chunk
+            elif size > _DRAINED:
+                break
+        return bytes(data), size
 
 
 class EventStream(StreamingResponse):

@@ -72,7 +72,7 @@ def serve(
     config = uvicorn.Config(
         app, log_config=None, access_log=False, lifespan="on", server_header=False, ws="none", http="h11",
         loop="asyncio", timeout_keep_alive=_KEPT_ALIVE, timeout_graceful_shutdown=int(limits.timeout) + 1,
-        limit_concurrency=limits.max_connections, proxy_headers=False,
+        proxy_headers=False,
     )  # fmt: skip
     announce(url_of(taken), served)
     Server(config).run([taken])
