@@ -1,10 +1,12 @@
 """Ask a model word problems: the trace as it is written, then what the solver makes of it; or several, and their vote.
 
-Takes a decoder; yields or returns what happens. A question without a number is refused. Knows nothing of terminals.
+Takes a decoder; yields or returns what happens, and says it as JSON has it. A question without a number is refused.
+Knows nothing of terminals.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Final
 
 from mlx_trace.decode.decoder import Decoder
 from mlx_trace.decode.episode import Episode
@@ -15,6 +17,8 @@ from mlx_trace.evaluate.vote import Vote, cast
 from mlx_trace.language.grade import Grade, grade
 from mlx_trace.language.mentions import find_numbers
 from mlx_trace.language.syntax import NoTrace, parse
+
+_MOST_ANSWERS: Final = 3  # that a vote shows beside the one that wins
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +39,19 @@ def ask(decoder: Decoder, question: str, params: SamplingParams) -> Iterator[str
     shown = ""
     for episode in decoder.stream(question, params):
         text = decoder.prompter.decode(episode.ids)
-        settled = text.rstrip("`").rstrip("\n")  # what may begin the closing fence waits for the rest
-        if settled.startswith(shown) and not settled.endswith("\ufffd"):  # so does a character without all its bytes
-            if len(settled) > len(shown):
-                yield settled[len(shown) :]
-            shown = settled
-    yield _reply(question, text, episode)
+        if more := settled(text, shown):
+            yield more
+            shown += more
+    yield reply_to(question, text, episode)
+
+
+def settled(text: str, shown: str) -> str:
+    """Return what is sure to follow what has been shown of a text that still grows.
+
+    What may begin the closing fence waits for the rest, and so does a character without all its bytes.
+    """
+    sure = text.rstrip("`").rstrip("\n")
+    return sure[len(shown) :] if sure.startswith(shown) and not sure.endswith("\ufffd") else ""
 
 
 def poll(decoder: Decoder, question: str, params: SamplingParams) -> tuple[Reply, Vote]:
@@ -49,7 +60,7 @@ def poll(decoder: Decoder, question: str, params: SamplingParams) -> tuple[Reply
     episodes: Sequence[Episode] = decoder.sample([question], params)
     texts = [decoder.prompter.decode(episode.ids) for episode in episodes]
     vote = Vote(cast(question, texts))
-    return _reply(question, texts[vote.speaker], episodes[vote.speaker]), vote
+    return reply_to(question, texts[vote.speaker], episodes[vote.speaker]), vote
 
 
 def check(question: str) -> None:
@@ -58,9 +69,43 @@ def check(question: str) -> None:
         raise UserError("there is nothing to compute: no number is stated")
 
 
-def _reply(question: str, text: str, episode: Episode) -> Reply:
+def reply_to(question: str, text: str, episode: Episode) -> Reply:
+    """Grade the text of an episode."""
     graded, trace = grade(text), parse(text)
     left: tuple[str, ...] = ()
     if graded.answer is not None and not isinstance(trace, NoTrace):
         left = tuple(question[mention.start : mention.end] for mention in unused(question, trace))
     return Reply(text, graded, len(episode.ids), episode.truncated, left)
+
+
+def as_row(question: str, reply: Reply, vote: Vote | None) -> dict[str, Any]:
+    """Return an answered question, as JSON has it."""
+    row = {"question": question, "trace": reply.text, "kind": reply.grade.kind, "answer": reply.grade.answer,
+           "detail": reply.grade.detail, "unused": reply.unused}  # fmt: skip
+    if vote is None:
+        return row
+    return row | {"samples": len(vote.ballots), "agreement": round(float(vote.agreement), 4), "split": vote.is_split,
+                  "votes": vote.as_json()}  # fmt: skip
+
+
+def as_refused_row(question: str, reason: str) -> dict[str, Any]:
+    """Return a question that cannot be asked, as JSON has it."""
+    return {"question": question, "trace": "", "kind": "parse_failure", "answer": None, "detail": reason, "unused": ()}
+
+
+def say_vote(vote: Vote) -> str:
+    """Return how far samples agree, in words: 6 of 8 say 12, 1 says 7, 1 has no answer."""
+    n, heaviest = len(vote.ballots), vote.winner
+    if heaviest is None:
+        return f"none of {n} replies has an answer"
+    counts = [len(one.samples) for one in vote.candidates]
+    first, *others = [f"{count} {'say' if count > 1 else 'says'} {one}" for count, one in
+                      zip(counts, vote.candidates, strict=True)]  # fmt: skip
+    shown = [first.replace(" ", f" of {n} ", 1), *others[:_MOST_ANSWERS]]
+    if left := sum(counts[1 + _MOST_ANSWERS :]):
+        shown.append(f"{left} say{'' if left > 1 else 's'} something else")
+    if silent := n - sum(counts):
+        shown.append(f"{silent} {'have' if silent > 1 else 'has'} no answer")
+    split = "the vote is split: " if vote.is_split else ""
+    outvoted = " (the first uses more of the question's numbers)" if max(counts) > counts[0] else ""
+    return f"{split}{', '.join(shown)}{outvoted}"

@@ -38,10 +38,10 @@ def replayed_draws(scripts: Sequence[Ids]) -> Iterator[None]:
     make_sequence, draw = scheduler.Scheduler._sequence, sampler.Sampler.__call__
     following: dict[int, tuple[Any, Iterator[int]]] = {}  # by the sample's stream, which is kept so that its id stays
 
-    def sequence(own: Any, numbers: Sequence[int]) -> Any:
-        made = make_sequence(own, numbers)
+    def sequence(own: Any, waiting: Any, numbers: Sequence[int]) -> Any:
+        made = make_sequence(own, waiting, numbers)
         for number, sample in zip(numbers, made.samples, strict=True):
-            following[id(sample.stream)] = (sample.stream, iter(scripts[number]))
+            following[id(sample.stream)] = (sample.stream, iter(scripts[waiting.index * waiting.params.n + number]))
         return made
 
     def replay(own: Any, states: Any, choices: Any, temperature: float, streams: Any) -> Any:

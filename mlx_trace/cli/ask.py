@@ -7,7 +7,7 @@ from typing import Final
 from mlx_trace.cli.chat import open_decoder
 from mlx_trace.cli.options import add_decoding_options, add_model_options, add_sampling_options, sampling_of
 from mlx_trace.cli.output import show, show_json, standard_input
-from mlx_trace.cli.reply import ROW, answer, as_row, show_reply
+from mlx_trace.cli.reply import ROW, answer, show_reply
 from mlx_trace.cli.screen import Screen
 from mlx_trace.errors import UserError
 from mlx_trace.files import unreadable
@@ -29,7 +29,7 @@ def add_ask_options(parser: argparse.ArgumentParser) -> None:
 
 def run_ask(options: argparse.Namespace) -> int:
     """Return 0 for an answer, 1 for none or for a vote that is split."""
-    from mlx_trace.chat import check
+    from mlx_trace.chat import as_row, check
 
     params = sampling_of(options)
     question = _question(options.question)

@@ -14,7 +14,7 @@ from mlx_trace.cli.options import (
     sampling_of,
 )
 from mlx_trace.cli.output import show_json, standard_input
-from mlx_trace.cli.reply import ROW, answer, as_refused_row, as_row, show_reply
+from mlx_trace.cli.reply import ROW, answer, show_reply
 from mlx_trace.cli.screen import Screen
 from mlx_trace.errors import UserError
 from mlx_trace.files import unreadable
@@ -49,7 +49,9 @@ def run_chat(options: argparse.Namespace) -> int:
     return Chat(decoder, name, params, options.json).run()
 
 
-def open_decoder(options: argparse.Namespace, params: "SamplingParams") -> "tuple[Decoder, str]":
+def open_decoder(
+    options: argparse.Namespace, params: "SamplingParams", at_once: int | None = None
+) -> "tuple[Decoder, str]":
     """Load the model that options name, to write so many replies at once, and say what it is called.
 
     Raises UserError if a reply cannot fit.
@@ -59,7 +61,7 @@ def open_decoder(options: argparse.Namespace, params: "SamplingParams") -> "tupl
     from mlx_trace.decode.engine import MAX_SEQUENCES
     from mlx_trace.model.prompts import Prompter
 
-    at_once = min(params.n, MAX_SEQUENCES)
+    at_once = at_once or min(params.n, MAX_SEQUENCES)
     decoder = Decoder(base, Prompter(base.tokenizer, prompt), decoding_of(options), max_sequences=at_once)
     decoder.check(params.max_tokens)
     return decoder, base.name if options.adapter_path is None else f"{base.name} with {options.adapter_path.name}"
@@ -122,6 +124,8 @@ class Chat:
             return ""
 
     def _answer(self, question: str) -> None:
+        from mlx_trace.chat import as_row
+
         self.asked += 1
         if not self.interactive and not self.as_json:
             self.console.print(f"> {question}", style="bold")
@@ -141,6 +145,8 @@ class Chat:
             show_reply(self.console, reply, vote)
 
     def _refuse(self, question: str, error: UserError) -> None:
+        from mlx_trace.chat import as_refused_row
+
         if self.as_json:
             show_json(as_refused_row(question, str(error)), flush=True)
         else:

@@ -34,6 +34,7 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "fuse": ("fuse", "merge an adapter into its base", "mlx-trace fuse --adapter-path adapters/tiny --save-path fused"),
     "ask": ("ask", "answer one word problem", 'mlx-trace ask "I had 20 eggs and sold 4 of them. How many are left?"'),
     "chat": ("chat", "ask a model word problems", "mlx-trace chat"),
+    "serve": ("serve", "answer word problems over HTTP, to any OpenAI client", "mlx-trace serve --port 8080"),
     "demo": ("demo", "train, measure and ask the tiny model, all in six minutes", "mlx-trace demo"),
     "tiny": ("tiny", "rebuild the bundled tiny base", "mlx-trace tiny rebuild --save-path tiny-base"),
     "memory": ("memory", "say which models can be trained in how much memory", "mlx-trace memory"),

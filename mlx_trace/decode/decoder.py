@@ -79,6 +79,10 @@ class Decoder:
         """Reply to a question, yielding the episode whenever it has grown."""
         return self.engine.stream(self._requests([question], params)[0], params)
 
+    def request(self, question: str, params: SamplingParams) -> Request:
+        """Return the request of a question that is asked by itself; UserError if it cannot be asked so."""
+        return self._requests([question], params, [0])[0]
+
     def activations(self) -> mx.array:
         """Return the cached activations (N, D) of all that was read since `refresh`; episodes hold their indexes."""
         cached = self.engine.activations

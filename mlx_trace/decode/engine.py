@@ -65,26 +65,31 @@ class Engine:
 
     def sample(self, requests: Sequence[Request], params: SamplingParams) -> list[Episode]:
         """Sample `params.n` replies to each request, beside one another, in the order of the requests."""
-        scheduler = Scheduler(self, requests, params)
+        scheduler = Scheduler.of(self, requests, params)
         for _ in scheduler.passes():
             pass
         return list(scheduler.episodes.values())
 
     def stream(self, request: Request, params: SamplingParams) -> Iterator[Episode]:
         """Decode one reply, yielding the episode whenever it has grown."""
-        scheduler = Scheduler(self, [request], params)
+        scheduler = Scheduler.of(self, [request], params)
+        (episode,) = scheduler.episodes.values()
         length = 0
         for _ in scheduler.passes():
-            if len(scheduler.episodes[0].ids) > length:
-                length = len(scheduler.episodes[0].ids)
-                yield scheduler.episodes[0]
+            if len(episode.ids) > length:
+                length = len(episode.ids)
+                yield episode
 
     def finished(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[Episode]:
         """Decode each request, yielding the episodes as they finish, in whatever order, and keeping none of them."""
-        scheduler = Scheduler(self, requests, params)
+        scheduler = Scheduler.of(self, requests, params)
         for done in scheduler.passes():
             for episode in done:
-                yield scheduler.episodes.pop(episode.prompt * params.n + episode.number)
+                yield scheduler.episodes.pop((episode.prompt, episode.number))
+
+    def open(self) -> Scheduler:
+        """Return a scheduler without requests: they come, each with settings of its own, while others are decoded."""
+        return Scheduler(self, self.max_sequences)
 
     # --- what the scheduler asks for ---------------------------------------------------------------------------
 
@@ -125,8 +130,7 @@ class Engine:
         return indexes
 
     def read_and_draw(
-        self, runs: Sequence[Sequence[int]], cache: RaggedCache, drawing: Sequence[tuple[int, SharedSequence]],
-        temperature: float,
+        self, runs: Sequence[Sequence[int]], cache: RaggedCache, drawing: Sequence[tuple[int, SharedSequence]]
     ) -> list[list[Draw]]:  # fmt: skip
         """Read runs of ids, one a row of the cache; return the draws of the rows at whose ends a token is sampled."""
         states = self.forward(runs, cache, [row for row, _ in drawing])
@@ -135,8 +139,24 @@ class Engine:
         if not drawing:
             cache.evaluate()
             return []
-        streams = [[sample.stream for sample in sequence.samples] for _, sequence in drawing]
-        return self.sampler(states, [sequence.choice for _, sequence in drawing], temperature, streams)
+        sequences = [sequence for _, sequence in drawing]
+        by_temperature: dict[float, list[int]] = {}
+        for index, sequence in enumerate(sequences):
+            by_temperature.setdefault(sequence.params.temperature, []).append(index)
+        if len(by_temperature) == 1:
+            return self._draw(states, sequences)
+        draws: list[list[Draw]] = [[] for _ in sequences]
+        for indexes in by_temperature.values():
+            own = self._draw(states[mx.array(indexes)], [sequences[index] for index in indexes])
+            for index, drawn in zip(indexes, own, strict=True):
+                draws[index] = drawn
+        return draws
+
+    def _draw(self, states: mx.array, sequences: Sequence[SharedSequence]) -> list[list[Draw]]:
+        """Return the draws of sequences of one temperature, from their states (S, D)."""
+        streams = [[sample.stream for sample in sequence.samples] for sequence in sequences]
+        choices = [sequence.choice for sequence in sequences]
+        return self.sampler(states, choices, sequences[0].params.temperature, streams)
 
     def pass_width(self, pending: Sequence[int], batch_size: int) -> int:
         """Return how many tokens a sequence may read in the next pass, given how many wait in each."""

@@ -13,6 +13,7 @@ import numpy as np
 from mlx_trace.decode.grammar.automaton import Automaton
 from mlx_trace.decode.grammar.rules import Rules
 from mlx_trace.decode.grammar.writing import Choice
+from mlx_trace.decode.params import SamplingParams
 from mlx_trace.language.grade import Grade
 
 Draw = tuple[int, float]  # a token, and its log-probability under the distribution it was sampled from
@@ -72,9 +73,9 @@ class SharedSequence:
     """
 
     def __init__(
-        self, samples: Sequence[Sample], automaton: Automaton | None, stop_ids: Collection[int], max_tokens: int
+        self, samples: Sequence[Sample], automaton: Automaton | None, stop_ids: Collection[int], params: SamplingParams
     ) -> None:
-        self.samples, self.automaton, self.stop_ids, self.max_tokens = samples, automaton, stop_ids, max_tokens
+        self.samples, self.automaton, self.stop_ids, self.params = samples, automaton, stop_ids, params
         self.pending = deque(samples[0].episode.prompt_ids[-1:])
         self._jump_forward()
 
@@ -124,7 +125,7 @@ class SharedSequence:
             finished, truncated = self.automaton.choice is None, False
         else:
             stopped, length = token in self.stop_ids, len(self.samples[0].episode.ids)
-            truncated = not stopped and length >= self.max_tokens
+            truncated = not stopped and length >= self.params.max_tokens
             finished = stopped or truncated
         for sample in self.samples:
             sample.episode.finished, sample.episode.truncated = finished, truncated

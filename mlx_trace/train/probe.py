@@ -167,7 +167,7 @@ def _sampled(
         return None, []
     decoder.refresh()
     began = first = time.perf_counter()
-    scheduler, read = Scheduler(decoder.engine, requests[:affordable], params), 0
+    scheduler, read = Scheduler.of(decoder.engine, requests[:affordable], params), 0
     for number, _ in enumerate(scheduler.passes()):
         if number == 0:
             first, read = time.perf_counter(), _num_tokens(scheduler)

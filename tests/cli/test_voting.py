@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from mlx_trace.chat import say_vote
 from mlx_trace.cli.main import main
-from mlx_trace.cli.reply import say_vote
 from mlx_trace.evaluate.vote import Ballot, Vote
 
 Out = pytest.CaptureFixture[str]

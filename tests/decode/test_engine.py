@@ -542,3 +542,46 @@ def test_no_requests_give_no_episodes(base: Base) -> None:
     engine = plain(base)
     assert engine.sample([], SamplingParams(5)) == []
     assert list(engine.finished([], SamplingParams(5))) == []
+
+
+def test_requests_come_and_go_while_others_are_decoded(base: Base, vocabulary: Vocabulary) -> None:
+    """Each with settings of its own has the reply that it has alone, and what is cancelled leaves nothing behind."""
+    engine = Engine(base.network, (), vocabulary, max_sequences=4)
+    params = [
+        SamplingParams(ROOM),
+        SamplingParams(ROOM, 1.3, 6, 7),
+        SamplingParams(ROOM - 9, 0.4, 2),
+        SamplingParams(ROOM),
+    ]
+    requests = [Request(ids, NUMBERS, stream=0) for ids in PROMPTS]
+    alone = [ids_of(engine.sample([request], own)) for request, own in zip(requests, params, strict=False)]
+    scheduler, replies = engine.open(), {}
+    coming = {0: [0], 3: [1, 2, 4], 6: [3]}  # by pass; 4 goes again
+    for count in range(10_000):
+        for index in coming.pop(count, []):
+            scheduler.add(index, requests[index], params[index % 4])
+        if count == 9:
+            scheduler.cancel(4)
+        if not scheduler.is_busy and not coming:
+            break
+        for episode in scheduler.advance() if scheduler.is_busy else []:
+            replies[episode.prompt, episode.number] = scheduler.episodes.pop((episode.prompt, episode.number)).ids
+        assert sum(len(row.samples) for row in scheduler.rows if row is not None) <= engine.max_sequences
+    assert [[replies[index, number] for number in range(own.n)] for index, own in enumerate(params)] == alone
+    assert not [key for key in scheduler.episodes if key[0] != 4]
+    assert not scheduler.episodes
+
+
+def test_a_request_is_cancelled_wherever_it_is(base: Base) -> None:
+    engine = plain(base, max_sequences=2)
+    for passes in range(4):
+        scheduler = engine.open()
+        for index in range(5):
+            scheduler.add(index, PLAIN[index], SamplingParams(9))
+        for _ in range(passes):
+            scheduler.advance()
+        for index in range(5):
+            scheduler.cancel(index)
+        assert not scheduler.is_busy
+        assert not scheduler.episodes
+        assert not scheduler.cache.lengths.any()

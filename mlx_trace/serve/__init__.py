@@ -1,0 +1,1 @@
+"""An OpenAI-compatible server: requests in, traces and answers out, decoded together as they come."""

@@ -1,0 +1,86 @@
+"""A server's life: the model is loaded, requests are served, and a signal lets it end well."""
+
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final, NoReturn
+
+import uvicorn
+
+from mlx_trace.config_serve import Limits
+from mlx_trace.decode.decoder import Decoder
+from mlx_trace.notice import tell
+from mlx_trace.serve.address import url_of
+from mlx_trace.serve.app import make_app
+from mlx_trace.serve.inquiry import Served
+from mlx_trace.serve.log import Told
+from mlx_trace.serve.worker import Worker
+
+_STOPS: Final = (signal.SIGINT, signal.SIGTERM)
+_KEPT_ALIVE: Final = 30  # seconds that a connection may be idle
+
+
+class Server(uvicorn.Server):
+    """Ends well after a signal, and at once after a second one."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take Ctrl-C and SIGTERM as a wish to end, which is then no failure."""
+        before = {number: signal.signal(number, self.handle_exit) for number in _STOPS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Finish what was begun; or leave it, if that was asked for already."""
+        if self.should_exit:
+            leave(sig)
+        self.should_exit = True
+        tell("finishing what was begun; once more ends at once")
+
+
+def leave(number: int) -> NoReturn:
+    """End the process at once: the worker may be anywhere in a pass, where Python cannot end it."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, RuntimeError):  # nobody reads it any more
+            continue
+    os._exit(128 + number)
+
+
+def serve(
+    load: Callable[[], tuple[Decoder, Served]], taken: socket.socket, limits: Limits,
+    announce: Callable[[str, Served], None], origins: list[str], is_quiet: bool,
+) -> None:  # fmt: skip
+    """Serve at a socket until a signal comes; `announce` is told where, once requests are answered."""
+    worker = Worker(load, limits)
+    worker.start()
+    try:
+        served = worker.ready.result()
+    except KeyboardInterrupt:
+        leave(signal.SIGINT)
+    app = make_app(worker, served, limits, origins, is_quiet)
+    _log_to_stderr()
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, lifespan="on", server_header=False, ws="none", http="h11",
+        loop="asyncio", timeout_keep_alive=_KEPT_ALIVE, timeout_graceful_shutdown=int(limits.timeout) + 1,
+        proxy_headers=False,
+    )  # fmt: skip
+    announce(url_of(taken), served)
+    Server(config).run([taken])
+
+
+def _log_to_stderr() -> None:
+    """Let warnings of the libraries be told as everything is."""
+    for name in ("uvicorn", "asyncio"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [Told()], False
+        logger.setLevel(logging.WARNING)
