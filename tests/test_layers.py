@@ -25,7 +25,7 @@ decode.grammar.vocabulary decode.grammar.shortest decode.grammar.saying decode.g
 evaluate.stats evaluate.losses evaluate.strata evaluate.suites evaluate.computation evaluate.usage evaluate.vote evaluate.causes evaluate.evaluate evaluate.polled evaluate.kept evaluate.compared
 train.rl.advantages train.run_dir train.checkpoint train.ranks train.metrics train.schedule train.interrupt train.loop train.learner train.choices train.examples train.activation_cache train.sft train.gold_loss train.rl.reward train.rl.rollout train.rl.packing train.rl.loss train.rl.reference train.rehearse train.rl.reinforce train.gather train.work train.run
 tiny.text tiny.tokenizer tiny.first_weights tiny.pretrain
-fuse modelfile llama_cpp chat serve.address serve.stops serve.inquiry serve.worker serve.answers serve.ticket serve.completion serve.log serve.app serve.run sweep.file sweep.runs sweep.outcomes
+fuse modelfile llama_cpp chat serve.address serve.stops serve.inquiry serve.worker serve.answers serve.ticket serve.completion serve.log serve.page serve.app serve.run sweep.file sweep.runs sweep.outcomes
 cli.output cli.screen cli.progress cli.options cli.ledger cli.solve cli.problems cli.audit cli.compile cli.train cli.evaluate cli.compare cli.sweep cli.fuse cli.reply cli.chat cli.ask cli.serve cli.demo cli.tiny cli.memory cli.doctor
 cli.main __main__
 """.split()
