@@ -55,6 +55,11 @@ def report_dir() -> Path:
     return _find("evaluate/report/page")
 
 
+def page_dir() -> Path:
+    """Return the folder of the page that a server shows."""
+    return _find("serve/web")
+
+
 def cache_dir() -> Path:
     """Return the folder of what was fetched or converted once: MLX_TRACE_CACHE, or one in the user's home."""
     return Path(os.environ.get(_CACHE) or "~/.cache/mlx-trace").expanduser().absolute()

@@ -26,7 +26,7 @@ evaluate.stats evaluate.losses evaluate.strata evaluate.suites evaluate.looks ev
 evaluate.report.records evaluate.report.training evaluate.report.curves evaluate.report.graph evaluate.report.layout evaluate.report.gallery evaluate.report.figures evaluate.report.markdown evaluate.report.page
 train.rl.advantages train.run_dir train.checkpoint train.ranks train.metrics train.collapse train.samples train.validation train.schedule train.interrupt train.loop train.learner train.choices train.examples train.activation_cache train.sft train.gold_loss train.rl.reward train.rl.rollout train.rl.packing train.rl.measures train.rl.loss train.rl.reference train.rehearse train.rl.reinforce train.masked train.gather train.work train.run train.probe
 tiny.text tiny.tokenizer tiny.first_weights tiny.pretrain
-fuse modelfile llama_cpp chat serve.address serve.stops serve.inquiry serve.worker serve.answers serve.ticket serve.completion serve.log serve.app serve.run sweep.file sweep.runs sweep.outcomes
+fuse modelfile llama_cpp chat serve.address serve.stops serve.inquiry serve.worker serve.answers serve.ticket serve.completion serve.log serve.page serve.app serve.run sweep.file sweep.runs sweep.outcomes
 cli.output cli.screen cli.progress cli.options cli.ledger cli.solve cli.problems cli.audit cli.compile cli.plan cli.train cli.ways cli.counts cli.gold_loss cli.records cli.asking cli.conclusion cli.replies cli.samples cli.evaluate cli.compare cli.report cli.sweep cli.fuse cli.reply cli.chat cli.ask cli.serve cli.demo cli.tiny cli.memory cli.doctor
 cli.main __main__
 """.split()

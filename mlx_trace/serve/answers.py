@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from mlx_trace.chat import Reply, as_refused_row, as_row, say_vote
+from mlx_trace.evaluate.usage import amounts, unused
 from mlx_trace.evaluate.vote import Vote
 from mlx_trace.language.ledger import ledger
-from mlx_trace.language.syntax import NoTrace, parse
+from mlx_trace.language.syntax import NoTrace, Trace, parse
 from mlx_trace.model.prompts import CLOSING, OPENING
 from mlx_trace.serve.inquiry import Inquiry
 from mlx_trace.serve.stops import cut
@@ -32,7 +33,7 @@ def refused_choice(inquiry: Inquiry, reason: str) -> Json:
     content = f"{reason[0].upper()}{reason[1:]}.{_unread(inquiry)}"
     shown = as_refused_row(inquiry.question, reason)
     return {"index": 0, "message": {"role": "assistant", "content": content}, "logprobs": None,
-            "finish_reason": "stop", "mlx_trace": _whole(inquiry, shown, [])}  # fmt: skip
+            "finish_reason": "stop", "mlx_trace": _whole(inquiry, shown)}  # fmt: skip
 
 
 def content_of(inquiry: Inquiry, done: Done, index: int) -> str:
@@ -64,14 +65,21 @@ def _unread(inquiry: Inquiry) -> str:
 
 
 def _for_programs(inquiry: Inquiry, reply: Reply, vote: Vote | None) -> Json:
-    trace = parse(reply.text)
-    steps = [] if isinstance(trace, NoTrace) else [
-        {"part": line.part + 1, "expert": trace.parts[line.part].expert if line.part < len(trace.parts) else None,
-         "step": line.step + 1, "said": line.said, "values": line.values, "fault": line.fault or None}
-        for line in ledger(trace)]  # fmt: skip
-    return _whole(inquiry, as_row(inquiry.question, reply, vote), steps)
+    row, trace = as_row(inquiry.question, reply, vote), parse(reply.text)
+    if isinstance(trace, NoTrace):
+        return _whole(inquiry, row)
+    steps = [{"part": line.part + 1, "expert": trace.parts[line.part].expert if line.part < len(trace.parts) else None,
+              "step": line.step + 1, "said": line.said, "values": line.values, "fault": line.fault or None}
+             for line in ledger(trace)]  # fmt: skip
+    return _whole(inquiry, row, steps, _numbers(inquiry.question, trace) if reply.grade.answer is not None else ())
 
 
-def _whole(inquiry: Inquiry, row: Json, steps: Sequence[Json]) -> Json:
+def _numbers(question: str, trace: Trace) -> list[Json]:
+    """Return where the numbers of a question stand, and whether the answer of a trace that ran depends on them."""
+    left = unused(question, trace)
+    return [{"start": one.start, "end": one.end, "used": one not in left} for one in amounts(question)]
+
+
+def _whole(inquiry: Inquiry, row: Json, steps: Sequence[Json] = (), numbers: Sequence[Json] = ()) -> Json:
     seed = inquiry.params.seed if inquiry.params.temperature else None
-    return row | {"steps": steps, "seed": seed, "unread": inquiry.unread}
+    return row | {"steps": steps, "numbers": numbers, "seed": seed, "unread": inquiry.unread}

@@ -23,6 +23,7 @@ from mlx_trace.config_serve import Limits
 from mlx_trace.serve.completion import Completion, as_json, events
 from mlx_trace.serve.inquiry import Refusal, Served, read_inquiry
 from mlx_trace.serve.log import RequestLog
+from mlx_trace.serve.page import page_routes
 from mlx_trace.serve.ticket import Left, Ticket, Timeout
 from mlx_trace.serve.worker import Event, Full, Unasked, Worker
 
@@ -199,6 +200,7 @@ def make_app(
             Route("/v1/models", routes.models),
             Route("/v1/models/{name:path}", routes.model),
             Route("/health", routes.health),
+            *page_routes(),
         ],
         middleware=middleware, lifespan=lifespan,
         exception_handlers={Refusal: _refused, HTTPException: _http_error, Full: _full, Timeout: _late, Left: _left,

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -89,7 +90,9 @@ def decoder() -> Decoder:
 
 
 def row_of(choice: Any) -> Any:
-    return {key: value for key, value in choice["mlx_trace"].items() if key not in ("steps", "seed", "unread")}
+    return {
+        key: value for key, value in choice["mlx_trace"].items() if key not in ("steps", "numbers", "seed", "unread")
+    }
 
 
 def pieces(response: Any) -> list[Any]:
@@ -114,6 +117,24 @@ def test_it_answers_as_ask_does(server: Process, decoder: Decoder) -> None:
     assert (choice["finish_reason"], answered["model"]) == ("stop", "tiny")
     assert answered["usage"] == {"prompt_tokens": len(episode.prompt_ids), "completion_tokens": len(episode.ids),
                                  "total_tokens": len(episode.prompt_ids) + len(episode.ids)}  # fmt: skip
+
+
+def test_it_says_where_numbers_stand_and_which_are_used(server: Process) -> None:
+    found = server.ask(f"🍎 {EGGS}").json()["choices"][0]["mlx_trace"]
+    assert [(found["question"][one["start"] : one["end"]], one["used"]) for one in found["numbers"]] == [
+        (number, number not in found["unused"]) for number in ("20", "4")
+    ]
+
+
+def test_the_page_comes_from_here_alone(server: Process) -> None:
+    page = server.client.get("/")
+    assert page.headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'")
+    asked = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert set(asked) == {"/page.css", "/page.js", "data:,"}
+    for path in ("/page.css", "/page.js"):
+        file = server.client.get(path)
+        assert file.status_code == 200
+        assert not re.search(r"https?://|innerHTML|@import|url\(", file.text)
 
 
 def test_it_votes_as_ask_does(server: Process, decoder: Decoder) -> None:
