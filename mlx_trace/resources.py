@@ -52,7 +52,7 @@ def adapters_dir() -> Path:
 
 def report_dir() -> Path:
     """Return the folder of a report's template, style and script."""
-    return _find("evaluate/report/page")
+    return _find("evaluate/report/web")
 
 
 def page_dir() -> Path:

@@ -18,6 +18,7 @@ from mlx_trace.language.steps import LONGEST_NAME
 LONGEST_PIECE: Final = 32  # characters of a token in a comment
 _SUFFIXES: Final = (*ascii_lowercase, *map("".join, product(ascii_lowercase, repeat=2)))
 _OFFERED: Final = 8  # short names, where there is no room for others
+_BEGUN: Final = 2  # characters of a result that a token brings with the equals sign
 
 
 class Spelling(Writing):
@@ -79,11 +80,9 @@ class Spelling(Writing):
         """
         text, kind, after = "", "opening", left + len(closing)
         while len(text) <= LONGEST_COMMENT and self._room > after:
-            if computes and text.endswith("="):
-                text += yield from self._result(text, after)
-                if text[-1] != "=":
-                    kind = "behind"
-                    continue
+            if computes and (result := (yield from self._result(text, after))):
+                text, kind = text + result, "behind"
+                continue
             token = yield Choice(Mask(kind, LONGEST_PIECE), closing[:1] if text.strip() else ())
             if text.strip() and token == closing[0]:
                 closing = closing[1:]
@@ -95,12 +94,16 @@ class Spelling(Writing):
         return text
 
     def _result(self, text: str, left: int) -> Walk:
-        """Write what an equation comes to, of money with its sign if the model likes; "" where that is not known."""
-        value = outcome(text[:-1])
-        if value is None:
+        """Write what an equation comes to, of money with its sign if the model likes; "" where that is not known.
+
+        A token may have written the result's first characters with the equals sign, as `=$` and `=-` do.
+        """
+        equation, sign, begun = text.rpartition("=")
+        if not sign or len(begun) > _BEGUN or (value := outcome(equation)) is None:
             return ""
         number = written(value)
-        results = (number, f"${number}") if "$" in text else (number,)
-        runs = [(self._vocabulary.behind(text, result), result) for result in results]
+        wholes = (number, f"${number}") if "$" in text else (number,)
+        rests = [whole[len(begun) :] for whole in wholes if whole.startswith(begun) and whole != begun]
+        runs = [(self._vocabulary.behind(text, rest), rest) for rest in rests]
         runs = [run for run in runs if len(run[0]) <= self._room - left]
         return (yield from self._choose(runs)) if runs else ""

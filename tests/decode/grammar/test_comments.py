@@ -20,7 +20,17 @@ from mlx_trace.problems.forms import in_form
 from mlx_trace.problems.synthetic.generator import draw
 from mlx_trace.problems.synthetic.schema import load_schemas
 from tests.decode.grammar import test_automaton as tested
-from tests.decode.grammar.test_vocabulary import CANONICAL, FAMILIES, encode, made, token_texts, tokenizer, vocabulary
+from tests.decode.grammar.test_vocabulary import (
+    CANONICAL,
+    CHARACTERS,
+    FAMILIES,
+    WORDS,
+    encode,
+    made,
+    token_texts,
+    tokenizer,
+    vocabulary,
+)
 
 FORM = "commented"
 LONGEST_LINE = LONGEST_COMMENT + 32  # the last token may reach beyond
@@ -271,6 +281,18 @@ def test_an_equation_has_the_result_that_comes_out(family: str, said: str, resul
     for other in ("7", f"{result}0", f"{result},000", f"{result}.5"):
         wrong = text.replace(said + result, said + other)
         assert held(family, EGGS, wrong, "as_computed") != wrong and held(family, EGGS, wrong, "as_said") == wrong
+
+
+@pytest.mark.parametrize(("token", "said", "rest"), [("=$", "Tom leaves $16-3", "13"), ("=-", "so 3-16", "13")])
+def test_a_token_may_begin_the_result(token: str, said: str, rest: str) -> None:
+    words = Vocabulary(made([(token[0], token[1])], WORDS, "".join(dict.fromkeys(CHARACTERS + PROSE + "#"))))
+    rules = rules_for(EGGS, frozenset({"as_computed"}))
+    assert words.prose[words.word(f"#{said}{token}")[-1]] == token
+    text = LEFT.replace("Tom leaves 16-3=13", f"{said}{token}").partition("\n- {")[0]
+    for result in (rest, "7", f"{rest}5"):
+        ids = words.word(text.replace(token, token + result))
+        written, _ = follow(Automaton(words, grounded_numbers(EGGS), 2000, rules, FORM), words, ids)
+        assert (written == len(ids)) == (result == rest), result
 
 
 def test_what_cannot_be_computed_is_the_model_s_to_say() -> None:
