@@ -12,7 +12,7 @@ from mlx_trace.evaluate.suites import SUITES
 
 if TYPE_CHECKING:
     from mlx_trace.decode.params import SamplingParams
-    from mlx_trace.evaluate.evaluate import ReplyWay
+    from mlx_trace.evaluate.way import ReplyWay
 
 AGAINST: Final = {
     "free": "the same without a constraint",
@@ -45,7 +45,7 @@ class AskedWay:
 
 def ways_of(options: argparse.Namespace) -> list[AskedWay]:
     """Return the way that the options name, then those that it is compared with; UserError where one is no other."""
-    from mlx_trace.evaluate.evaluate import ReplyWay
+    from mlx_trace.evaluate.way import ReplyWay
 
     params = sampling_of(options, seeds_problems=options.n is not None and options.data not in SUITES)
     if options.gold_loss and (params.n > 1 or options.repair or options.against or options.examples_from):

@@ -19,6 +19,7 @@ from mlx_trace.evaluate.record import Record as Record
 from mlx_trace.evaluate.record import Summary as Summary
 from mlx_trace.evaluate.record import summarise as summarise
 from mlx_trace.evaluate.repair import Turn, conversation
+from mlx_trace.evaluate.way import ReplyWay
 from mlx_trace.language.grade import grade
 from mlx_trace.model.base import Base
 from mlx_trace.model.prompts import Prompter, TurnPair
@@ -27,15 +28,6 @@ from mlx_trace.problems.problem import Problem
 from mlx_trace.seeds import derive_seed
 
 Keep = Callable[[int, Sequence[Record]], None]  # takes a problem's number, and its records
-
-
-@dataclass(frozen=True, slots=True)
-class ReplyWay:
-    """One way to ask: how replies are sampled and held, and for how many turns those that fail are given back."""
-
-    params: SamplingParams
-    decoding: Decoding
-    repair: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,11 @@ import pytest
 from mlx_trace.config import Decoding
 from mlx_trace.decode.decoder import Decoder
 from mlx_trace.decode.params import SamplingParams
-from mlx_trace.evaluate.evaluate import ReplyWay, Watcher, sample
+from mlx_trace.evaluate.evaluate import Watcher, sample
 from mlx_trace.evaluate.kept import KeptRecords
 from mlx_trace.evaluate.record import Record
 from mlx_trace.evaluate.repair import AGAIN, Turn, conversation, message
+from mlx_trace.evaluate.way import ReplyWay
 from mlx_trace.language.grade import grade
 from mlx_trace.language.mentions import find_numbers
 from mlx_trace.language.steps import Init

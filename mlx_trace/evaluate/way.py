@@ -1,0 +1,15 @@
+"""How a model is asked when it is measured. Loads no network, so that what cannot be asked is said before one is."""
+
+from dataclasses import dataclass
+
+from mlx_trace.config import Decoding
+from mlx_trace.decode.params import SamplingParams
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyWay:
+    """One way to ask: how replies are sampled and held, and for how many turns those that fail are given back."""
+
+    params: SamplingParams
+    decoding: Decoding
+    repair: int = 0
