@@ -21,6 +21,11 @@ def safe(text: str) -> str:
     return _UNSAFE.sub(_picture, text)
 
 
+def is_text(text: str) -> bool:
+    """Tell whether there are no half characters in it, which is what bytes that are not UTF-8 are read as."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def _picture(match: re.Match[str]) -> str:
     code = ord(match[0])
     if code < 0x20:

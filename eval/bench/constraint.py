@@ -17,7 +17,8 @@ from rich.table import Table
 from mlx_trace.cli.options import add_model_options, load_named
 from mlx_trace.config import Decoding
 from mlx_trace.config_reinforce import MAX_TOKENS
-from mlx_trace.evaluate.evaluate import Record, evaluate, summarise
+from mlx_trace.evaluate.evaluate import evaluate
+from mlx_trace.evaluate.record import Record, summarise
 from mlx_trace.evaluate.stats import mcnemar
 from mlx_trace.evaluate.suites import suite
 from mlx_trace.model.prompts import Prompter

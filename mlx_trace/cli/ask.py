@@ -6,14 +6,14 @@ from typing import Final
 
 from mlx_trace.cli.chat import open_decoder
 from mlx_trace.cli.options import add_decoding_options, add_model_options, add_sampling_options, sampling_of
-from mlx_trace.cli.output import show, show_json, standard_input
+from mlx_trace.cli.output import MARK, show, show_json, standard_input
 from mlx_trace.cli.reply import ROW, answer, show_reply
 from mlx_trace.cli.screen import Screen
 from mlx_trace.errors import UserError
 from mlx_trace.files import unreadable
+from mlx_trace.notice import is_text
 
 _MOST: Final = 1 << 20  # characters of a question on standard input
-_MARK: Final = "\ufeff"  # that some editors put before a text
 
 
 def add_ask_options(parser: argparse.ArgumentParser) -> None:
@@ -50,10 +50,10 @@ def run_ask(options: argparse.Namespace) -> int:
 def _question(words: list[str]) -> str:
     """Return what is asked, on one line; UserError if it is nothing, or no text."""
     text = " ".join(words) if words not in ([], ["-"]) else _read()
-    question = " ".join(text.removeprefix(_MARK).split())
+    question = " ".join(text.removeprefix(MARK).split())
     if not question:
         raise UserError("there is no question: give it as an argument, or on standard input")
-    if any("\ud800" <= character <= "\udfff" for character in question):
+    if not is_text(question):
         raise UserError("the question is not UTF-8 text")
     return question
 

@@ -13,12 +13,12 @@ from mlx_trace.cli.options import (
     load_named,
     sampling_of,
 )
-from mlx_trace.cli.output import show_json, standard_input
+from mlx_trace.cli.output import MARK, show_json, standard_input
 from mlx_trace.cli.reply import ROW, answer, show_reply
 from mlx_trace.cli.screen import Screen
 from mlx_trace.errors import UserError
 from mlx_trace.files import unreadable
-from mlx_trace.notice import tell
+from mlx_trace.notice import is_text, tell
 
 if TYPE_CHECKING:
     from mlx_trace.decode.decoder import Decoder
@@ -30,7 +30,6 @@ Type a word problem and press Return. Each question stands by itself.
   r, /reset   clear the screen and count questions from 1 again
   q, /quit    leave (so does Ctrl-D)"""
 _USAGE: Final = 2
-_MARK: Final = "\ufeff"  # that some editors put before a text
 _COMMANDS: Final = {"h": "help", "/help": "help", "help": "help", "?": "help", "r": "reset", "/reset": "reset",
                     "reset": "reset", "q": "quit", "/quit": "quit", "quit": "quit", "exit": "quit"}  # fmt: skip
 
@@ -83,8 +82,8 @@ class Chat:
             self.console.print(f"{self.name}. A word problem, please; h for help, q to leave.")
         while (line := self._read()) is not None:
             self.lines += 1
-            question = line.removeprefix(_MARK).strip()
-            if not _is_text(question):
+            question = line.removeprefix(MARK).strip()
+            if not is_text(question):
                 self.unread += 1
                 tell(f"line {self.lines}: not UTF-8 text, so it is not asked")
                 continue
@@ -151,8 +150,3 @@ class Chat:
             show_json(as_refused_row(question, str(error)), flush=True)
         else:
             self.console.print(str(error), style="bold red")
-
-
-def _is_text(line: str) -> bool:
-    """Tell whether a line was UTF-8: bytes that were not are half characters here."""
-    return not any("\ud800" <= character <= "\udfff" for character in line)

@@ -24,7 +24,7 @@ from mlx_trace.language.syntax import NoTrace, parse
 from mlx_trace.notice import tell
 
 if TYPE_CHECKING:
-    from mlx_trace.evaluate.evaluate import Record, Summary
+    from mlx_trace.evaluate.record import Record, Summary
     from mlx_trace.model.base import Base
     from mlx_trace.model.prompts import Prompter
     from mlx_trace.problems.problem import Problem
@@ -95,7 +95,8 @@ class _Measurement:
 
     def take(self, stage: str) -> None:
         """Evaluate on every suite, greedily, held to traces as the configuration says."""
-        from mlx_trace.evaluate.evaluate import evaluate, summarise
+        from mlx_trace.evaluate.evaluate import evaluate
+        from mlx_trace.evaluate.record import summarise
 
         self.records[stage] = {}
         for name, problems in self.problems.items():
@@ -107,7 +108,8 @@ class _Measurement:
 
     def unconstrained(self) -> dict[str, int]:
         """Return the counts on the first suite with nothing to hold the replies."""
-        from mlx_trace.evaluate.evaluate import evaluate, summarise
+        from mlx_trace.evaluate.evaluate import evaluate
+        from mlx_trace.evaluate.record import summarise
 
         free = self.decoding.model_copy(update={"constraint": "none"})
         records = evaluate(self.base, self.prompter, self.problems["synthetic"], self.max_tokens, free)
@@ -115,7 +117,7 @@ class _Measurement:
 
     def table(self) -> Table:
         """Return the stages, a line each."""
-        from mlx_trace.evaluate.evaluate import summarise
+        from mlx_trace.evaluate.record import summarise
 
         n = len(next(iter(self.records["before"].values())))
         title = f"{n} held-out problems, greedy, {describe(self.decoding)}: count, share, 95% interval"
@@ -151,7 +153,7 @@ class _Measurement:
         self.console.print()
 
     def as_json(self) -> dict[str, Any]:
-        from mlx_trace.evaluate.evaluate import summarise
+        from mlx_trace.evaluate.record import summarise
 
         return {
             stage: _counts(summarise(suites["synthetic"])) | {"phrasing": summarise(suites["phrasing"]).correct.count}

@@ -7,10 +7,12 @@ import contextlib
 import json
 import os
 import sys
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 from mlx_trace.errors import UserError
 from mlx_trace.notice import safe, safe_json
+
+MARK: Final = "\ufeff"  # that some editors put before a text
 
 
 def drop_output(stream: TextIO) -> None:

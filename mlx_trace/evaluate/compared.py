@@ -112,8 +112,7 @@ class Comparison:
 
 def _as_json(value: Rate | tuple[float, float, float]) -> dict[str, Any]:
     if isinstance(value, Rate):
-        low, high = value.interval
-        return {"count": value.count, "share": round(value.share, 4), "interval": [round(low, 4), round(high, 4)]}
+        return value.as_json()
     mean, *ends = (round(number, 5) if isfinite(number) else None for number in value)  # of one pair, no interval
     return {"mean": mean, "interval": ends}
 

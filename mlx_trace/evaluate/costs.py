@@ -26,11 +26,10 @@ class Cost:
 
     def as_json(self) -> dict[str, Any]:
         """Return the share with its interval, and the means."""
-        low, high = self.correct.interval
         return {
-            "name": self.name, "n": self.correct.n, "share": round(self.correct.share, 4),
-            "interval": [round(low, 4), round(high, 4)], "prompt_tokens": round(self.prompt_tokens, 1),
-            "tokens": round(self.tokens, 1), "seconds": round(self.seconds, 4),
+            "name": self.name, "n": self.correct.n, **self.correct.as_json(),
+            "prompt_tokens": round(self.prompt_tokens, 1), "tokens": round(self.tokens, 1),
+            "seconds": round(self.seconds, 4),
         }  # fmt: skip
 
 

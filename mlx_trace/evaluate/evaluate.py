@@ -15,9 +15,7 @@ from mlx_trace.decode.episode import Episode
 from mlx_trace.decode.params import SamplingParams
 from mlx_trace.errors import UserError
 from mlx_trace.evaluate.nearest import Examples
-from mlx_trace.evaluate.record import Record as Record
-from mlx_trace.evaluate.record import Summary as Summary
-from mlx_trace.evaluate.record import summarise as summarise
+from mlx_trace.evaluate.record import Record
 from mlx_trace.evaluate.repair import Turn, conversation
 from mlx_trace.evaluate.way import ReplyWay
 from mlx_trace.language.grade import grade

@@ -101,15 +101,10 @@ class PollSummary:
         """Return the shares with their intervals."""
         means = {"parsed": self.parsed, "valid": self.valid, "one_sample": self.one_sample}
         return {
-            "n": self.vote.n, **{name: _share(mean) for name, mean in means.items()},
-            "vote": {"count": self.vote.count, **_share(self.vote)},
-            "pass": {str(k): _share(mean) for k, mean in self.passes.items()}, "agreement": _share(self.agreement),
+            "n": self.vote.n, **{name: mean.as_json() for name, mean in means.items()}, "vote": self.vote.as_json(),
+            "pass": {str(k): mean.as_json() for k, mean in self.passes.items()}, "agreement": self.agreement.as_json(),
             "vote_against_first": {"lost": self.paired[0], "gained": self.paired[1], "p": self.paired[2]},
         }  # fmt: skip
-
-
-def _share(known: Mean | Rate) -> dict[str, Any]:
-    return {"share": round(known.share, 4), "interval": [round(x, 4) for x in known.interval]}
 
 
 def summarise_polls(polls: Sequence[Polled], samples: int) -> PollSummary:

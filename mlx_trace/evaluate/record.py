@@ -105,11 +105,8 @@ class Summary:
 
     def as_json(self) -> dict[str, Any]:
         """Return the counts, shares and intervals."""
-        counts = {"parsed": self.parsed, "valid": self.valid, "correct": self.correct}
-        return {"n": self.parsed.n} | {
-            name: {"count": rate.count, "share": round(rate.share, 4), "interval": [round(x, 4) for x in rate.interval]}
-            for name, rate in counts.items()
-        }
+        return {"n": self.parsed.n, "parsed": self.parsed.as_json(), "valid": self.valid.as_json(),
+                "correct": self.correct.as_json()}  # fmt: skip
 
 
 def summarise(records: Sequence[Record]) -> Summary:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import comb, fsum, inf, nan, sqrt
-from typing import Final
+from typing import Any, Final
 
 Z95: Final = 1.959963984540054  # the two-sided 95% quantile of the normal distribution
 
@@ -35,6 +35,10 @@ class Rate:
         low, high = self.interval
         return f"{self.count} {self.share:.1%} [{100 * low:.0f}–{100 * high:.0f}]"
 
+    def as_json(self) -> dict[str, Any]:
+        """Return count, share and interval, for an object that has n elsewhere."""
+        return {"count": self.count, **_as_json(self)}
+
 
 @dataclass(frozen=True, slots=True)
 class Mean:
@@ -63,6 +67,14 @@ class Mean:
         """Return the mean and its interval in percent, for a table that has n elsewhere."""
         low, high = self.interval
         return f"{self.share:.1%} [{100 * low:.0f}–{100 * high:.0f}]"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the mean and its interval, for an object that has n elsewhere."""
+        return _as_json(self)
+
+
+def _as_json(known: Rate | Mean) -> dict[str, Any]:
+    return {"share": round(known.share, 4), "interval": [round(end, 4) for end in known.interval]}
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:

@@ -5,12 +5,13 @@ Of a set or file fewer than all are a random sample, drawn by a seed: what a fil
 
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from mlx_trace.notice import tell
 from mlx_trace.problems.fields import Told
-from mlx_trace.problems.mixture import read_file, read_with_gold
+from mlx_trace.problems.mixture import read_any_row, read_file, with_gold
 from mlx_trace.problems.problem import Problem
 from mlx_trace.problems.synthetic.generator import Options, generate_balanced
 from mlx_trace.problems.synthetic.schema import load_schemas, select_schemas
@@ -64,19 +65,23 @@ def draw(name: str, n: int | None = None, fields: Told | None = None, seed: int 
     if name in SUITES:
         problems = suite(name, n)
         return ProblemSet(problems, len(problems), None, _digest(problems))
-    whole = read_file(sets_dir() / f"{EVERYDAY}.jsonl") if name == EVERYDAY else _read(Path(name), fields)
+    rows: list[tuple[dict[str, Any], str]] = []
+    path = sets_dir() / f"{EVERYDAY}.jsonl" if name == EVERYDAY else Path(name)
+    whole = read_file(path, told=None if name == EVERYDAY else fields, read=partial(_noted, rows))
     if n is not None and n > len(whole):
         tell(f"{name}: holds {len(whole):,} problems, and {n:,} were asked for: all are taken")
-    if n is None or n >= len(whole):
-        return ProblemSet(whole, len(whole), None, _digest(whole))
-    order = list(range(len(whole)))
-    stream("problems", seed).shuffle(order)
-    return ProblemSet([whole[index] for index in sorted(order[:n])], len(whole), seed, _digest(whole))
+    order, is_whole = list(range(len(whole))), n is None or n >= len(whole)
+    if not is_whole:
+        stream("problems", seed).shuffle(order)
+    problems = [with_gold(whole[index], *rows[index]) for index in sorted(order[:n])]
+    return ProblemSet(problems, len(whole), None if is_whole else seed, _digest(whole))
 
 
-def _read(path: Path, fields: Told | None) -> list[Problem]:
-    """Read a file's problems, with gold traces where solutions compile: they tell why a reply is wrong."""
-    return read_file(path, told=fields, read=read_with_gold)
+def _noted(rows: list[tuple[dict[str, Any], str]], row: dict[str, Any], name: str) -> Problem:
+    """Make a problem of a row, and note the row: what is drawn is compiled, which tells why a reply is wrong."""
+    problem = read_any_row(row, name)
+    rows.append((row, name))
+    return problem
 
 
 def _digest(problems: list[Problem]) -> str:

@@ -209,12 +209,11 @@ def read_any_row(row: dict[str, Any], name: str) -> Problem:
     return gsm8k.read_row(row, name) if gsm8k.is_row(row) else read_row(row, name)
 
 
-def read_with_gold(row: dict[str, Any], name: str) -> Problem:
-    """Make a problem of a row in any known form, with the trace that its solution or equation compiles to, if it does.
+def with_gold(problem: Problem, row: dict[str, Any], name: str) -> Problem:
+    """Return the problem of a row with the trace that its solution or equation compiles to, if it does.
 
     A trace that is not grounded, or in doubt, is none.
     """
-    problem = read_any_row(row, name)
     if problem.trace is not None or not is_worked(row):
         return problem
     gold, _ = grounded_problem(row, name)

@@ -17,6 +17,7 @@ from mlx_trace.decode.params import SamplingParams
 from mlx_trace.errors import meant
 from mlx_trace.faults import in_words
 from mlx_trace.model.prompts import LONGEST
+from mlx_trace.notice import is_text
 
 _ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
 _MOST_MESSAGES: Final = 2000
@@ -171,7 +172,7 @@ def _text(content: Any, param: str) -> str:
         if not isinstance(part, dict) or part.get("type") != "text" or not isinstance(part.get("text"), str):
             raise Refusal(f"{param}[{index}]: not a text part; a trace answers text alone", f"{param}[{index}]")
     text = " ".join(part["text"] for part in parts)
-    if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text):
+    if "\0" in text or not is_text(text):
         raise Refusal(f"{param}: holds NUL or half a character, and is no text", param)
     return text
 

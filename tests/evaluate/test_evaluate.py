@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from mlx_trace.config import Decoding
-from mlx_trace.evaluate.evaluate import evaluate, summarise
+from mlx_trace.evaluate.evaluate import evaluate
+from mlx_trace.evaluate.record import summarise
 from mlx_trace.evaluate.strata import strata
 from mlx_trace.evaluate.suites import SUITES, suite
 from mlx_trace.model.base import Base

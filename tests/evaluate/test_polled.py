@@ -5,8 +5,8 @@ from fractions import Fraction
 
 import pytest
 
-from mlx_trace.evaluate.evaluate import Record
 from mlx_trace.evaluate.polled import Polled, polled, shown_k, summarise_polls
+from mlx_trace.evaluate.record import Record
 from mlx_trace.evaluate.strata import strata
 from mlx_trace.language.grade import grade
 from mlx_trace.problems.problem import Problem

@@ -119,7 +119,7 @@ def counts(file: RecordFile) -> dict[str, Rate]:
     rows, n = file.rows, len(file.rows)
     return {
         "parsed": Rate(sum(reply.parsed for reply in rows), n),
-        "valid": Rate(sum(reply.valid for reply in rows), n), "correct": rate(rows),
+        "valid": Rate(sum(reply.valid for reply in rows), n), "correct": file.correct,
     }  # fmt: skip
 
 
@@ -150,7 +150,7 @@ def file_json(file: RecordFile) -> dict[str, Any]:
     if file.is_loss:
         mean, low, high = loss(rows)
         return told | {"loss": {"mean": round(mean, 5), "interval": [_finite(low), _finite(high)]}}
-    return told | {name: _rate_json(one) for name, one in counts(file).items()} | {
+    return told | {name: one.as_json() for name, one in counts(file).items()} | {
         **({"one_sample": round(single[1].share, 4), "samples": single[0]} if (single := one_sample(file)) else {}),
         "kinds": grades_of(rows), "truncated": sum(row.truncated for row in rows),
         "tokens": sum(row.tokens for row in rows), "sampled": sum(row.sampled for row in rows),
@@ -175,10 +175,6 @@ def _finite(value: float) -> float | None:
 
 
 def _stratum_json(row: Stratum, files: Sequence[RecordFile]) -> dict[str, Any]:
-    rates = {files[k].name: {"n": one.n, **_rate_json(one)} for k, one in row.rates.items()}
+    rates = {files[k].name: {"n": one.n, **one.as_json()} for k, one in row.rates.items()}
     losses = {files[k].name: {"n": n, "mean": round(mean, 5)} for k, (n, (mean, _, _)) in row.losses.items()}
     return rates | losses
-
-
-def _rate_json(one: Rate) -> dict[str, Any]:
-    return {"count": one.count, "share": round(one.share, 4), "interval": [round(x, 4) for x in one.interval]}

@@ -130,15 +130,15 @@ class RecordFile:
         """Tell whether losses were measured, and no answers."""
         return self.rows[0].loss is not None
 
-    @cached_property
-    def measured(self) -> dict[str, Measured]:
-        """Return what is compared with other files."""
-        return {name: reply.measured for name, reply in self.replies.items()}
-
     @property
     def correct(self) -> Rate:
         """Return how many are right."""
         return Rate(sum(reply.correct for reply in self.rows), len(self.rows))
+
+    @cached_property
+    def measured(self) -> dict[str, Measured]:
+        """Return what is compared with other files."""
+        return {name: reply.measured for name, reply in self.replies.items()}
 
 
 def read_records(path: Path) -> RecordFile:
