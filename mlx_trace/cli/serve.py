@@ -1,7 +1,7 @@
 """`mlx-trace serve`: the model behind an OpenAI-compatible address."""
 
 import argparse
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from mlx_trace.cli.chat import open_decoder
 from mlx_trace.cli.options import add_decoding_options, add_model_options, add_sampling_options, at_least, sampling_of
@@ -41,7 +41,7 @@ def add_serve_options(parser: argparse.ArgumentParser) -> None:
     add_sampling_options(parser)
 
 
-def run_serve(options: argparse.Namespace) -> int:
+def run_serve(options: argparse.Namespace) -> NoReturn:
     params = sampling_of(options)
     if options.samples > MOST_CHOICES:
         raise UserError(f"--samples {options.samples}: a server takes {MOST_CHOICES} at most")
@@ -64,7 +64,6 @@ def run_serve(options: argparse.Namespace) -> int:
 
     limits = Limits(max_sequences=options.max_sequences, max_queue=options.max_queue, timeout=options.timeout)
     serve(load, taken, limits, announce, options.cors_origin, options.quiet)
-    return 0
 
 
 def _name(options: argparse.Namespace, decoder: "Decoder") -> str:

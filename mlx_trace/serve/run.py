@@ -41,32 +41,32 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Finish what was begun; or leave it, if that was asked for already."""
         if self.should_exit:
-            leave(sig)
+            leave(128 + sig)
         self.should_exit = True
         tell("finishing what was begun; once more ends at once")
 
 
-def leave(number: int) -> NoReturn:
-    """End the process at once: the worker may be anywhere in a pass, where Python cannot end it."""
+def leave(code: int) -> NoReturn:
+    """End the process at once: what the worker's thread has made of MLX's does not always survive Python's own end."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except (OSError, ValueError, RuntimeError):  # nobody reads it any more
             continue
-    os._exit(128 + number)
+    os._exit(code)
 
 
 def serve(
     load: Callable[[], tuple[Decoder, Served]], taken: socket.socket, limits: Limits,
     announce: Callable[[str, Served], None], origins: list[str], is_quiet: bool,
-) -> None:  # fmt: skip
-    """Serve at a socket until a signal comes; `announce` is told where, once requests are answered."""
+) -> NoReturn:  # fmt: skip
+    """Serve at a socket until a signal comes, and end the process; `announce` is told where, once it answers."""
     worker = Worker(load, limits)
     worker.start()
     try:
         served = worker.ready.result()
     except KeyboardInterrupt:
-        leave(signal.SIGINT)
+        leave(128 + signal.SIGINT)
     app = make_app(worker, served, limits, origins, is_quiet)
     _log_to_stderr()
     config = uvicorn.Config(
@@ -76,6 +76,7 @@ def serve(
     )  # fmt: skip
     announce(url_of(taken), served)
     Server(config).run([taken])
+    leave(0)
 
 
 def _log_to_stderr() -> None:
