@@ -17,7 +17,7 @@ problems.hub_data problems.rows problems.fields problems.problem problems.englis
 problems.split problems.gsm8k
 problems.compile.words problems.compile.expression problems.compile.items problems.compile.algebra problems.compile.equations problems.compile.formula
 problems.compile.nouns problems.compile.node problems.compile.evidence problems.compile.choice problems.compile.grounding problems.compile.graph problems.compile.context problems.compile.kinds problems.compile.names problems.compile.asked problems.compile.result_names problems.compile.told_results
-problems.compile.route problems.compile.emit problems.compile.decide problems.compile.doubt problems.compile.compiler problems.comments problems.one_part problems.as_told problems.forms
+problems.compile.route problems.compile.emit problems.compile.decide problems.compile.doubt problems.compile.compiler problems.calculations problems.comments problems.one_part problems.as_told problems.forms
 problems.audit problems.variants.sense problems.variants.slots problems.variants.retell problems.variants.tell problems.distract problems.mixture problems.contamination problems.diversity
 model.config_json model.remembered model.gguf.header model.gguf.rope model.gguf.architecture model.gguf.names model.gguf.values model.gguf.weights model.gguf.patterns model.gguf.pieces model.gguf.near model.gguf.tokenizer model.gguf.convert model.gguf.describe model.gguf.write
 model.precision memory.shape model.weights model.fingerprint model.hub model.package_index model.named model.head model.base model.adapter model.counting model.jinja model.prompts model.chat_template model.elementwise model.layer model.layers memory.predict memory.plan memory.published model.inventory
@@ -26,8 +26,8 @@ evaluate.stats evaluate.losses evaluate.strata evaluate.suites evaluate.looks ev
 evaluate.report.records evaluate.report.training evaluate.report.curves evaluate.report.graph evaluate.report.layout evaluate.report.gallery evaluate.report.figures evaluate.report.markdown evaluate.report.page
 train.rl.advantages train.run_dir train.checkpoint train.ranks train.metrics train.collapse train.samples train.validation train.schedule train.interrupt train.loop train.learner train.choices train.examples train.activation_cache train.sft train.gold_loss train.rl.reward train.rl.rollout train.rl.packing train.rl.measures train.rl.loss train.rl.reference train.rehearse train.rl.reinforce train.masked train.gather train.work train.run train.probe
 tiny.text tiny.tokenizer tiny.first_weights tiny.pretrain
-fuse modelfile llama_cpp chat serve.address serve.stops serve.inquiry serve.worker serve.answers serve.ticket serve.completion serve.log serve.page serve.app serve.run sweep.file sweep.runs sweep.outcomes
-cli.output cli.screen cli.progress cli.options cli.ledger cli.solve cli.problems cli.audit cli.compile cli.plan cli.train cli.ways cli.counts cli.gold_loss cli.records cli.asking cli.conclusion cli.replies cli.samples cli.evaluate cli.compare cli.report cli.sweep cli.fuse cli.reply cli.chat cli.ask cli.serve cli.demo cli.tiny cli.memory cli.doctor
+explain fuse modelfile llama_cpp chat serve.address serve.stops serve.inquiry serve.worker serve.answers serve.ticket serve.completion serve.log serve.page serve.app serve.run sweep.file sweep.runs sweep.outcomes
+cli.output cli.screen cli.progress cli.options cli.ledger cli.solve cli.problems cli.audit cli.compile cli.plan cli.train cli.ways cli.counts cli.gold_loss cli.records cli.explain cli.asking cli.conclusion cli.replies cli.samples cli.evaluate cli.compare cli.report cli.sweep cli.fuse cli.reply cli.chat cli.ask cli.serve cli.demo cli.tiny cli.memory cli.doctor
 cli.main __main__
 """.split()
 PURE = ("language", "problems")  # these import no MLX, and nothing that does

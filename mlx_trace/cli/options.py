@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 NO_ADAPTER: Final = "none"
 _MOST_SAMPLES: Final = 1024
 _HOTTEST: Final = 100.0
+_VOTING: Final = (
+    "replies to a question; several vote: the answer is the one with the most weight, a vote weighing the share of the "
+    "question's numbers that its trace uses; of equals the one more say, then the one said first"
+)
 
 STRATA_KEY: Final = {  # in JSON
     "expert": "experts", "steps": "steps", "length": "lengths", "numbers": "numbers", "source": "sources"
@@ -98,12 +102,10 @@ def add_decoding_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip  (what it was called)
 
 
-def add_sampling_options(parser: argparse.ArgumentParser) -> None:
-    """Add --samples, --temperature and --seed."""
+def add_sampling_options(parser: argparse.ArgumentParser, meaning: str = _VOTING) -> None:
+    """Add --samples, which mean voting unless it is said what, --temperature and --seed."""
     parser.add_argument("--samples", type=at_least(1, _MOST_SAMPLES), default=1, metavar="K",
-                        help="replies to a question; several vote: the answer is the one with the most weight, a vote "
-                             "weighing the share of the question's numbers that its trace uses (of equals the one more "
-                             "say, then the one said first; default %(default)s)")  # fmt: skip
+                        help=f"{meaning} (default %(default)s)")  # fmt: skip
     parser.add_argument(
         "--temperature",
         type=_temperature,

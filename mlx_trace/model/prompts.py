@@ -140,14 +140,15 @@ class Prompter:
             said.insert(0, {"role": "system", "content": self.prompt.system})
         elif self.prompt.system:
             said[0]["content"] = f"{self.prompt.system}\n\n{said[0]['content']}"
-        return self._render(said)
+        return self.render(said)
 
     def check_turns(self) -> None:
         """Raise UserError if the template cannot hold a conversation of several turns."""
         exchange = TurnPair(_TRIED[1], "expert: arithmetic\ntrace:\n- {op: query, var: eggs}")
         self.text(_TRIED[0], [exchange, exchange])
 
-    def _render(self, messages: list[dict[str, str]]) -> str:
+    def render(self, messages: list[dict[str, str]]) -> str:
+        """Return a conversation as the chat template writes it, up to where the reply begins."""
         own, settings = own_template(self.tokenizer), {"date_string": DATE, "enable_thinking": False}
         if not isinstance(own, str):  # a tokenizer whose class writes the conversation by itself
             return str(
@@ -161,7 +162,7 @@ class Prompter:
         if not getattr(self.tokenizer, "chat_template", None):
             return False
         try:
-            return self._render([{"role": "user", "content": "How many?"}]).endswith(OPENING)
+            return self.render([{"role": "user", "content": "How many?"}]).endswith(OPENING)
         except Exception:
             return False
 
@@ -170,13 +171,13 @@ class Prompter:
         """Tell whether the template shows a system turn; some refuse it, some leave it out."""
         probe = "a probe of the system turn"
         try:
-            return probe in self._render([{"role": "system", "content": probe}, {"role": "user", "content": "x"}])
+            return probe in self.render([{"role": "system", "content": probe}, {"role": "user", "content": "x"}])
         except Exception:
             return False
 
     def ids(self, question: str, before: Sequence[TurnPair] = ()) -> list[int]:
         """Return the prompt's token ids, of `text`."""
-        return self._encode(self.text(question, before))
+        return self.encode(self.text(question, before))
 
     def many_ids(self, questions: Sequence[str]) -> list[list[int]]:
         """Return as `ids` for each question, all encoded at once where the tokenizer can."""
@@ -192,9 +193,9 @@ class Prompter:
             many = [[*before, *encoding.ids, *after] for encoding in encoded]
             tried = {0, len(texts) - 1, max(range(len(texts)), key=lambda index: len(texts[index]))}
             # or something of its own stands before the Rust tokenizer
-            if all(many[index] == self._encode(texts[index]) for index in tried):
+            if all(many[index] == self.encode(texts[index]) for index in tried):
                 return many
-        return [self._encode(text) for text in texts]
+        return [self.encode(text) for text in texts]
 
     def _shared(self, texts: Sequence[str], rust: Any) -> tuple[int, int]:
         """Return how many characters all texts begin and end with, up to special tokens, which stand alone."""
@@ -220,7 +221,8 @@ class Prompter:
         return [before + question + after if _PLAIN.fullmatch(question) else self.text(question)
                 for question in questions]  # fmt: skip
 
-    def _encode(self, text: str) -> list[int]:
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a whole prompt's text."""
         # chat templates write the begin-of-sequence token themselves
         return list(self.tokenizer.encode(text, add_special_tokens=self.prompt.template == "raw"))
 
@@ -234,7 +236,7 @@ class Prompter:
     def example(self, question: str, trace: str) -> tuple[list[int], list[int]]:
         """Return (prompt ids, target ids) of a training example; together they tokenize as one text does."""
         prompt = self.ids(question)
-        whole = self._encode(self.text(question) + trace + CLOSING)
+        whole = self.encode(self.text(question) + trace + CLOSING)
         if whole[: len(prompt)] != prompt:
             raise UserError(
                 "this tokenizer merges the end of the prompt with the start of the reply; it cannot be used"

@@ -5,13 +5,12 @@ each computation and the numbers it needs first. Knows nothing of tokens.
 """
 
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from mlx_trace.language.comments import LONGEST_COMMENT, PROSE
+from mlx_trace.language.comments import LONGEST_COMMENT
 from mlx_trace.language.grade import TOLERANCE
 from mlx_trace.language.numbers import read_numeral, spell
 from mlx_trace.language.outcome import outcome, written
@@ -30,24 +29,15 @@ from mlx_trace.language.steps import (
     Transfer,
 )
 from mlx_trace.language.syntax import Trace, render
+from mlx_trace.problems.calculations import RESULT, ROUNDED, cleaned
 
 _MOST_WORDS: Final = 16  # of a solution's sentence
 _WORDS_BEHIND: Final = 4  # of those, behind the result, where it has more
 _MOST_CHARACTERS: Final = 2000  # of a solution's line
-_ROUNDED: Final = Fraction(1, 100)  # a solution's results are
 _SIGNS: Final = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
-_PLAIN: Final = str.maketrans(dict(zip("×÷−–—⁄’‘“”", "*/---/''\"\"", strict=True)))
 _SAYING: Final = re.compile("[A-Za-z]{3}")  # what has no word says no more than the trace does
 _DANGLING: Final = re.compile(r"(?: (?:the|a|an|of|in|on|at|to|for|from|by|with|and|per|than|that|which|is|are))+$")
-_ANNOTATION: Final = re.compile(r"<<[^<>]*>>")
-_MARK: Final = re.compile(r"^\s*(?:\d+[.)]|[-*•])\s+")
 _SENTENCE: Final = re.compile(r"(?<=[.!?;])(?<!Mr\.)(?<!Mrs\.)(?<!Ms\.)(?<!Dr\.)\s+")
-_UNSAID: Final = re.compile(f"[^{re.escape(PROSE)}]+")
-_TIMES: Final = re.compile(r"(?<=[\w)%]) x (?=[\d($.])|(?<=\d)x(?=\d)")
-_SIGN: Final = re.compile(r"(?<=[\d)%]) ?([-+*/]) ?(?=[\d($.])| ?(=) ?")
-_RESULT: Final = re.compile(  # the last of a chain: what is behind it computes no more
-    r"(?P<sign>=\$?)(?P<number>-?(?:(?:\d{1,3}(?:,\d{3})++|\d++)(?:\.\d++)?+|\.\d++))(?![*/+=(]|[-x][\d($.])"
-)
 _CLAUSE: Final = re.compile(r"[,;:] (?:and |then |so )?")
 _JOINT: Final = re.compile(r" (?:and|then|so) ")
 
@@ -216,8 +206,8 @@ def _told(solution: str) -> Iterator[_Said]:
     for line in solution.splitlines():
         if "=" not in line or len(line) > _MOST_CHARACTERS:
             continue
-        for sentence in _SENTENCE.split(_cleaned(line)):
-            results = [*_RESULT.finditer(sentence)]
+        for sentence in _SENTENCE.split(cleaned(line)):
+            results = [*RESULT.finditer(sentence)]
             for result, clause in zip(results, _clauses(sentence, results), strict=False):  # there may be none
                 value = read_numeral(result["number"].replace(",", ""))
                 if value is not None and (said := _bounded(clause)):
@@ -234,13 +224,6 @@ def _joined(told: Iterator[_Said], values: Sequence[Fraction]) -> Iterator[_Said
         else:
             yield _Said(value, both if len(both) <= LONGEST_COMMENT else sentence)
             on_the_way = ""
-
-
-def _cleaned(line: str) -> str:
-    """Return a line without annotations, in the characters of comments, its equations without spaces."""
-    text = unicodedata.normalize("NFKD", _MARK.sub("", _ANNOTATION.sub("", line))).translate(_PLAIN)
-    text = " ".join(_UNSAID.sub(" ", text.encode("ascii", "ignore").decode()).split())
-    return _SIGN.sub(lambda sign: sign[1] or "=", _TIMES.sub(" * ", text))
 
 
 def _clauses(sentence: str, results: Sequence[re.Match[str]]) -> Iterator[str]:
@@ -275,11 +258,11 @@ def _computed(text: str) -> str:
 
     def computed(result: re.Match[str]) -> str:
         value, told = outcome(text[: result.start()]), read_numeral(result["number"].replace(",", ""))
-        if value is None or told is None or abs(value - told) > _ROUNDED:
+        if value is None or told is None or abs(value - told) > ROUNDED:
             return result[0]
         return f"{result['sign']}{written(value)}"
 
-    return _RESULT.sub(computed, text)
+    return RESULT.sub(computed, text)
 
 
 def _cut(words: Sequence[str]) -> str:
