@@ -11,9 +11,10 @@ from mlx_trace.cli.options import STRATA_KEY, at_least
 from mlx_trace.cli.output import show_json
 from mlx_trace.cli.screen import Screen
 from mlx_trace.errors import UserError
+from mlx_trace.notice import tell
 
 if TYPE_CHECKING:
-    from mlx_trace.evaluate.compared import Comparison, Pair
+    from mlx_trace.evaluate.compared import Comparison, Measured, Pair
 
 _SHOWN: Final = 5
 _LONGEST: Final = 200  # characters of a question
@@ -30,14 +31,14 @@ def add_compare_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_compare(options: argparse.Namespace) -> int:
-    from mlx_trace.evaluate.compared import paired, read_measured
+    from mlx_trace.evaluate.compared import paired
 
-    before = read_measured(options.before)
+    before = _measured(options.before)
     pairs: dict[Path, list[Pair]] = {}
     for path in options.after:
         if path in pairs:
             raise UserError(f"{path}: is given twice")
-        pairs[path] = paired(before, read_measured(path), (options.before, path))
+        pairs[path] = paired(before, _measured(path), (options.before, path))
     if options.json:
         files = [{"file": str(path), **_as_json(own, options.by)} for path, own in pairs.items()]
         show_json({"before": str(options.before), "after": files})
@@ -50,6 +51,16 @@ def run_compare(options: argparse.Namespace) -> int:
         for name, changed in _sides(own).items():
             _show(screen, name, changed, options.show)
     return 0
+
+
+def _measured(path: Path) -> "dict[str, Measured]":
+    """Return what a file's records measured, by name; of an evaluation that is not done, it is told."""
+    from mlx_trace.evaluate.records import read_records
+
+    file = read_records(path)
+    if file.is_partial:
+        tell(f"{path}: is of an evaluation that is not done; {len(file.replies):,} records are compared")
+    return file.measured
 
 
 def _as_json(pairs: "Sequence[Pair]", by: str | None) -> dict[str, Any]:

@@ -61,8 +61,8 @@ def _counted(report: "Report") -> str:
 
 def _read(sources: Sequence[Path]) -> "Report":
     """Read what each source is: a folder is a run, a file holds records; all that is wrong is told at once."""
+    from mlx_trace.evaluate.records import read_records
     from mlx_trace.evaluate.report.figures import Report
-    from mlx_trace.evaluate.report.records import read_records
     from mlx_trace.evaluate.report.training import read_training
 
     runs, files = [], []

@@ -1,21 +1,16 @@
 """Two measurements of the same problems side by side: what changed sides, and whether chance would do as much.
 
-Takes files of records, as `mlx-trace eval -o` writes them: of replies, of votes, or of losses on gold traces.
+Takes what was measured of each, by name: of replies, of votes, or of losses on gold traces. Reads no files.
 """
 
-import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from mlx_trace.errors import UserError
-from mlx_trace.evaluate.losses import deciding
 from mlx_trace.evaluate.stats import Rate, mcnemar, mean_interval, paired_difference, sign_test
-from mlx_trace.files import read_text
 from mlx_trace.problems.problem import Problem
 
 
@@ -27,32 +22,6 @@ class Measured:
     score: float
     is_loss: bool
     got: str | None
-
-
-def read_measured(path: Path) -> dict[str, Measured]:
-    """Return a file's records by their problem's id, with a number where one comes again; UserError if it has none."""
-    measured: dict[str, Measured] = {}
-    often: Counter[str] = Counter()
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
-        try:
-            row = _measured(json.loads(line))
-        except (ValueError, TypeError, KeyError, AttributeError):
-            raise UserError(f"{path}:{number}: is no record of mlx-trace eval -o") from None
-        name = row.problem.id
-        often[name] += 1
-        measured[name if often[name] == 1 else f"{name} ({often[name]})"] = row
-    if not measured:
-        raise UserError(f"{path}: holds no records")
-    return measured
-
-
-def _measured(row: Mapping[str, Any]) -> Measured:
-    problem = Problem.model_validate({key: row[key] for key in Problem.model_fields if key in row})
-    if "losses" in row:
-        return Measured(problem, fmean(deciding(row["losses"]) or [0.0]), True, None)
-    if not isinstance(row["correct"], bool):
-        raise ValueError("correct is neither true nor false")
-    return Measured(problem, float(row["correct"]), False, None if row["got"] is None else str(row["got"]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from fractions import Fraction
 from functools import cached_property
 from statistics import fmean
 
-from mlx_trace.evaluate.compared import read_measured
+from mlx_trace.evaluate.records import read_records
 from mlx_trace.evaluate.stats import Mean, mean_interval, sign_test
 from mlx_trace.sweep.file import Measure
 from mlx_trace.sweep.runs import SweepRun
@@ -39,7 +39,7 @@ class Outcome:
         found: dict[str, list[Fraction]] = {}
         for run in self.runs:
             if (file := run.result(measure)).exists():
-                for name, row in read_measured(file.with_suffix(".jsonl")).items():
+                for name, row in read_records(file.with_suffix(".jsonl")).measured.items():
                     found.setdefault(name, []).append(Fraction(row.score))
         return {name: sum(scores, Fraction()) / len(scores) for name, scores in found.items()}
 

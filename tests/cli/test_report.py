@@ -8,7 +8,7 @@ import pytest
 
 from mlx_trace.cli.main import main
 from mlx_trace.evaluate.report.page import MADE_BY
-from tests.evaluate.report.material import HOSTILE, RECORDS, record, write_records, write_run
+from tests.evaluate.report.material import HOSTILE, RECORDS, record, voted, write_records, write_run
 
 Out = pytest.CaptureFixture[str]
 
@@ -76,6 +76,20 @@ def test_json_has_all_figures_and_a_page_besides_where_it_is_asked_for(capsys: O
     assert told["causes"]["missing final step"] == {"a.jsonl": 1, "b.jsonl": 1, "c.jsonl": 0, "d.jsonl": 0}
     assert told["strata"]["source"]["boxes/eggs"]["a.jsonl"]["n"] == 5
     assert Path("page.html").exists() and not Path("report.html").exists()
+
+
+def test_a_vote_is_told_with_all_its_candidates(capsys: Out) -> None:
+    write_records(Path("a.jsonl"), [voted("p|q"), voted("second"), RECORDS[0]])
+    assert main(["report", "a.jsonl", "--markdown"]) == 0
+    table = capsys.readouterr().out.split("\n\n")[-1].splitlines()
+    assert table[0] == r"| votes of a.jsonl | answer | candidates: samples, weight | no answer |"
+    assert table[2] == r"| p\|q | 32 | 36: 2, 1.33; **32**: 1, 1 | parse\_failure 1, invalid\_trace 1 |"
+    assert main(["report", "a.jsonl", "--json"]) == 0
+    votes = json.loads(capsys.readouterr().out)["files"][0]["votes"]
+    assert [vote["id"] for vote in votes] == ["p|q", "second"]
+    assert votes[0]["failed"] == {"parse_failure": 1, "invalid_trace": 1}
+    assert votes[0]["candidates"][1] == {"answer": "32", "count": 1, "weight": 1.0}
+    assert (votes[0]["got"], votes[0]["answer"], votes[0]["correct"]) == ("36", "32", False)
 
 
 def test_all_that_cannot_be_read_is_told_at_once(capsys: Out) -> None:

@@ -7,10 +7,15 @@ import pytest
 
 from mlx_trace.cli.main import main
 from mlx_trace.errors import UserError
-from mlx_trace.evaluate.compared import compare, paired, read_measured
+from mlx_trace.evaluate.compared import Measured, compare, paired
+from mlx_trace.evaluate.records import read_records
 
 Out = pytest.CaptureFixture[str]
 FILES = (Path("a"), Path("b"))
+
+
+def read_measured(path: Path) -> dict[str, Measured]:
+    return read_records(path).measured
 
 
 def row(name: str, correct: bool, **other: object) -> dict[str, object]:
@@ -91,3 +96,12 @@ def test_the_command_shows_what_changed_sides(files: tuple[str, str], capsys: Ou
     (after,) = json.loads(capsys.readouterr().out)["after"]
     assert [one["id"] for one in after["problems"]["lost"]] == ["2"] and len(after["problems"]["gained"]) == 6
     assert after["lengths"]["0 to 25 words"]["n"] == after["n"] == 10
+
+
+def test_an_evaluation_that_is_not_done_is_compared_and_told(tmp_path: Path, capsys: Out) -> None:
+    first = write(tmp_path / "a.jsonl", row("p", True), row("q", True))
+    part = write(tmp_path / "b.jsonl.part", {"settings": {"model": "tiny"}}, {"number": 0, **row("p", False)})
+    assert main(["compare", str(first), str(part)]) == 0
+    told = capsys.readouterr()
+    assert "b.jsonl.part: is of an evaluation that is not done; 1 records are compared" in told.err
+    assert "1 more of" in told.out

@@ -14,7 +14,7 @@ from typing import Any
 from mlx_trace.errors import UserError
 from mlx_trace.evaluate.causes import CAUSES
 from mlx_trace.evaluate.compared import Comparison, Pair, compare, paired
-from mlx_trace.evaluate.report.records import ReadRecord, RecordFile, grades_of
+from mlx_trace.evaluate.records import ReadRecord, RecordFile, grades_of
 from mlx_trace.evaluate.report.training import TrainingRun
 from mlx_trace.evaluate.stats import Mean, Rate, mean_interval
 from mlx_trace.evaluate.strata import STRATA, strata
@@ -155,6 +155,7 @@ def file_json(file: RecordFile) -> dict[str, Any]:
         "kinds": grades_of(rows), "truncated": sum(row.truncated for row in rows),
         "tokens": sum(row.tokens for row in rows), "sampled": sum(row.sampled for row in rows),
         "seconds": round(sum(row.seconds for row in rows), 2),
+        **({"votes": votes} if (votes := [row.vote_json() for row in rows if row.samples > 1]) else {}),
     }  # fmt: skip
 
 

@@ -9,9 +9,9 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any, Final
 
+from mlx_trace.evaluate.records import ReadRecord, objection
 from mlx_trace.evaluate.report.graph import ComputationGraph, GraphNode, graph
 from mlx_trace.evaluate.report.layout import HEIGHT, Placement, lay_out
-from mlx_trace.evaluate.report.records import ReadRecord, objection
 from mlx_trace.evaluate.strata import STRATA
 from mlx_trace.language.grade import expert_of
 from mlx_trace.language.knowledge import called_numbers
@@ -45,7 +45,8 @@ def entry(reply: ReadRecord, file: int, side: str) -> dict[str, Any]:
         "fault": _faulty_line(reply.output, own), "expert": _expert(own), "own_graph": _picture(drawn),
         "gold_graph": _picture(golden), "tokens": reply.tokens, "sampled": reply.sampled,
         "seconds": round(reply.seconds, 3), "truncated": reply.truncated, "agreement": reply.agreement,
-        "votes": [[safe(vote.answer), vote.count] for vote in reply.votes], "loss": reply.loss,
+        "votes": [[safe(vote.answer), vote.count, vote.weight, reply.is_right(vote)] for vote in reply.votes],
+        "failed": [[safe(kind), count] for kind, count in reply.failed.items()], "loss": reply.loss,
     }  # fmt: skip
     row |= {by: safe(of(reply.problem)) for by, of in STRATA.items() if by != "expert"}
     row["gold_expert"] = safe(reply.problem.gold_expert or "")

@@ -5,18 +5,20 @@ from math import isfinite
 from typing import Final
 
 from mlx_trace.evaluate.compared import Comparison
+from mlx_trace.evaluate.records import Candidacy, ReadRecord, RecordFile
 from mlx_trace.evaluate.report.figures import Loss, Report, Stratum, counts, loss
-from mlx_trace.evaluate.report.records import RecordFile
 from mlx_trace.evaluate.stats import Mean, Rate
 from mlx_trace.notice import safe
 
 _MOST_STRATA: Final = 12  # of a division: the families of problems are more
+_MOST_VOTES: Final = 20  # of a file: the page has all
 _ESCAPED: Final = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]<>()#|~!&"})
 
 
 def markdown(report: Report) -> str:
     """Return the tables: what was measured, by stratum, why replies are wrong, and file against file."""
-    tables = [_files(report.files), _strata(report), _causes(report), _comparisons(report), _runs(report)]
+    votes = map(_votes, report.files)
+    tables = [_files(report.files), _strata(report), _causes(report), _comparisons(report), *votes, _runs(report)]
     return "\n\n".join("\n".join(lines) for table in tables if (lines := list(table)))
 
 
@@ -112,6 +114,23 @@ def compared_in_words(one: Comparison) -> tuple[str, str, str]:
         return percent(one.before), percent(one.after), points
     first, second = (side for side in (one.before, one.after) if isinstance(side, tuple))
     return loss_in_words(first), loss_in_words(second), f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def _votes(file: RecordFile) -> Iterator[str]:
+    """Yield the candidates of votes that went wrong or were not of one mind, wrong ones first."""
+    apart = [row for row in file.rows if row.samples > 1 and (row.is_wrong or len(row.votes) > 1 or row.failed)]
+    shown = sorted(apart, key=lambda row: row.correct)[:_MOST_VOTES]
+    if shown:
+        of = f" ({len(shown)} of {len(apart)})" if len(apart) > len(shown) else ""
+        yield from _head(f"votes of {foreign(file.name)}{of}", "answer", "candidates: samples, weight", "no answer")
+        for row in shown:
+            said = "; ".join(f"{_candidate(row, one)}: {one.count}, {one.weight:.3g}" for one in row.votes)
+            failed = ", ".join(f"{foreign(kind)} {count}" for kind, count in row.failed.items())
+            yield _row([foreign(row.problem.id), row.problem.answer or "–", said or "–", failed or "–"])
+
+
+def _candidate(row: ReadRecord, one: Candidacy) -> str:
+    return f"**{foreign(one.answer)}**" if row.is_right(one) else foreign(one.answer)
 
 
 def _runs(report: Report) -> Iterator[str]:

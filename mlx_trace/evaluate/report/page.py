@@ -15,11 +15,11 @@ from typing import Any, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from mlx_trace.evaluate.records import grades_of
 from mlx_trace.evaluate.report.curves import Point, charts, grade_charts, readable
 from mlx_trace.evaluate.report.figures import Report, counts, loss, one_sample, sides
 from mlx_trace.evaluate.report.gallery import entry
 from mlx_trace.evaluate.report.markdown import compared_in_words, loss_in_words, p_value, percent
-from mlx_trace.evaluate.report.records import grades_of
 from mlx_trace.files import read_text
 from mlx_trace.notice import safe, safe_json
 from mlx_trace.resources import report_dir

@@ -44,6 +44,19 @@ RECORDS: Sequence[dict[str, Any]] = (
 )  # fmt: skip
 
 
+def voted(name: str) -> dict[str, Any]:
+    """Return the record of a vote that went wrong: two say 36, one says 32, and two say nothing."""
+
+    def sample(output: str, kind: str, got: str | None, weight: float) -> dict[str, Any]:
+        return {"output": output, "kind": kind, "got": got, "weight": weight, "detail": "", "truncated": False}
+
+    said = [sample(SHORT, "wrong_answer", "36", 0.6667)] * 2 + [sample(GOLD, "correct", "32", 1.0)]
+    said += [sample("32!", "parse_failure", None, 0.0), sample(INVALID, "invalid_trace", None, 0.0)]
+    votes = [{"answer": "36", "count": 2, "weight": 1.3333}, {"answer": "32", "count": 1, "weight": 1.0}]
+    row = record(name, SHORT, "wrong_answer", got="36", agreement=0.4, right=1, votes=votes, samples=said)
+    return {key: value for key, value in row.items() if key not in ("output", "kind", "detail", "parsed", "valid")}
+
+
 def write_records(path: Path, rows: Sequence[Any] = RECORDS) -> Path:
     """Write a file of records."""
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

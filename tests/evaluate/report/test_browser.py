@@ -9,7 +9,7 @@ import pytest
 
 from mlx_trace.cli.main import main
 from tests.browser import browser
-from tests.evaluate.report.material import HOSTILE, RECORDS, SCRIPT, SHORT, record, write_records, write_run
+from tests.evaluate.report.material import HOSTILE, RECORDS, SCRIPT, SHORT, record, voted, write_records, write_run
 
 SIZES = {"desk": (1280, 900), "phone": (360, 740)}
 
@@ -130,6 +130,16 @@ def test_failures_come_first_and_records_are_filtered(driven: Any, page_file: Pa
         tab.locator("#count", has_text="no record is so").wait_for()
         tab.click("button[type=reset]")
         tab.locator("#count", has_text="1–20 of 136").wait_for()
+
+
+def test_a_vote_shows_all_that_was_said(driven: Any, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    assert main(["report", str(write_records(tmp_path / "a.jsonl", [voted("p")])), "-o", str(page)]) == 0
+    with Visit(driven, page) as tab:
+        said = [" ".join(text.split()) for text in tab.locator(".votes li").all_inner_texts()]
+        assert said == ["36 ×2 weight 1.33", "32 ×1 weight 1, right", "parse failure ×1", "invalid trace ×1"]
+        assert "agreement 40%" in tab.inner_text(".votes")
+        assert tab.locator(".votes .is-right").count() == 1
 
 
 def test_records_are_sorted_and_paged(driven: Any, page_file: Path) -> None:

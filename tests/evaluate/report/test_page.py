@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlx_trace.evaluate.records import read_records
 from mlx_trace.evaluate.report.figures import Report
 from mlx_trace.evaluate.report.page import MADE_BY, embedded, labels, render
-from mlx_trace.evaluate.report.records import read_records
 from mlx_trace.evaluate.report.training import read_training
 from mlx_trace.notice import safe
 from tests.evaluate.report.material import HOSTILE, RECORDS, record, write_records, write_run

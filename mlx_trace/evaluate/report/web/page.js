@@ -182,9 +182,12 @@
     return said.filter(Boolean).join(" · ");
   }
   function votes(record) {
-    if (!record.votes) return null;
-    const all = record.votes.map(([answer, count]) => make("li", {}, make("b", {}, answer), ` ×${count}`));
-    return make("div", { class: "votes" }, `votes, agreement ${Math.round(100 * (record.agreement ?? 0))}%: `, make("ul", {}, all));
+    if (!record.votes && !record.failed) return null;
+    const heavy = (weight) => String(Math.round(100 * weight) / 100);
+    const all = (record.votes ?? []).map(([answer, count, weight, right]) => make("li", { class: right ? "is-right" : undefined },
+      make("b", {}, answer), ` ×${count}`, make("small", {}, ` weight ${heavy(weight)}${right ? ", right" : ""}`)));
+    const none = (record.failed ?? []).map(([kind, count]) => make("li", { class: "failed" }, kind.replaceAll("_", " "), ` ×${count}`));
+    return make("div", { class: "votes" }, `votes, agreement ${Math.round(100 * (record.agreement ?? 0))}%: `, make("ul", {}, all, none));
   }
   function texts(record) {
     const own = record.output ? record.output.split("\n").map((line, number) =>

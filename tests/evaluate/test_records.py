@@ -8,16 +8,15 @@ from typing import Any
 import pytest
 
 from mlx_trace.errors import UserError
-from mlx_trace.evaluate.compared import read_measured
+from mlx_trace.evaluate.records import objection, read_records
 from mlx_trace.evaluate.report.figures import one_sample
-from mlx_trace.evaluate.report.records import objection, read_records
 from tests.evaluate.report.material import GOLD, RECORDS, SHORT, record, write_records
 
 
-def test_it_reads_what_compare_reads(tmp_path: Path) -> None:
+def test_records_are_read_by_name_and_one_that_comes_again_has_a_number(tmp_path: Path) -> None:
     file = write_records(tmp_path / "a.jsonl", [*RECORDS, RECORDS[0]])
     found = read_records(file)
-    assert found.measured == read_measured(file)
+    assert [row.score for row in found.measured.values()] == [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0]
     assert [*found.replies][-1] == "right (2)"
     assert (found.correct.count, found.correct.n) == (3, 7)
 
@@ -33,6 +32,8 @@ def test_a_vote_is_shown_by_the_sample_that_speaks_for_it(tmp_path: Path) -> Non
         del row[key]
     (reply,) = read_records(write_records(tmp_path / "a.jsonl", [row])).rows
     assert (reply.output, reply.kind, reply.agreement, reply.votes[0].count) == (GOLD, "correct", 0.5, 2)
+    assert reply.failed == {"wrong_answer": 1} and reply.is_right(reply.votes[0])
+    assert reply.vote_json()["candidates"] == [{"answer": "32", "count": 2, "weight": 1.5}]
     none = row | {"got": None, "correct": False, "votes": [], "samples": [sample("first", None, 0.0)] * 2}
     (reply,) = read_records(write_records(tmp_path / "b.jsonl", [none])).rows
     assert reply.output == "first" and reply.is_wrong

@@ -1,10 +1,11 @@
-"""Files of records as a report reads them: what `mlx-trace eval -o` writes, of replies, of votes, or of losses.
+"""Files of records, as a report and a comparison read them: what `mlx-trace eval -o` writes, of replies, votes, losses.
 
 Takes a path; returns its records, checked one by one, and the settings of the evaluation where they are known.
 """
 
 import contextlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +21,9 @@ from mlx_trace.evaluate.compared import Measured
 from mlx_trace.evaluate.losses import deciding
 from mlx_trace.evaluate.stats import Rate
 from mlx_trace.files import lenient_lines, read_text
-from mlx_trace.language.grade import GRADE_KINDS, GradeKind, grade
+from mlx_trace.language.grade import GRADE_KINDS, GradeKind, grade, is_right
+from mlx_trace.language.numbers import read_numeral
+from mlx_trace.language.solver import Solved
 from mlx_trace.problems.problem import Problem
 from mlx_trace.run_files import SUMMARY
 
@@ -58,6 +61,7 @@ class ReadRecord(BaseModel):
     samples: int = 1
     right: int = 0  # of several samples
     votes: tuple[Candidacy, ...] = ()
+    failed: dict[str, int] = {}  # how many samples without an answer there were, by their grade
     agreement: float | None = None
     losses: dict[str, list[float]] | None = None
 
@@ -98,6 +102,18 @@ class ReadRecord(BaseModel):
             return self.cause
         return cause_of(self.output, self.problem.question, self.problem.trace, truncated=self.truncated)
 
+    def is_right(self, candidate: Candidacy) -> bool:
+        """Tell whether an answer that samples gave is the right one."""
+        value, expected = read_numeral(candidate.answer), self.problem.expected
+        return value is not None and expected is not None and is_right(Solved(value, ()), expected)
+
+    def vote_json(self) -> dict[str, Any]:
+        """Return a vote with all that was a candidate, and the samples that gave no answer."""
+        return {
+            "id": self.problem.id, "answer": self.problem.answer, "got": self.got, "correct": self.correct,
+            "agreement": self.agreement, "candidates": [one.model_dump() for one in self.votes], "failed": self.failed,
+        }  # fmt: skip
+
     @property
     def measured(self) -> Measured:
         """Return what is compared with another measurement."""
@@ -108,7 +124,10 @@ class ReadRecord(BaseModel):
 def _speaker(samples: Any, got: Any) -> dict[str, Any]:
     """Return of a vote's samples the first that says what won, with the most weight; the first of all if none has."""
     sample = max((one for one in samples if one["got"] == got), key=lambda one: one["weight"], default=samples[0])
-    return {"samples": len(samples)} | {key: sample[key] for key in ("output", "kind", "detail", "truncated")}
+    failed = Counter(one["kind"] for one in samples if one["got"] is None)
+    return {"samples": len(samples), "failed": failed} | {
+        key: sample[key] for key in ("output", "kind", "detail", "truncated")
+    }
 
 
 @dataclass(frozen=True)
@@ -163,7 +182,7 @@ def read_records(path: Path) -> RecordFile:
     if not replies:
         raise UserError(f"{path}: holds no records")
     if len({reply.loss is None for reply in replies.values()}) > 1:
-        raise UserError(f"{path}: holds records of replies and of losses; a report tells them apart by file")
+        raise UserError(f"{path}: holds records of replies and of losses, which are told apart by file")
     return RecordFile(str(path), replies, _told(settings or _beside(path)), settings is not None)
 
 
