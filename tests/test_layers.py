@@ -13,7 +13,7 @@ PACKAGE = Path(mlx_trace.__file__).parent
 ORDER = """
 errors faults notice resources run_files files seeds blas background hub_access config_sources config_reinforce config_serve config config_file
 language.numbers language.number_words language.signs language.mentions language.amounts language.knowledge language.measures language.steps language.canonical language.comments language.said language.outcome language.experts language.syntax language.solver language.ledger language.grade
-problems.hub_data problems.rows problems.fields problems.problem problems.english problems.synthetic.expression problems.synthetic.vocabulary problems.skeleton problems.synthetic.template problems.synthetic.schema_file problems.synthetic.schema problems.synthetic.generator
+problems.hub_data problems.rows problems.fields problems.problem problems.english problems.sentences problems.synthetic.expression problems.synthetic.vocabulary problems.skeleton problems.synthetic.template problems.synthetic.schema_file problems.synthetic.schema problems.synthetic.generator
 problems.split problems.gsm8k
 problems.compile.words problems.compile.expression problems.compile.items problems.compile.algebra problems.compile.equations problems.compile.formula
 problems.compile.nouns problems.compile.node problems.compile.evidence problems.compile.choice problems.compile.grounding problems.compile.graph problems.compile.context problems.compile.kinds problems.compile.names problems.compile.asked problems.compile.result_names problems.compile.told_results

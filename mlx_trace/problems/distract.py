@@ -16,6 +16,7 @@ from mlx_trace.language.solver import Entry, Solved, solve
 from mlx_trace.language.syntax import NoTrace, parse_document
 from mlx_trace.problems.audit import trace_values
 from mlx_trace.problems.problem import Problem
+from mlx_trace.problems.sentences import sentences_of
 from mlx_trace.problems.skeleton import people
 from mlx_trace.problems.synthetic.vocabulary import Vocabulary, load_vocabulary
 from mlx_trace.resources import schemas_dir
@@ -54,8 +55,6 @@ _FORMS: Final = (
     _Form("The radio is playing a song that is {n} years old.", 3, 60, apart=f"song songs radio {_AGES}"),
     _Form("There is a clock on the wall that is {n} minutes slow.", 3, 25, apart=_TIMES),
 )
-_END: Final = re.compile(r"(?<=[.!?]) +(?=[A-Z0-9$\"“])")
-_ABBREVIATED: Final = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|St|Jr|Sr|No|vs|a\.m|p\.m|[A-Z])\.$")
 _AT_A_PLACE: Final = re.compile(r" (?:in|on|at) ")
 _POINTING: Final = re.compile(
     r"(?i)\b(?:he|she|it|they|them|him|her|his|hers|its|their|theirs|this|that|these|those|there|then|here|same|such|"
@@ -130,17 +129,6 @@ def _stands_alone(sentence: str) -> bool:
         return False
     mentions = find_numbers(sentence)
     return len(mentions) == 1 and mentions[0].kind in ("digits", "words") and mentions[0].value >= 2
-
-
-def sentences_of(question: str) -> list[str]:
-    """Return a question's sentences; an abbreviation ends none."""
-    sentences: list[str] = []
-    for piece in _END.split(question.strip()):
-        if sentences and _ABBREVIATED.search(sentences[-1]):
-            sentences[-1] += f" {piece}"
-        else:
-            sentences.append(piece)
-    return sentences
 
 
 # --- what is told ----------------------------------------------------------------------------------------------

@@ -12,10 +12,11 @@ from mlx_trace.language.knowledge import known_numbers
 from mlx_trace.language.mentions import find_numbers
 from mlx_trace.language.syntax import Trace, parse
 from mlx_trace.problems.audit import check_problem, trace_values
-from mlx_trace.problems.distract import distract, sentences_of, share_distracted, telling_sentences
+from mlx_trace.problems.distract import distract, share_distracted, telling_sentences
 from mlx_trace.problems.english import lint
 from mlx_trace.problems.mixture import mix
 from mlx_trace.problems.problem import Problem
+from mlx_trace.problems.sentences import sentences_of
 from mlx_trace.problems.synthetic.generator import generate_balanced
 from mlx_trace.problems.synthetic.schema import load_schemas, select_schemas
 

@@ -3,7 +3,6 @@
 Takes a row, returns `Compiled` or `Refused` with its reason. A trace never holds the answer as a literal.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -28,9 +27,9 @@ from mlx_trace.problems.compile.told_results import told_results
 from mlx_trace.problems.fields import GOLD_MARK, Told
 from mlx_trace.problems.gsm8k import has_solution, read_row
 from mlx_trace.problems.problem import Problem, read_leniently
+from mlx_trace.problems.sentences import last_sentence
 
 NO_SOLUTION: Final = "no worked solution"
-_SENTENCE: Final = re.compile(r"(?<=[.!?]) ")
 UNLIKE: Final = "a sum of unlike things"  # one of its numbers equals the one that was meant
 MOST_CHARACTERS: Final = 20_000  # of a question or a solution
 
@@ -176,7 +175,7 @@ def equation_target(question: str, equation: Equation, gold: Fraction) -> Wiring
         for index, mention in enumerate(graph.grounding.mentions)
     )
     if spare:  # of two equal numbers one is not meant: which one, the last sentence's words say
-        graph = _grow(question, [replace(equation, line=_SENTENCE.split(question.strip())[-1])])
+        graph = _grow(question, [replace(equation, line=last_sentence(question))])
     if not graph.results:
         return Refused(graph.faults[0] if graph.faults else "nothing computed")
     target = graph.results[-1].node

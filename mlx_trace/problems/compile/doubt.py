@@ -17,6 +17,7 @@ from mlx_trace.language.numbers import spell
 from mlx_trace.problems.compile.evidence import SPOKEN, is_time_of_day, same_noun
 from mlx_trace.problems.compile.grounding import Grounding
 from mlx_trace.problems.compile.node import PERCENT_OPS, Node, walk
+from mlx_trace.problems.sentences import last_sentence
 
 UNDECIDED: Final = "equal numbers that no word tells apart"
 _COMPANY: Final = frozenset("friends brothers sisters siblings cousins sons daughters children kids others".split())
@@ -117,7 +118,7 @@ class _Doubts:
 
     def _asks_percent(self) -> bool:
         """Tell whether the question asks for a percentage, by its last sentence."""
-        return _IN_PERCENT.search(re.split(r"(?<=[.!?]) ", self.question.strip())[-1]) is not None
+        return _IN_PERCENT.search(last_sentence(self.question)) is not None
 
     def _is_bypassed(self) -> bool:
         """Tell whether a number may be used again for what others come to: 3 friends and oneself, 2 times 25 for 50."""
