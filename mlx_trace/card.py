@@ -106,8 +106,9 @@ def _title(told: Told) -> Iterator[str]:
     base = f" for {foreign(told.origin.name)}" if told.origin.name else ""
     yield f"# {foreign(told.repository.rpartition('/')[2])}"
     yield ""
-    yield (f"{what[told.form]}{base}: it reads a word problem and writes a *trace*, a short YAML program that names "
-           "quantities and wires up a computation. A solver executes the trace; the model computes nothing.")  # fmt: skip
+    trace = "a short YAML program that names quantities and wires up a computation"
+    yield (f"{what[told.form]}{base}: it reads a word problem and writes a *trace*, {trace}. A solver executes the "
+           "trace; the model computes nothing.")  # fmt: skip
 
 
 def _use(told: Told) -> Iterator[str]:

@@ -53,7 +53,7 @@ class Fidelity:
     def __str__(self) -> str:
         kept = "" if self.kept is None else f"; {max(self.kept, 0):.1%} of the adapter's effect is kept"
         tokens = f"{self.same_tokens / self.tokens:.1%} of their tokens"
-        apart = f"logits differ by {self.largest:.2g} at most and {self.mean:.2g} on average"
+        apart = f"logits differ by at most {self.largest:.2g} and by {self.mean:.2g} on average"
         return f"{self.same} of {self.traces} greedy traces are the adapter's ({tokens}), {apart}{kept}"
 
 

@@ -64,8 +64,8 @@ def _alternatives(base: Base, fidelity: Fidelity, is_quantised: bool) -> list[st
     """Return why a model is not handed out, and what to do instead."""
     bits = (base.config.get("quantization") or {}).get("bits")
     form = f"{bits}-bit weights" if is_quantised else f"{base.written_type} weights"
-    ways = ["--dequantize writes full-precision weights, which keep it; --gguf FILE --gguf-type q8_0 makes a small "
-            "file of those"] * is_quantised  # fmt: skip
+    ways = ["--dequantize writes full-precision weights, which keep it; --gguf FILE makes a file of such, with "
+            "--gguf-type q8_0 one of half the size"] * is_quantised  # fmt: skip
     return [
         f"fused into {form}, the model would lose what its adapter learnt; nothing is written",
         str(fidelity),
