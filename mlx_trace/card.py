@@ -38,7 +38,7 @@ _HOUR: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class Ancestor:
     """Which base something was trained from: its name as a run has it, on the hub if it is there, and its licence."""
 
     name: str | None
@@ -46,7 +46,7 @@ class Origin:
     licence: str | None
 
 
-def origin_of(name: str | None, hub: str | None = None, licence: str | None = None) -> Origin:
+def origin_of(name: str | None, hub: str | None = None, licence: str | None = None) -> Ancestor:
     """Return what is known of a base by a run's name of it; `hub` and `licence` are what is said to be so."""
     entry = named(name or "")
     if hub is None and name:
@@ -55,22 +55,22 @@ def origin_of(name: str | None, hub: str | None = None, licence: str | None = No
         known = (LICENCES[own] for own in LICENCES if own == name or (hub and same_model(own, hub)))
         licence = next(known, None)
     shown = None if name is None else hub or (name if entry or name == TINY else PurePath(name).name)
-    return Origin(shown or hub, hub, licence)
+    return Ancestor(shown or hub, hub, licence)
 
 
 @dataclass(frozen=True)
-class Told:
+class CardSubject:
     """What a card tells of: the form in which it is pushed, where, its base, its run, and what was measured."""
 
     form: Form
     repository: str
-    origin: Origin
+    origin: Ancestor
     run: TrainingRun | None
     files: Sequence[RecordFile]
     summaries: Mapping[str, Mapping[str, Any]]
 
 
-def card(told: Told) -> str:
+def card(told: CardSubject) -> str:
     """Return the card's text."""
     parts = [_title(told), _use(told), _training(told), _figures(told), _limits(told)]
     body = "\n\n".join("\n".join(lines) for part in parts if (lines := list(part)))
@@ -88,7 +88,7 @@ def read_summaries(folder: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _metadata(told: Told) -> str:
+def _metadata(told: CardSubject) -> str:
     from huggingface_hub import ModelCardData
 
     more: dict[str, Any] = {"base_model_relation": "finetune" if told.form == "model" else "adapter"}
@@ -101,7 +101,7 @@ def _metadata(told: Told) -> str:
     return data.to_yaml().strip()
 
 
-def _title(told: Told) -> Iterator[str]:
+def _title(told: CardSubject) -> Iterator[str]:
     what = {"adapter": "An adapter (LoRA, mlx-lm's format)", "peft": "A LoRA adapter (PEFT)", "model": "A model"}
     base = f" for {foreign(told.origin.name)}" if told.origin.name else ""
     yield f"# {foreign(told.repository.rpartition('/')[2])}"
@@ -111,7 +111,7 @@ def _title(told: Told) -> Iterator[str]:
            "trace; the model computes nothing.")  # fmt: skip
 
 
-def _use(told: Told) -> Iterator[str]:
+def _use(told: CardSubject) -> Iterator[str]:
     repository, local = told.repository, told.repository.rpartition("/")[2]
     fetch = f"    hf download {repository} --local-dir {local}"
     lines = {
@@ -138,7 +138,7 @@ def _use(told: Told) -> Iterator[str]:
         ]
 
 
-def _training(told: Told) -> Iterator[str]:
+def _training(told: CardSubject) -> Iterator[str]:
     rows = list(_training_rows(told))
     if rows:
         yield from ["## Training", "", "| | |", "|---|---|"]
@@ -146,7 +146,7 @@ def _training(told: Told) -> Iterator[str]:
             yield f"| {name} | {value} |"
 
 
-def _training_rows(told: Told) -> Iterator[tuple[str, str]]:
+def _training_rows(told: CardSubject) -> Iterator[tuple[str, str]]:
     if told.origin.name:
         yield "base", foreign(told.origin.name)
     if told.run is None:
@@ -191,7 +191,7 @@ def _source(source: Mapping[str, Any]) -> str:
     return ", ".join(filter(None, [name, kind, size, variants]))
 
 
-def _data_sets(told: Told) -> list[str]:
+def _data_sets(told: CardSubject) -> list[str]:
     """Return the hub's names of the data sets that were trained on."""
     data = _configuration(told.run).get("data") if told.run else None
     paths = [str(one.get("file") or one.get("path")) for one in data or [] if isinstance(one, dict)]
@@ -202,7 +202,7 @@ def _total(run: TrainingRun, metric: str) -> float:
     return sum(value for phase in run.phases.values() for value in phase.columns.get(metric, []) if isfinite(value))
 
 
-def _figures(told: Told) -> Iterator[str]:
+def _figures(told: CardSubject) -> Iterator[str]:
     rows = [row for row in (_summary_row(*item) for item in told.summaries.items()) if row]
     best = _best(told.run)
     if not (rows or told.files or best):
@@ -242,7 +242,7 @@ def _best(run: TrainingRun | None) -> str:
     return ""
 
 
-def _limits(told: Told) -> Iterator[str]:
+def _limits(told: CardSubject) -> Iterator[str]:
     yield from ["## Limits and licence", "", "For word problems in English with few steps. A wrong trace gives a wrong "
                 "answer with as much confidence as a right one: look at the trace before you trust it."]  # fmt: skip
     licence = told.origin.licence

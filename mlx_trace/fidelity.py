@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import mlx.core as mx
 
-from mlx_trace.config import Decoding
+from mlx_trace.config import FUSE_QUESTIONS, Decoding
 from mlx_trace.decode.decoder import Decoder
 from mlx_trace.decode.params import SamplingParams
 from mlx_trace.evaluate.suites import EVERYDAY, suite
@@ -18,7 +18,6 @@ from mlx_trace.model.base import Base
 from mlx_trace.model.head import head, hidden_states
 from mlx_trace.model.prompts import Prompter
 
-QUESTIONS: Final = 8
 _LONGEST: Final = 200  # tokens of a trace; those of the questions are shorter
 _MEASURED: Final = 32  # places of a trace at which all logits are compared: a large vocabulary's take a megabyte
 _EVERYDAY: Final = 30  # there are no more
@@ -66,7 +65,7 @@ class Traces:
     logits: Sequence[mx.array]
 
 
-def write_traces(base: Base, prompter: Prompter, n: int = QUESTIONS) -> Traces:
+def write_traces(base: Base, prompter: Prompter, n: int = FUSE_QUESTIONS) -> Traces:
     """Let a model with its adapter write greedy traces of n held-out questions, without a constraint."""
     asked = suite(EVERYDAY, min((n + 1) // 2, _EVERYDAY))
     problems = [*asked, *(suite("phrasing", n - len(asked)) if n > len(asked) else [])]

@@ -15,9 +15,10 @@ from typing import Any, Final
 from mlx.utils import tree_unflatten
 from mlx_lm.utils import dequantize_model, save
 
+from mlx_trace.config import FUSE_QUESTIONS
 from mlx_trace.config_reinforce import MAX_TOKENS
 from mlx_trace.errors import UserError
-from mlx_trace.fidelity import QUESTIONS, Fidelity, compare, effect, write_traces
+from mlx_trace.fidelity import Fidelity, compare, effect, write_traces
 from mlx_trace.files import read_json, why_unwritten
 from mlx_trace.folders import check_free, new_folder
 from mlx_trace.model.base import Base, load_base
@@ -31,7 +32,8 @@ WHAT: Final = "a fused model"
 
 
 def fuse(
-    base: Base, prompter: Prompter, folder: Path, dequantize: bool = False, n: int = QUESTIONS, allow_loss: bool = False
+    base: Base, prompter: Prompter, folder: Path, dequantize: bool = False, n: int = FUSE_QUESTIONS,
+    allow_loss: bool = False,
 ) -> Fidelity | None:  # fmt: skip
     """Write the fused model to a new folder; return what it keeps of the adapter, on n questions; None of none.
 

@@ -6,6 +6,7 @@ sent, and tokens are made unreadable in all that is sent or said.
 
 import json
 import re
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ _KNOWN: Final[dict[Form, tuple[str, ...]]] = {  # what may go of each form
 _BASE_KEYS: Final = ("model", "base_model_name_or_path")
 _PATH: Final = re.compile(r"(?:~|\.\.|[A-Za-z]:)?(?:[/\\][^/\\\n]+){2,}[/\\]?|(?:~|\.\.)[/\\][^\n]*")
 _NAMES_OF_PATHS: Final = ("_name_or_path", "name_or_path")  # where transformers notes from where it loaded
-_TOKEN: Final = re.compile(r"\b(?:hf|api_org)_[A-Za-z0-9]{6,}")
+_TOKEN: Final = re.compile(r"\b(?:hf|api_org)_[A-Za-z0-9]{20,}")
 _HIDDEN: Final = "hf_…"
 
 
@@ -167,7 +168,9 @@ def _is_written_by_hand(api: Any, repository: str, names: Sequence[str]) -> bool
     """Tell whether a repository has a card that is not one of ours."""
     if README not in names:
         return False
-    return MADE not in Path(api.hf_hub_download(repository, README)).read_text(encoding="utf-8", errors="replace")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(api.hf_hub_download(repository, README, local_dir=folder))
+        return MADE not in file.read_text(encoding="utf-8", errors="replace")
 
 
 @contextmanager

@@ -119,6 +119,8 @@ def test_to_peft_and_back_is_the_same_adapter(random_model: Path, tmp_path: Path
     load_adapter(base, tmp_path / "again")
     assert same(base.network(IDS), said)
     before, after = (json.loads((tmp_path / run / "adapter_config.json").read_text()) for run in ("run", "again"))
+    if "lora_parameters" in before:
+        assert after["lora_parameters"]["scale"] == before["lora_parameters"]["scale"]
     assert all(after[key] == before[key] for key in ("prompt", "base_digest", "fine_tune_type", "num_layers"))
 
 

@@ -9,6 +9,8 @@ from typing import Final
 
 from mlx_trace.cli.options import add_model_options, at_least, load_named, settle_adapter
 from mlx_trace.cli.output import show
+from mlx_trace.cli.screen import Screen
+from mlx_trace.config import FUSE_QUESTIONS
 from mlx_trace.errors import UserError
 from mlx_trace.files import unreadable
 from mlx_trace.notice import tell
@@ -24,7 +26,7 @@ def add_fuse_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dequantize", action="store_true", help="write full-precision weights of a quantised base")
     parser.add_argument("--check-n", type=at_least(0, _MOST_CHECKED), metavar="N",
                         help="held-out questions whose greedy traces and logits are compared with the adapter's, from "
-                             "what was written; 8 unless given, 0 for none")  # fmt: skip
+                             f"what was written; {FUSE_QUESTIONS} unless given, 0 for none")  # fmt: skip
     parser.add_argument("--allow-loss", action="store_true",
                         help="write a model that loses what its adapter learnt, as 4-bit weights may")  # fmt: skip
     line = "write the model as a GGUF file for llama.cpp, with a Modelfile for Ollama beside it"
@@ -36,7 +38,6 @@ def add_fuse_options(parser: argparse.ArgumentParser) -> None:
 def run_fuse(options: argparse.Namespace) -> int:
     _check(options)
     base, prompt = load_named(options)
-    from mlx_trace.fidelity import QUESTIONS
     from mlx_trace.fuse import fuse
     from mlx_trace.llama_cpp import check_for_llama_cpp, write_for_llama_cpp
     from mlx_trace.model.adapter import read_adapter_config
@@ -51,8 +52,10 @@ def run_fuse(options: argparse.Namespace) -> int:
         check_for_llama_cpp(base.path, options.gguf, prompter)
     source = base.name if options.adapter_path is None else f"{base.name} with {options.adapter_path}"
     with _folder(options) as folder:
-        fidelity = fuse(base, prompter, folder, options.dequantize or options.save_path is None,
-                        QUESTIONS if options.check_n is None else options.check_n, options.allow_loss)  # fmt: skip
+        n = FUSE_QUESTIONS if options.check_n is None else options.check_n
+        with Screen(stderr=True).status("merging, writing, and comparing" if n else "merging and writing"):
+            fidelity = fuse(base, prompter, folder, options.dequantize or options.save_path is None, n,
+                            options.allow_loss)  # fmt: skip
         if options.save_path is not None:
             show(f"{source} is now {folder}, in {base.written_type}")
         show("not compared with the adapter" if fidelity is None else f"read back and compared: {fidelity}")

@@ -10,7 +10,7 @@ from mlx_trace.errors import UserError
 from mlx_trace.notice import tell
 
 if TYPE_CHECKING:
-    from mlx_trace.card import Form, Told
+    from mlx_trace.card import CardSubject, Form
 
 INTERRUPTED: Final = 130
 
@@ -62,9 +62,9 @@ def run_push(options: argparse.Namespace) -> int:
     return 0
 
 
-def _told(options: argparse.Namespace, form: "Form") -> "Told":
+def _told(options: argparse.Namespace, form: "Form") -> "CardSubject":
     """Gather what the card tells of."""
-    from mlx_trace.card import Told, origin_of, read_summaries
+    from mlx_trace.card import CardSubject, origin_of, read_summaries
     from mlx_trace.evaluate.report.records import read_records
     from mlx_trace.evaluate.report.training import read_training
     from mlx_trace.model.adapter import read_adapter_config
@@ -77,13 +77,13 @@ def _told(options: argparse.Namespace, form: "Form") -> "Told":
         check_unheld(run)
     name = base_name_of(options.folder, form) or (read_adapter_config(run).model if run else None)
     origin = origin_of(name, options.base_model, options.license)
-    return Told(
+    return CardSubject(
         form, options.repository, origin, read_training(run) if run else None,
         [read_records(path) for path in options.records], read_summaries(run) if run else {},
     )  # fmt: skip
 
 
-def _advise(told: "Told") -> None:
+def _advise(told: "CardSubject") -> None:
     """Say what of a card is lacking, or what a licence asks for."""
     from mlx_trace.card import LLAMA
     from mlx_trace.model.named import TINY
