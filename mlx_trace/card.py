@@ -6,7 +6,7 @@ who may see it is not asked here, so whatever could be a secret is left to `push
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path, PurePath
 from typing import Any, Final, Literal
@@ -213,7 +213,8 @@ def _figures(told: CardSubject) -> Iterator[str]:
     if rows:
         yield from ["", "| evaluation | data | n | right |", "|---|---|---:|---:|", *rows]
     if told.files:
-        yield from ["", markdown(Report([], told.files))]
+        files = [replace(file, name=PurePath(file.name).name) for file in told.files]
+        yield from ["", markdown(Report([], files))]
 
 
 def _rate(summary: Mapping[str, Any]) -> Rate | None:

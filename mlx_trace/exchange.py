@@ -27,7 +27,8 @@ from mlx_trace.model.adapter import (
 )
 from mlx_trace.model.base import Base
 from mlx_trace.model.chat_template import CHAT_TEMPLATE
-from mlx_trace.model.named import named
+from mlx_trace.model.hub import is_hub_name
+from mlx_trace.model.named import TINY, named
 from mlx_trace.model.peft import PEFT_WEIGHTS, PICKLED, PeftConfig, as_peft, check_peft, layer_of, parted, peft_config
 from mlx_trace.run_files import ADAPTER_CONFIG
 
@@ -60,14 +61,16 @@ def export_peft(run: Path, folder: Path, base_name: str | None) -> int:
 def name_for_peft(model: str | None) -> str | None:
     """Return the name by which transformers finds a base: the hub's for one of ours; None for what only we have."""
     entry = named(model or "")
-    return entry.hub if entry else None if model == "tiny" else model
+    return entry.hub if entry else None if model == TINY else model
 
 
 def read_peft(folder: Path) -> tuple[PeftConfig, Modules]:
     """Return what a PEFT adapter's folder says and its tensors by module; UserError if it cannot be taken over."""
     file = folder / ADAPTER_CONFIG
     if not folder.is_dir() or not file.is_file():
-        raise UserError(f"{folder}: no PEFT adapter: " + ("it has no " + file.name if folder.is_dir() else "no folder"))
+        why = f"it has no {file.name}" if folder.is_dir() else "there is no such folder"
+        on_hub = f"; from the hub: hf download {folder} --local-dir DIR" * is_hub_name(str(folder))
+        raise UserError(f"{folder}: no PEFT adapter: {why}{on_hub}")
     content = read_json(file)
     if isinstance(content, dict) and "fine_tune_type" in content:
         raise UserError(f"{folder}: is in mlx-lm's format already: --adapter-path {folder}")

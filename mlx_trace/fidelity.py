@@ -4,6 +4,7 @@ Takes loaded networks. A trace that the adapter wrote greedily is the fused mode
 likeliest there, which one pass tells. How much is kept is measured by what the adapter changed of its base.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -118,4 +119,4 @@ def _centred(logits: mx.array) -> mx.array:
 
 def _root(arrays: Sequence[mx.array]) -> float:
     total = sum(mx.square(one).sum().item() for one in arrays)
-    return float(total / sum(one.size for one in arrays)) ** 0.5
+    return math.sqrt(total / sum(one.size for one in arrays))

@@ -142,6 +142,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "what nobody knows": ({"from_the_future": {"x": 1}}, "from_the_future"),
     "no rank": ({"r": 0}, "r: "),
     "a pattern that takes for ever": ({"alpha_pattern": {"(a+)+": 3}}, "alpha_pattern"),
+    "another such": ({"alpha_pattern": {".*" * 12 + "x": 3}}, "alpha_pattern"),
     "no DoRA after all": ({"use_dora": True}, "use_dora is True, and its tensors are otherwise"),
     "another tool's": ({"peft_type": None}, "no peft_type"),
     "mlx-lm's": ({"fine_tune_type": "lora"}, "in mlx-lm's format already"),
@@ -197,7 +198,7 @@ def test_a_pickle_is_not_read_and_folders_are_not_written_over(peft: Path, tmp_p
     assert "pickle" in capsys.readouterr().err
     shutil.rmtree(peft)
     assert main(["import", str(peft), "--adapter-path", str(tmp_path / "new")]) == 2
-    assert "no folder" in capsys.readouterr().err
+    assert "no such folder" in capsys.readouterr().err
 
 
 def test_whole_weights_are_no_adapter_for_peft(random_model: Path, tmp_path: Path, capsys: Out) -> None:

@@ -211,7 +211,10 @@ def test_a_run_goes_whole_and_nothing_else_of_it(hub: Hub, run: Path, capsys: Ou
 
 
 def test_the_card_tells_of_the_run(hub: Hub, run: Path) -> None:
-    flags = ["--base-model", "someone/base-1b", "--license", "apache-2.0"]
+    records = run.parent / "everyday.jsonl"
+    row = {"id": "a", "question": "How many?", "answer": "3", "correct": True, "kind": "correct", "got": "3"}
+    records.write_text("".join(json.dumps(row | {"id": name}) + "\n" for name in "ab"), encoding="utf-8")
+    flags = ["--base-model", "someone/base-1b", "--license", "apache-2.0", "--records", str(records)]
     assert main(["push", str(run), REPOSITORY, *flags]) == 0
     text = hub.repositories[REPOSITORY]["README.md"].decode()
     metadata = yaml.safe_load(text.split("---\n")[1])
@@ -219,9 +222,10 @@ def test_the_card_tells_of_the_run(hub: Hub, run: Path) -> None:
               "base_model_relation": "adapter", "library_name": "mlx"}  # fmt: skip
     assert metadata | wanted == metadata
     for said in ("train.jsonl, compiled to traces", "mlx-trace's own problem families, 400 problems", "2,000",
-                 "2.0 hours", "rank 4, scale 2.0", "| dev | dev.jsonl | 50 | 16% [8, 29] |", "50% [35, 65] of 40",
+                 "2.0 hours", "rank 4, scale 2.0", "| dev | dev.jsonl | 50 | 16% [8, 29] |", "50% [35, 65] of 40", "| everyday.jsonl | 2 |",
                  f"hf download {REPOSITORY}", "mlx-trace chat --adapter-path traces"):  # fmt: skip
         assert said in text.replace("\\", ""), said
+    assert str(run.parent) not in text
     assert json.loads(hub.repositories[REPOSITORY]["adapter_config.json"])["model"] == "someone/base-1b"
 
 

@@ -51,12 +51,16 @@ def run_export(options: argparse.Namespace) -> int:
 def run_import(options: argparse.Namespace) -> int:
     check_free(options.adapter_path, _WHAT)
     from mlx_trace.exchange import import_peft, read_peft
-    from mlx_trace.model.base import load_base
+    from mlx_trace.model.base import load_base, locate_model
 
     config, modules = read_peft(options.peft)
     name = options.model or config.base_model_name_or_path
     if not name:
         raise UserError(f"{options.peft}: its adapter_config.json names no base; --model names it")
+    try:
+        locate_model(name)
+    except UserError as error:
+        raise UserError(f"{options.peft}: its base {name!r} is not found; --model names it", *error.faults) from None
     import_peft(options.peft, config, modules, load_base(name, options.trust_remote_code), options.adapter_path)
     show(f"{options.peft} is now {options.adapter_path}, for {name}: {len(modules)} modules adapted")
     show(f"try: mlx-trace chat --adapter-path {options.adapter_path}")

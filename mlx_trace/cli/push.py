@@ -32,12 +32,15 @@ def add_push_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_push(options: argparse.Namespace) -> int:
-    from mlx_trace.push import check_repository, form_of, push, upload_files
+    from mlx_trace.push import README, check_repository, form_of, push, upload_files
 
     if not options.folder.is_dir() and Path(options.repository).is_dir():
         raise UserError(f"the folder comes first: mlx-trace push {options.repository} {options.folder}")
     check_repository(options.repository)
     form = form_of(options.folder)
+    if (options.folder / README).is_file() and (options.records or options.license):
+        raise UserError(f"{options.folder}: its own {README} is the card, into which no --records and no --license go; "
+                        "mlx-trace report --markdown makes tables for it")  # fmt: skip
     told = _told(options, form)
     from mlx_trace.card import card
 
@@ -47,7 +50,10 @@ def run_push(options: argparse.Namespace) -> int:
     for file in files:
         show(f"{file.size:>15,}  {file.name}")
     show(f"{sum(file.size for file in files):>15,}  bytes in all", flush=True)
-    _advise(told)
+    if (options.folder / README).is_file():
+        show(f"{README} is the folder's own")
+    else:
+        _advise(told)
     if options.plan:
         content = files[0].content
         show("\n" + (content.decode() if isinstance(content, bytes) else ""))

@@ -24,6 +24,7 @@ _MODULE: Final = re.compile(r"model\.layers\.(\d+)\.(.+)")
 # What is repeated holds no repetition: a file from elsewhere says it, and it must not take for ever.
 _PATTERN: Final = re.compile(r"(?:[\w.|^$-]|\\[.dw]\+?|\.[*+]|\[[\w-]+\]\+?|\((?:\?:)?|\))+")
 _LONGEST: Final = 300
+_REPEATS: Final = 3  # twelve take for ever already
 _OURS: Final = {"lora_A": "lora_a", "lora_B": "lora_b", "lora_magnitude_vector": "m"}
 _PLAIN_STARTS: Final = (True, False, "gaussian", "orthogonal", "eva")  # the others change the base's own weights
 _HARMLESS: Final = frozenset((  # of which the tensors depend, or which only training or serving regards
@@ -71,7 +72,8 @@ def _matched(pattern: Mapping[str, float], module: str, default: float) -> float
 def _is_pattern(key: str) -> bool:
     """Tell whether a key is a regular expression, and one that takes no time: a file from elsewhere has it."""
     try:
-        return len(key) <= _LONGEST and _PATTERN.fullmatch(key) is not None and bool(re.compile(key))
+        is_quick = len(key) <= _LONGEST and sum(map(key.count, "*+")) <= _REPEATS
+        return is_quick and _PATTERN.fullmatch(key) is not None and bool(re.compile(key))
     except re.error:
         return False
 
