@@ -19,6 +19,7 @@ from mlx_trace.card import MADE, origin_of
 from mlx_trace.cli.main import main
 from mlx_trace.push import form_of, redacted, upload_files
 
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of the client's uploads
 Out = pytest.CaptureFixture[str]
 TOKEN = "hf_ThisIsNoRealToken1234567890"
 REPOSITORY = "someone/traces"

@@ -158,18 +158,11 @@ def as_peft(tensors: Mapping[str, mx.array], where: str) -> dict[str, mx.array]:
     return found
 
 
-def _alpha(scale: float, rank: int) -> float:
-    """Return what divided by the rank is the scale, to the last bit where there is such a number."""
-    alpha = scale * rank
-    near = (alpha, math.nextafter(alpha, math.inf), math.nextafter(alpha, -math.inf))
-    return next((one for one in near if one / rank == scale), alpha)
-
-
 def peft_config(
     lora: LoraOfFile, is_dora: bool, tensors: Mapping[str, mx.array], base_name: str | None
 ) -> dict[str, Any]:
     """Return the adapter_config.json with which PEFT reads the tensors that `as_peft` returned."""
-    alpha = _alpha(lora.scale, lora.rank)
+    alpha = lora.scale * lora.rank
     places = [layer_of(name[len(_PREFIX) :].partition(".lora_")[0]) for name in tensors]
     return {
         "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base_name, "inference_mode": True,
