@@ -21,6 +21,7 @@ from mlx_trace.folders import new_folder
 from mlx_trace.model.adapter import (
     ADAPTER_WEIGHTS,
     AdapterConfig,
+    FineTuneType,
     adapter_weights,
     attach_layers,
     read_adapter_config,
@@ -93,7 +94,7 @@ def import_peft(folder: Path, config: PeftConfig, modules: Modules, base: Base, 
         raise UserError(f"{misfit}: it adapts layer {highest}, and there are {base.num_layers}, counted from 0")
     if beyond := sorted(set(lora["keys"]) - set(LINEAR)):
         raise UserError(f"{misfit}: it adapts {', '.join(beyond)}, and adapters here are of {', '.join(LINEAR)}")
-    kind = "dora" if config.use_dora else "lora"
+    kind: FineTuneType = "dora" if config.use_dora else "lora"
     mx.random.seed(0)  # what is filled up is the same at every import
     try:
         attach_layers(base, kind, base.num_layers - lowest, lora)

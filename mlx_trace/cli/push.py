@@ -1,7 +1,6 @@
 """`mlx-trace push`: an adapter or a model, with a card, goes to the Hugging Face hub; what goes is listed first."""
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -58,7 +57,6 @@ def run_push(options: argparse.Namespace) -> int:
         content = files[0].content
         show("\n" + (content.decode() if isinstance(content, bytes) else ""))
         return 0
-    _quiet_unless_watched()
     try:
         address = push(files, options.repository, options.private, options.message or f"mlx-trace push ({form})")
     except KeyboardInterrupt:
@@ -102,11 +100,3 @@ def _advise(told: "CardSubject") -> None:
         tell(f"the licence {LLAMA} asks for a name that begins with Llama")
     if not (told.files or told.summaries):
         tell("the card has no figures; mlx-trace eval -o RECORDS.jsonl makes some, and --records takes them")
-
-
-def _quiet_unless_watched() -> None:
-    """Let the hub's client draw its bars on a terminal alone."""
-    if not sys.stderr.isatty():
-        from huggingface_hub.utils import disable_progress_bars
-
-        disable_progress_bars()
