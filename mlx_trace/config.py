@@ -26,6 +26,7 @@ LINEAR: Final = (
 _MOST_EPOCHS: Final = 100_000
 SEEDS: Final = 1 << 64  # how many seeds there are
 VOTING_TEMPERATURE: Final = 0.7  # of samples that vote, unless one is given
+FUSE_QUESTIONS: Final = 8  # on which a fused model is compared with its adapter
 _FULL_RATE: Final = 1e-5  # where all weights of a layer are trained
 
 

@@ -1,24 +1,26 @@
 """Merge an adapter into its base and write a model directory, checked against the adapter before it is handed out.
 
-Takes a base with its adapter loaded. A quantised base can lose a small adapter in its rounding: that is measured.
+Takes a base with its adapter loaded. A quantised base can lose an adapter in its rounding: that is measured on what was
+written, read back, and refused.
 The folder asks for traces by itself: its chat template and its settings are such that any tool that reads it does.
 """
 
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import mlx.core as mx
 from mlx.utils import tree_unflatten
 from mlx_lm.utils import dequantize_model, save
 
+from mlx_trace.config import FUSE_QUESTIONS
 from mlx_trace.config_reinforce import MAX_TOKENS
 from mlx_trace.errors import UserError
-from mlx_trace.files import read_json, unreadable, why_unwritten
+from mlx_trace.fidelity import Fidelity, compare, effect, write_traces
+from mlx_trace.files import read_json, why_unwritten
+from mlx_trace.folders import check_free, new_folder
 from mlx_trace.model.base import Base, load_base
 from mlx_trace.model.chat_template import CHAT_TEMPLATE, PROBES, stock_template
 from mlx_trace.model.prompts import Prompter
@@ -26,55 +28,53 @@ from mlx_trace.model.weights import as_written
 
 _TOKENIZER: Final = "tokenizer_config.json"
 _GENERATION: Final = "generation_config.json"
-_PROBE: Final = "A box holds 12 apples and a bag holds 7 more than that. How many apples are there in all?"
+WHAT: Final = "a fused model"
 
 
-def fuse(base: Base, prompter: Prompter, folder: Path, dequantize: bool = False) -> float:
-    """Write the fused model to a new folder; return how far its predictions are from the adapter's.
+def fuse(
+    base: Base, prompter: Prompter, folder: Path, dequantize: bool = False, n: int = FUSE_QUESTIONS,
+    allow_loss: bool = False,
+) -> Fidelity | None:  # fmt: skip
+    """Write the fused model to a new folder; return what it keeps of the adapter, on n questions; None of none.
 
-    The distance is the largest difference of next-token probabilities over a probe prompt, 0 to 1.
+    UserError, and nothing written, if what was learnt is lost and that is not allowed.
     """
-    check_free(folder)
+    check_free(folder, WHAT)
     template = stock_template(prompter)
-    probe = mx.array([prompter.ids(_PROBE)])
-    before = _probabilities(base.network, probe)
-    mx.eval(before)
+    traces = write_traces(base, prompter, n) if n else None
+    changed = effect(traces, _again(base, base.path)) if traces else 0.0
     config = base.config | {"eos_token_id": _ends(base), "torch_dtype": base.written_type}
     network = as_written(_merge(base.network, dequantize, config), base.written)
-    with _new_folder(folder) as temporary:
+    with new_folder(folder) as temporary:
         with _told(folder):
             save(temporary, base.path, network, base.tokenizer, config, donate_model=False)
         (temporary / "README.md").unlink(missing_ok=True)  # mlx-lm's card speaks of a hub model
         _write_asking(temporary, base, template)
         _check_asking(temporary, prompter)
-        again = load_base(str(temporary), base.runs_code, base.computed, say=lambda _: None)
-        after = _probabilities(again.network, probe)
-    return float(mx.abs(after - before).max().item())
+        fidelity = compare(traces, changed, _again(base, temporary)) if traces else None
+        if fidelity is not None and fidelity.is_lost and not allow_loss:
+            raise UserError(*_alternatives(base, fidelity, "quantization" in config))
+    return fidelity
 
 
-def check_free(folder: Path) -> None:
-    """Refuse a folder that holds something."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder}: exists already; a fused model is written to a new directory")
+def _again(base: Base, folder: Path) -> Base:
+    """Load a model as `base` was, from a folder."""
+    return load_base(str(folder), base.runs_code, base.computed, say=lambda _: None)
 
 
-@contextmanager
-def _new_folder(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder, which becomes `folder` if all goes well, and is removed if not."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    except OSError as error:
-        raise unreadable(folder, error) from None
-    try:
-        yield temporary
-        folder.rmdir() if folder.exists() else None
-        temporary.chmod(0o755)
-        temporary.rename(folder)
-    except OSError as error:
-        raise unreadable(folder, error) from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+def _alternatives(base: Base, fidelity: Fidelity, is_quantised: bool) -> list[str]:
+    """Return why a model is not handed out, and what to do instead."""
+    bits = (base.config.get("quantization") or {}).get("bits")
+    form = f"{bits}-bit weights" if is_quantised else f"{base.written_type} weights"
+    ways = ["--dequantize writes full-precision weights, which keep it; --gguf FILE makes a file of such, with "
+            "--gguf-type q8_0 one of half the size"] * is_quantised  # fmt: skip
+    return [
+        f"fused into {form}, the model would lose what its adapter learnt; nothing is written",
+        str(fidelity),
+        *ways,
+        "or keep the adapter beside its base: mlx-trace chat, mlx_lm.generate and mlx_lm.server take --adapter-path",
+        "or --allow-loss writes it all the same",
+    ]
 
 
 @contextmanager
@@ -133,7 +133,3 @@ def _merge(network: Any, dequantize: bool, config: dict[str, Any]) -> Any:
         config.pop("quantization", None)
         config.pop("quantization_config", None)
     return network
-
-
-def _probabilities(network: Any, ids: mx.array) -> mx.array:
-    return mx.softmax(network(ids).astype(mx.float32), axis=-1)

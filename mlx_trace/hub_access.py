@@ -4,7 +4,9 @@ Takes a question to its client; returns the answer, or in words what "the hub" d
 """
 
 from collections.abc import Callable
-from typing import Final, TypeVar
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Final, TypeVar, cast
 
 from mlx_trace.background import begun
 from mlx_trace.errors import short
@@ -31,3 +33,9 @@ def ask(call: Callable[[], T]) -> tuple[T | None, str]:
         return None, "does not answer"
     except Exception as error:  # of the hub's HTTP client, which changes between its versions; any means no
         return None, f"cannot be reached ({short(error)})"
+
+
+def network_error() -> type[Exception]:
+    """Return what the hub's HTTP client raises when a connection breaks; its package differs between versions."""
+    name = "httpx2" if find_spec("httpx2") else "httpx"
+    return cast(type[Exception], import_module(name).HTTPError)

@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from mlx_trace.cli.options import add_model_options, load_named, settle_adapter
+from mlx_trace.cli.options import add_model_options, at_least, load_named, settle_adapter
 from mlx_trace.cli.output import show
+from mlx_trace.cli.screen import Screen
+from mlx_trace.config import FUSE_QUESTIONS
 from mlx_trace.errors import UserError
 from mlx_trace.files import unreadable
 from mlx_trace.notice import tell
 
-_LOST: Final = 0.05  # a change of probabilities that shows
+_MOST_CHECKED: Final = 1000
 _KINDS: Final = ("f32", "f16", "bf16", "q8_0")
 _KIND: Final = "f16"
 
@@ -22,6 +24,11 @@ def add_fuse_options(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser)
     parser.add_argument("--save-path", type=Path, metavar="DIR", help="where to write the model")
     parser.add_argument("--dequantize", action="store_true", help="write full-precision weights of a quantised base")
+    parser.add_argument("--check-n", type=at_least(0, _MOST_CHECKED), metavar="N",
+                        help="held-out questions whose greedy traces and logits are compared with the adapter's, from "
+                             f"what was written; {FUSE_QUESTIONS} unless given, 0 for none")  # fmt: skip
+    parser.add_argument("--allow-loss", action="store_true",
+                        help="write a model that loses what its adapter learnt, as 4-bit weights may")  # fmt: skip
     line = "write the model as a GGUF file for llama.cpp, with a Modelfile for Ollama beside it"
     parser.add_argument("--gguf", type=Path, metavar="FILE", help=line)
     parser.add_argument("--gguf-type", choices=_KINDS,
@@ -45,12 +52,13 @@ def run_fuse(options: argparse.Namespace) -> int:
         check_for_llama_cpp(base.path, options.gguf, prompter)
     source = base.name if options.adapter_path is None else f"{base.name} with {options.adapter_path}"
     with _folder(options) as folder:
-        distance = fuse(base, prompter, folder, options.dequantize or options.save_path is None)
+        n = FUSE_QUESTIONS if options.check_n is None else options.check_n
+        with Screen(stderr=True).status("merging, writing, and comparing" if n else "merging and writing"):
+            fidelity = fuse(base, prompter, folder, options.dequantize or options.save_path is None, n,
+                            options.allow_loss)  # fmt: skip
         if options.save_path is not None:
             show(f"{source} is now {folder}, in {base.written_type}")
-        show(f"on a probe, its next-token probabilities differ from the adapter's by at most {distance:.1e}")
-        if distance > _LOST:
-            show("that is enough to show: a quantised base rounds small changes away; --dequantize keeps them")
+        show("not compared with the adapter" if fidelity is None else f"read back and compared: {fidelity}")
         if options.gguf is not None:
             kind = options.gguf_type or _KIND
             modelfile = write_for_llama_cpp(folder, options.gguf, kind, prompter)
@@ -63,7 +71,7 @@ def run_fuse(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> None:
     """Refuse paths that cannot be written to, before anything is loaded."""
-    from mlx_trace.fuse import check_free
+    from mlx_trace.folders import check_free
     from mlx_trace.llama_cpp import check_new_gguf
 
     if options.save_path is None and options.gguf is None:
@@ -74,7 +82,7 @@ def _check(options: argparse.Namespace) -> None:
     if options.gguf is None and options.gguf_type is not None:
         raise UserError(f"--gguf-type {options.gguf_type} says how --gguf FILE is written, and no FILE is given")
     if options.save_path is not None:
-        check_free(options.save_path)
+        check_free(options.save_path, "a fused model")
     if options.gguf is not None:
         check_new_gguf(options.gguf)
 

@@ -93,14 +93,15 @@ def attach_adapter(base: Base, config: Config) -> None:
         raise UserError(f"num_layers is {config.num_layers}, and {base.name} has {base.num_layers} layers")
     mx.random.seed(config.seed)
     try:
-        _attach(base, config.fine_tune_type, config.num_layers, config.lora_parameters.model_dump())
+        attach_layers(base, config.fine_tune_type, config.num_layers, config.lora_parameters.model_dump())
     except ValueError as error:
         raise UserError(f"lora_parameters: {one_line(error)}") from None
     if not any(True for _ in adapter_weights(base.network)):
         raise UserError(f"lora_parameters.keys: {config.lora_parameters.keys} name no layers of {base.name}")
 
 
-def _attach(base: Base, kind: FineTuneType, num_layers: int, lora: dict[str, Any]) -> None:
+def attach_layers(base: Base, kind: FineTuneType, num_layers: int, lora: dict[str, Any]) -> None:
+    """Make a network's top layers trainable, of all the others nothing; ValueError for what cannot be adapted."""
     base.network.freeze()
     if kind == "full":
         for layer in base.network.layers[-max(num_layers, 0) :]:
@@ -200,7 +201,7 @@ def load_adapter(base: Base, path: Path, any_base: bool = False) -> None:
     if beyond and base.config.get("model_type") in ARCHITECTURES:
         raise UserError(f"{misfit}: it adapts {', '.join(beyond)}, and adapters here are of {', '.join(LINEAR)}")
     try:
-        _attach(base, content.fine_tune_type, content.num_layers, lora)
+        attach_layers(base, content.fine_tune_type, content.num_layers, lora)
     except (ValueError, RuntimeError) as error:
         raise UserError(f"{misfit}: {one_line(error)}") from None
     _take(base, path / ADAPTER_WEIGHTS, misfit)

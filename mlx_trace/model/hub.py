@@ -5,10 +5,8 @@ Takes hub names (owner/model); returns directories. Fetches what mlx-lm needs to
 
 import json
 import re
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 from mlx_trace import hub_access
 from mlx_trace.errors import UserError, short
@@ -78,14 +76,8 @@ def download(name: str) -> Path:
             f"there is no model {name!r} on the hub, nor a directory of that name here; a private one needs "
             "`hf auth login` (or HF_TOKEN)"
         ) from None
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError, _network_error()) as error:
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError, hub_access.network_error()) as error:
         raise UserError(
             f"{name} is not in the local cache and cannot be downloaded ({short(error)}); go online once, or name "
             "a model directory, or use --model tiny"
         ) from None
-
-
-def _network_error() -> type[Exception]:
-    """Return what the hub's HTTP client raises when a connection breaks; its package differs between versions."""
-    name = "httpx2" if find_spec("httpx2") else "httpx"
-    return cast(type[Exception], import_module(name).HTTPError)

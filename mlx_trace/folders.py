@@ -1,0 +1,35 @@
+"""New folders, which appear whole or not at all, where nothing stood before."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mlx_trace.errors import UserError
+from mlx_trace.files import unreadable
+
+
+def check_free(folder: Path, what: str) -> None:
+    """Refuse a folder that holds something, or could not be made; `what` is to be written there."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder}: exists already; {what} is written to a new directory")
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder, which becomes `folder` if all goes well, and is removed if not."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    except OSError as error:
+        raise unreadable(folder, error) from None
+    try:
+        yield temporary
+        folder.rmdir() if folder.exists() else None
+        temporary.chmod(0o755)
+        temporary.rename(folder)
+    except OSError as error:
+        raise unreadable(folder, error) from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
