@@ -26,6 +26,9 @@ LINEAR: Final = (
 _MOST_EPOCHS: Final = 100_000
 SEEDS: Final = 1 << 64  # how many seeds there are
 VOTING_TEMPERATURE: Final = 0.7  # of samples that vote, unless one is given
+STRATA_KEY: Final = {  # by what an evaluation counts apart, and how its JSON calls the counts
+    "expert": "experts", "steps": "steps", "length": "lengths", "numbers": "numbers", "source": "sources"
+}  # fmt: skip
 _FULL_RATE: Final = 1e-5  # where all weights of a layer are trained
 
 

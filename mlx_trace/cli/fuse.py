@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from mlx_trace.cli.options import add_model_options, load_named, settle_adapter
+from mlx_trace.api.loading import settle_adapter
+from mlx_trace.cli.options import add_model_options, load_named
 from mlx_trace.cli.output import show
 from mlx_trace.errors import UserError
 from mlx_trace.files import unreadable
