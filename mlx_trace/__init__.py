@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mlx_trace.api.model import load as load
     from mlx_trace.api.reply import ModelReply as ModelReply
     from mlx_trace.api.solution import Solution as Solution
-    from mlx_trace.api.solution import compile as compile
+    from mlx_trace.api.solution import compile as compile  # noqa: A004 the word here
     from mlx_trace.api.solution import solve as solve
     from mlx_trace.api.trained import TrainedRun as TrainedRun
     from mlx_trace.api.training import train as train

@@ -11,7 +11,7 @@ PACKAGE = Path(mlx_trace.__file__).parent
 
 # From the ground up. A folder's entries are in order too; cli may import anything but its own siblings' commands.
 ORDER = """
-errors faults notice resources run_files files seeds blas background hub_access config_sources config_reinforce config_serve config config_file
+errors faults notice called resources run_files files seeds blas background hub_access config_sources config_reinforce config_serve config config_file
 language.numbers language.number_words language.signs language.mentions language.amounts language.knowledge language.measures language.steps language.canonical language.comments language.said language.outcome language.experts language.syntax language.solver language.ledger language.grade
 problems.hub_data problems.rows problems.fields problems.problem problems.english problems.synthetic.expression problems.synthetic.vocabulary problems.skeleton problems.synthetic.template problems.synthetic.schema_file problems.synthetic.schema problems.synthetic.generator
 problems.split problems.gsm8k
@@ -22,12 +22,13 @@ problems.audit problems.variants.sense problems.variants.slots problems.variants
 model.config_json model.remembered model.gguf.header model.gguf.rope model.gguf.architecture model.gguf.names model.gguf.values model.gguf.weights model.gguf.patterns model.gguf.pieces model.gguf.near model.gguf.tokenizer model.gguf.convert model.gguf.describe model.gguf.write
 model.precision memory.shape model.weights model.fingerprint model.hub model.package_index model.named model.head model.base model.adapter model.counting model.jinja model.prompts model.chat_template model.elementwise model.layer model.layers memory.predict memory.plan memory.published model.inventory
 decode.grammar.vocabulary decode.grammar.shortest decode.grammar.saying decode.grammar.rules decode.grammar.writing decode.grammar.spelling decode.grammar.automaton decode.grammar.follow decode.cache decode.forward decode.params decode.episode decode.sampler decode.scheduler decode.engine decode.decoder
-evaluate.stats evaluate.losses evaluate.strata evaluate.suites evaluate.looks evaluate.computation evaluate.usage evaluate.vote evaluate.causes evaluate.way evaluate.repair evaluate.nearest evaluate.record evaluate.evaluate evaluate.polled evaluate.costs evaluate.kept evaluate.compared
+evaluate.stats evaluate.losses evaluate.strata evaluate.suites evaluate.looks evaluate.computation evaluate.usage evaluate.vote evaluate.causes evaluate.way evaluate.repair evaluate.nearest evaluate.record evaluate.evaluate evaluate.polled evaluate.counted evaluate.costs evaluate.kept evaluate.compared
 evaluate.report.records evaluate.report.training evaluate.report.curves evaluate.report.graph evaluate.report.layout evaluate.report.gallery evaluate.report.figures evaluate.report.markdown evaluate.report.page
-train.rl.advantages train.run_dir train.checkpoint train.ranks train.metrics train.collapse train.samples train.validation train.schedule train.interrupt train.loop train.learner train.choices train.examples train.activation_cache train.sft train.gold_loss train.rl.reward train.rl.rollout train.rl.packing train.rl.measures train.rl.loss train.rl.reference train.rehearse train.rl.reinforce train.masked train.gather train.work train.run train.probe
+tracking.tracker tracking.trackers tracking.tracking
+train.rl.advantages train.run_dir train.resuming train.checkpoint train.ranks train.metrics train.collapse train.samples train.validation train.schedule train.interrupt train.loop train.learner train.choices train.examples train.activation_cache train.sft train.gold_loss train.rl.reward train.rl.rollout train.rl.packing train.rl.measures train.rl.loss train.rl.reference train.rehearse train.rl.reinforce train.masked train.gather train.work train.run train.tracked train.probe
 tiny.text tiny.tokenizer tiny.first_weights tiny.pretrain
-fuse modelfile llama_cpp chat serve.address serve.stops serve.inquiry serve.worker serve.answers serve.ticket serve.completion serve.log serve.page serve.app serve.run sweep.file sweep.runs sweep.outcomes
-cli.output cli.screen cli.progress cli.options cli.ledger cli.solve cli.problems cli.audit cli.compile cli.plan cli.train cli.ways cli.counts cli.gold_loss cli.records cli.asking cli.conclusion cli.replies cli.samples cli.evaluate cli.compare cli.report cli.sweep cli.fuse cli.reply cli.chat cli.ask cli.serve cli.demo cli.tiny cli.memory cli.doctor
+fuse modelfile llama_cpp chat api.quiet api.html api.reply api.solution api.loading api.model api.problems api.evaluating api.trained api.training serve.address serve.stops serve.inquiry serve.worker serve.answers serve.ticket serve.completion serve.log serve.page serve.app serve.run sweep.file sweep.runs sweep.outcomes
+cli.output cli.screen cli.progress cli.options cli.ledger cli.solve cli.problems cli.audit cli.compile cli.plan cli.train cli.ways cli.counts cli.gold_loss cli.records cli.asking cli.conclusion cli.replies cli.samples cli.plot cli.evaluate cli.compare cli.report cli.sweep cli.fuse cli.reply cli.chat cli.ask cli.serve cli.demo cli.tiny cli.memory cli.doctor
 cli.main __main__
 """.split()
 PURE = ("language", "problems")  # these import no MLX, and nothing that does

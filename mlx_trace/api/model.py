@@ -60,7 +60,9 @@ def sampling_of(samples: int, temperature: float | None, max_tokens: int, seed: 
     if temperature is not None and not (type(temperature) in (int, float) and 0 <= temperature <= _HOTTEST):
         faults.append(f"temperature is {temperature!r}, not a number from 0 to {_HOTTEST:.0f}")
     if not faults and samples > 1 and temperature == 0:
-        faults.append(f"samples is {samples}: at temperature 0 all replies are one; {VOTING_TEMPERATURE} is the default")
+        faults.append(
+            f"samples is {samples}: at temperature 0 all replies are one; {VOTING_TEMPERATURE} is the default"
+        )
     if faults:
         raise UserError(*faults)
     if temperature is None:
@@ -101,7 +103,7 @@ class Model:
         return ModelReply(asked, reply_to(asked, decoder.prompter.decode(episode.ids), episode))
 
     @overload
-    def sample(
+    def sample(  # type: ignore[overload-overlap]  # a string is a sequence of strings, and means itself
         self, questions: str, n: int = 1, *, temperature: float = 1.0, max_tokens: int = MAX_TOKENS, seed: int = 0,
         batch_size: int | None = None, **decoding: Unpack[DecodingSettings],
     ) -> list[ModelReply]: ...  # fmt: skip

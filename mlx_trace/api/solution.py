@@ -78,7 +78,7 @@ def _number(expected: str | float | Fraction) -> Fraction:
 
 
 @quietly
-def compile(question: str, solution: str, answer: str | float | None = None) -> "Compiled":
+def compile(question: str, solution: str, answer: str | float | None = None) -> "Compiled":  # noqa: A001 the word here
     """Compile a worked solution to a trace that computes its answer; UserError says why one has none.
 
     The solution is in GSM-8K's form, ending in `#### 16`, or `answer` says what it comes to; an equation in one unknown
@@ -106,5 +106,3 @@ def compile(question: str, solution: str, answer: str | float | None = None) -> 
     if isinstance(compiled, Refused):
         raise UserError(f"the solution does not compile: {compiled.reason}")
     return compiled
-
-
