@@ -89,8 +89,8 @@ def charts(options: argparse.Namespace, screen: Screen) -> "Iterator[RenderableT
     found = list(_found(runs, names, options.over))
     if missing := [name for name in options.metric if name not in {metric for _, metric, _ in found}]:
         known = sorted({name for run in runs for phase in run.phases.values() for name in phase.columns})
-        raise UserError(*(f"no update measured {name!r}; {meant(name, known) or f'there are {", ".join(known)}'}"
-                          for name in missing))  # fmt: skip
+        listed = f"there are {', '.join(known)}"
+        raise UserError(*(f"no update measured {name!r}; {meant(name, known).strip() or listed}" for name in missing))
     if not found:
         raise UserError(f"{', '.join(map(str, options.runs))}: there are no updates to draw yet")
     has_colours = screen.color_system is not None
@@ -119,6 +119,8 @@ def _curve(run: str, phase: "PhaseMetrics", metric: str, over: str) -> PlottedCu
         for tokens in _tokens(phase):
             total += tokens
             xs.append(total)
+        if not total:  # earlier versions did not note them
+            return PlottedCurve(run, [], [])
     points = [(x, y) for x, y in zip(xs, phase.columns.get(metric, ()), strict=False) if isfinite(y)]
     return PlottedCurve(run, [x for x, _ in points], [y for _, y in points])
 
@@ -146,7 +148,7 @@ def _chart(
     width = max(_LEAST, screen.width - _MARGIN)
     limits = (*_span([x for curve in of_all for x in curve.xs]), *_span([y for curve in of_all for y in curve.ys]))
     left, right, low, high = limits
-    canvas = Canvas(width, options.height, left, low, right, high, color_mode="names")
+    canvas = Canvas(width, options.height, left, low, right, high)
     for index, curve in enumerate(own):
         colour = _COLOURS[index % len(_COLOURS)] if has_colours else None
         thin = curve.thinned(_DOTS * width)

@@ -1,4 +1,7 @@
-"""Tracker: what follows a run for somebody else's dashboard. Numbers go there, and the configuration; no question does."""
+"""Tracker: what follows a run for somebody else's dashboard: numbers go there, and the configuration, but no question.
+
+Knows nothing of the libraries that are behind it.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -49,8 +49,7 @@ class Tracking:
     def finish(self, figures: Mapping[str, float], state: State) -> None:
         """Send the final figures, and wait for what was not sent yet, for a while."""
         for name, tracker in list((self.trackers or {}).items()):
-            work = begun(partial(tracker.finish, figures, self.step, state))
-            self._try(name, partial(work, _PATIENCE))
+            self._try(name, partial(self._finish_one, tracker, figures, state))
 
     def _start(self) -> None:
         run = self._described()
@@ -63,6 +62,9 @@ class Tracking:
         self.trackers = {**(self.trackers or {}), name: tracker}
         if place:
             tell(f"tracked by {name}: {place}")
+
+    def _finish_one(self, tracker: Tracker, figures: Mapping[str, float], state: State) -> None:
+        begun(partial(tracker.finish, figures, self.step, state))(_PATIENCE)
 
     def _described(self) -> TrackedRun:
         """Return the run as trackers know it, with the id that it was given when it began."""
