@@ -1,6 +1,8 @@
 """The trackers there are: wandb, tensorboard, trackio and swanlab, each imported where it is started."""
 
 from collections.abc import Callable, Mapping
+from contextvars import copy_context
+from functools import partial
 from importlib.util import find_spec
 from time import time
 from typing import Any, Final
@@ -28,7 +30,7 @@ class Wandb:
             project=run.project, name=run.name, id=run.id, resume="allow", config=dict(run.config), dir=str(run.folder),
             settings=settings, reinit="create_new",
         )  # fmt: skip
-        url: str | None = self._run.url
+        url: str | None = None if self._run.offline else self._run.url
         return url
 
     def log(self, values: Mapping[str, float], step: int) -> None:
@@ -80,9 +82,9 @@ class Trackio:
         import trackio
 
         name = f"{run.name}-{run.id[:6]}"  # names are what it tells runs apart by
-        self._run = trackio.init(
-            run.project, name=name, config=dict(run.config), resume="allow" if run.is_resumed else "never", embed=False,
-        )  # fmt: skip
+        resume = "allow" if run.is_resumed else "never"
+        begin = partial(trackio.init, run.project, name=name, config=dict(run.config), resume=resume, embed=False)
+        self._run = copy_context().run(begin)  # or it would end the run once more as Python ends, and print
         return f"trackio show --project {run.project}"
 
     def log(self, values: Mapping[str, float], step: int) -> None:

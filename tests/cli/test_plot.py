@@ -69,7 +69,7 @@ def test_runs_have_charts_of_their_own_in_equal_limits(tmp_path: Path, capsys: O
     assert out.count("0.01667┤") == 2 and out.count("300\n") == 2
 
 
-@pytest.mark.parametrize(("flags", "said"), [(["-m", "los"], "did you mean loss?"), (["-m", "xyzzy"], "there are learn_tokens"),
+@pytest.mark.parametrize(("flags", "said"), [(["-m", "los"], "did you mean loss?"), (["-m", "xyzzy"], "there are episodes, "),
                                              (["--follow"], "only a terminal can"), (["--height", "1"], "below 2")])  # fmt: skip
 def test_what_cannot_be_drawn_is_a_line(tmp_path: Path, capsys: Out, flags: list[str], said: str) -> None:
     run = str(write_run(tmp_path / "r"))
