@@ -111,7 +111,7 @@ def test_wandb_keeps_both_parts_under_one_id(tracked: tuple[Path, subprocess.Com
 
     folder, _ = tracked
     own = json.loads((folder / "run" / TRACKING_FILE).read_text(encoding="utf-8"))["id"]
-    files = sorted((folder / "run" / "wandb").rglob(f"run-{own}.wandb"))
+    files = sorted((folder / "run" / "wandb").glob(f"offline-run-*/run-{own}.wandb"))
     assert len(files) == 2, "each process, or each start, writes one file of the same run"
     steps: dict[int, float] = {}
     for file in files:
