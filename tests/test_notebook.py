@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 NOTEBOOK = Path(__file__).parent.parent / "eval" / "notebook.ipynb"
-NEEDED = ("nbclient", "ipykernel", "matplotlib")
+NEEDED = ("nbclient", "ipykernel", "ipywidgets", "matplotlib")
 
 
 def test_no_output_is_committed() -> None:
