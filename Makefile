@@ -1,7 +1,7 @@
 # make demo: train, measure and ask the tiny model.   make test: lint, types and tests.   make bench: every benchmark.
 # Each sets up what it needs first; make setup does only that. make test WITH=interop also asks fused models in llama.cpp,
-# transformers and through the openai client, adapters in PEFT, and opens a report in a browser; all of which it installs:
-# PyTorch is large.
+# transformers and through the openai client, adapters in PEFT, opens a report in a browser, runs the notebook, and follows a
+# run with wandb, tensorboard, trackio and swanlab; all of which it installs: PyTorch is large.
 
 PYTHON ?= python3
 VENV := .venv

@@ -12,9 +12,9 @@ from pathlib import Path, PurePath
 from typing import Any, Final, Literal
 
 from mlx_trace.errors import UserError
+from mlx_trace.evaluate.records import RecordFile
 from mlx_trace.evaluate.report.figures import Report
 from mlx_trace.evaluate.report.markdown import foreign, markdown, percent
-from mlx_trace.evaluate.report.records import RecordFile
 from mlx_trace.evaluate.report.training import TrainingRun
 from mlx_trace.evaluate.stats import Rate
 from mlx_trace.files import read_json, read_yaml

@@ -27,6 +27,9 @@ _MOST_EPOCHS: Final = 100_000
 SEEDS: Final = 1 << 64  # how many seeds there are
 VOTING_TEMPERATURE: Final = 0.7  # of samples that vote, unless one is given
 FUSE_QUESTIONS: Final = 8  # on which a fused model is compared with its adapter
+STRATA_KEY: Final = {  # by what an evaluation counts apart, and how its JSON calls the counts
+    "expert": "experts", "steps": "steps", "length": "lengths", "numbers": "numbers", "source": "sources"
+}  # fmt: skip
 _FULL_RATE: Final = 1e-5  # where all weights of a layer are trained
 
 
@@ -133,6 +136,22 @@ class Decoding(Section):
 
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+TrackerName = Literal["wandb", "tensorboard", "trackio", "swanlab"]
+TRACKER_NAMES: Final[tuple[TrackerName, ...]] = get_args(TrackerName)
+
+
+def read_trackers(value: object) -> Any:
+    """Return trackers' names, also of names with commas between, `none` and `all`; ValueError for anything else."""
+    named = [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+    if named in (None, ["none"]):
+        return []
+    if named == ["all"]:
+        return [*TRACKER_NAMES]
+    if isinstance(named, list) and all(name in TRACKER_NAMES for name in named):
+        return list(dict.fromkeys(named))
+    raise ValueError(f"input should be none, all, or some of {', '.join(TRACKER_NAMES)}")
+
+
 RENAMED: Final = {  # keys of earlier versions, which are still read
     "trunk_cache": "activation_cache",
     "decoding.cap": "decoding.max_tokens_per_pass",
@@ -233,6 +252,12 @@ class Config(Section):
     save_every: int = Field(100, ge=1, description="updates between checkpoints")
     reinforce: ReinforceConfig = Field(ReinforceConfig(), description="the reinforcement phase")
     trust_remote_code: bool = Field(False, description="allow code that comes with the model")
+    report_to: Annotated[list[TrackerName], BeforeValidator(read_trackers)] = Field(
+        [],
+        description="who else is told what updates measure: none, all, or some of wandb, tensorboard, trackio, swanlab",
+    )
+    project_name: str | None = Field(None, min_length=1, description="their project; null: mlx-trace")
+    run_name: str | None = Field(None, min_length=1, description="their name of the run; null: that of adapter_path")
 
     @field_validator("num_layers")
     @classmethod

@@ -48,12 +48,14 @@ def find_config(name: str) -> Path:
     raise UserError(f"{name}: no such file; {near}bundled configurations are {', '.join(known)}")
 
 
-def load_config(path: Path | None, overrides: Mapping[str, Any]) -> Config:
-    """Read a configuration and lay the overrides over it; a dotted key reaches into a section.
+def load_config(
+    path: Path | None, overrides: Mapping[str, Any], given: Mapping[str, Any] | None = None, as_flags: bool = True
+) -> Config:
+    """Read a configuration (or take what is given) and lay the overrides over it; a dotted key reaches into a section.
 
-    Raises UserError with every fault, each with the file (or the flag) and the key.
+    Raises UserError with every fault, each with the file (or the flag, if overrides are flags) and the key.
     """
-    content: Any = {}
+    content: Any = dict(given or {})
     where = "the configuration"
     if path is not None:
         where = str(path)
@@ -65,7 +67,22 @@ def load_config(path: Path | None, overrides: Mapping[str, Any]) -> Config:
     overrides = {_name_of_today(key): value for key, value in overrides.items()}
     for key, value in sorted(overrides.items(), key=lambda item: item[0].count(".")):  # a section before its keys
         _put(content, key.split("."), value)
-    return validate_config(content, where, overrides)
+    return validate_config(content, where, overrides if as_flags else {})
+
+
+def unallowed(config: Config, overrides: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
+    """Return which keys would run code, be it of a run folder from somewhere, and are not among the overrides.
+
+    Each with its value, and what it does.
+    """
+    section = overrides.get("reinforce")
+    named = section.get("reward_function") if isinstance(section, dict) else None
+    function, keys = config.reinforce.reward_function, list[tuple[str, Any, str]]()
+    if config.trust_remote_code and overrides.get("trust_remote_code") is not True:
+        keys.append(("trust_remote_code", True, "runs code that comes with the model"))
+    if function is not None and function != overrides.get("reinforce.reward_function", named):
+        keys.append(("reinforce.reward_function", function, "runs code"))
+    return keys
 
 
 def _renamed(content: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -6,12 +6,16 @@ Of several processes of one run only the first speaks. Text from elsewhere is ma
 import os
 import re
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Final
 
 _RANK: Final = "MLX_RANK"  # as mlx.launch sets it
 _UNSAFE: Final = re.compile(  # what a terminal acts on instead of showing it: controls, directions, half characters
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
+_HEARD: Final[ContextVar[Callable[[str], None] | None]] = ContextVar("heard", default=None)
 _PICTURES: Final = 0x2400  # where Unicode has pictures of the control characters
 _DELETE: Final = "\x7f"
 
@@ -43,9 +47,24 @@ def one_message(text: str) -> str:
     return safe(text).replace("\n", "\n  ")
 
 
-def tell(line: str) -> None:
-    """Print a line to stderr, at once; a stderr that is closed or full is no reason to stop."""
-    if os.environ.get(_RANK, "0") == "0":
+@contextmanager
+def heard(hear: Callable[[str], None]) -> Iterator[None]:
+    """Let what is told in here, by this thread, be heard by a function instead of being printed."""
+    before = _HEARD.set(hear)
+    try:
+        yield
+    finally:
+        _HEARD.reset(before)
+
+
+def tell(line: str, is_urgent: bool = False) -> None:
+    """Print a line to stderr, at once; a stderr that is closed or full is no reason to stop.
+
+    What a program hears instead is not printed, unless a person waits for it.
+    """
+    if (hear := _HEARD.get()) is not None and not is_urgent:
+        hear(one_message(line))
+    elif os.environ.get(_RANK, "0") == "0":
         try:
             print(f"mlx-trace: {one_message(line)}", file=sys.stderr, flush=True)
         except (OSError, ValueError, RuntimeError):  # the last: a signal came while something else was being printed

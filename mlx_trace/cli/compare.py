@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.table import Table
 
-from mlx_trace.cli.options import STRATA_KEY, at_least
+from mlx_trace.cli.options import at_least
 from mlx_trace.cli.output import show_json
 from mlx_trace.cli.screen import Screen
+from mlx_trace.config import STRATA_KEY
 from mlx_trace.errors import UserError
 from mlx_trace.notice import tell
 

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 from mlx_trace.cli.asking import NEAREST, Evaluation, MeasuredWay
 from mlx_trace.cli.counts import beside, beside_table, cost_table
-from mlx_trace.cli.options import STRATA_KEY
 from mlx_trace.cli.output import show_json
 from mlx_trace.cli.records import file_of, write_records, write_summary
 from mlx_trace.cli.screen import Screen
 from mlx_trace.cli.ways import describe, describe_sampling, sides
+from mlx_trace.config import STRATA_KEY
 from mlx_trace.errors import UserError
 from mlx_trace.files import is_stream
 

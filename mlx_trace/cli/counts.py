@@ -1,50 +1,26 @@
 """What `mlx-trace eval` measured, as tables for a person and as JSON for a program."""
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from mlx_trace.evaluate.counted import Counted, count
+
 if TYPE_CHECKING:
     from mlx_trace.evaluate.compared import Comparison
     from mlx_trace.evaluate.costs import Cost
-    from mlx_trace.evaluate.polled import Polled, PollSummary
+    from mlx_trace.evaluate.polled import PollSummary
     from mlx_trace.evaluate.record import Record, Summary
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
-    """What was measured, by one reply a problem or by several: rows to write, and counts of all and of strata."""
+class Counts(Counted):
+    """What was measured, as a table has it."""
 
-    records: "Sequence[Sequence[Record]]"
-    rows: "Sequence[Record | Polled]"
-    total: "Summary | PollSummary"
-    strata: "Mapping[str, Summary | PollSummary]"
     cells: Callable[[Any], dict[str, str]]
     notes: tuple[str, ...] = ()  # beneath the table
-
-    @property
-    def causes(self) -> dict[str, int]:
-        """Return why rows are wrong, and how often, the most frequent first."""
-        return dict(Counter(cause for row in self.rows if (cause := row.cause)).most_common())
-
-    def spent(self) -> dict[str, float]:
-        """Return what all replies took."""
-        replies = [record for own in self.records for record in own]
-        return {
-            "truncated": sum(record.truncated for record in replies),
-            "prompt_tokens": sum(row.prompt_tokens for row in self.rows),
-            "tokens": sum(record.tokens for record in replies),
-            "sampled": sum(record.sampled for record in replies),
-            "seconds": round(sum(record.seconds for record in replies), 2),
-        }
-
-    def as_json(self, by: str) -> dict[str, Any]:
-        """Return the counts of all and of strata, what they took, and why others are wrong, as JSON."""
-        apart = {name: summary.as_json() for name, summary in self.strata.items()}
-        return {**self.total.as_json(), **self.spent(), by: apart, "causes": self.causes}
 
     def table(self, title: str) -> Table:
         """Return the counts as a table, a line a stratum: n, and every count with its share and 95% interval."""
@@ -64,22 +40,17 @@ def table(title: str, *headings: str) -> Table:
 
 
 def counts_of(records: "Sequence[Sequence[Record]]", by: str, repair: int = 0) -> Counts:
-    """Count the replies to problems, all and by strata."""
-    from mlx_trace.evaluate.polled import polled, summarise_polls
-    from mlx_trace.evaluate.record import summarise
-    from mlx_trace.evaluate.strata import strata
+    """Count the replies to problems, all and by strata, for people."""
+    from mlx_trace.evaluate.polled import PollSummary
 
-    mended = _mended([record for own in records for record in own], repair)
-    if len(records[0]) == 1:
-        single = [record for (record,) in records]
-        apart = {name: summarise(own) for name, own in strata(by, single)}
-        return Counts(records, single, summarise(single), apart, _cells, mended)
-    polls, samples = [polled(own) for own in records], len(records[0])
-    total = summarise_polls(polls, samples)
+    counted, mended = count(records, by), _mended([record for own in records for record in own], repair)
+    total = counted.total
+    if not isinstance(total, PollSummary):
+        return Counts(counted.records, counted.rows, total, counted.strata, _cells, mended)
     voted = "the vote against the first sample: {1} newly right, {0} no longer right; exact McNemar p = {2:.2g}"
     passed = "pass@k: " + "; ".join(f"{k}: {mean.brief()}" for k, mean in total.passes.items())
-    told = {name: summarise_polls(own, samples) for name, own in strata(by, polls)}
-    return Counts(records, polls, total, told, _poll_cells, (passed, voted.format(*total.paired), *mended))
+    notes = (passed, voted.format(*total.paired), *mended)
+    return Counts(counted.records, counted.rows, total, counted.strata, _poll_cells, notes)
 
 
 def _mended(replies: "Sequence[Record]", repair: int) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Final
 
-from mlx_trace.cli.options import settle_adapter
+from mlx_trace.api.loading import settle_adapter
 from mlx_trace.cli.output import show
 from mlx_trace.errors import UserError
 from mlx_trace.folders import check_free

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from mlx_trace.cli.options import add_model_options, at_least, load_named, settle_adapter
+from mlx_trace.api.loading import settle_adapter
+from mlx_trace.cli.options import add_model_options, at_least, load_named
 from mlx_trace.cli.output import show
 from mlx_trace.cli.screen import Screen
 from mlx_trace.config import FUSE_QUESTIONS

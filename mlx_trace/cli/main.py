@@ -26,6 +26,7 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "train": ("train", "train an adapter: SFT, then reinforcement", "mlx-trace train -c configs/tiny.yaml"),
     "samples": ("samples", "look through what reinforcement sampled: best and worst, and how replies changed",
                 "mlx-trace samples adapters/run --worst"),
+    "plot": ("plot", "draw what a run's updates measured in the terminal", "mlx-trace plot adapters/tiny"),
     "eval": ("evaluate", "measure a model on problems", "mlx-trace eval --adapter-path adapters/tiny -n 200"),
     "compare": ("compare", "say whether one measurement is better than another, problem by problem",
                 "mlx-trace compare before.jsonl after.jsonl"),

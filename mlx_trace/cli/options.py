@@ -5,7 +5,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
-from mlx_trace.config import DTYPE, MODEL, RULES, SEEDS, VOTING_TEMPERATURE, Decoding, Dtype, Prompt, read_rules
+from mlx_trace.api.loading import ModelChoice, load_chosen
+from mlx_trace.config import (
+    DTYPE,
+    MODEL,
+    RULES,
+    SEEDS,
+    STRATA_KEY,
+    VOTING_TEMPERATURE,
+    Decoding,
+    Dtype,
+    Prompt,
+    read_rules,
+)
 from mlx_trace.config_reinforce import MAX_TOKENS
 from mlx_trace.config_sources import MOST
 from mlx_trace.errors import UserError
@@ -14,17 +26,12 @@ if TYPE_CHECKING:
     from mlx_trace.decode.params import SamplingParams
     from mlx_trace.model.base import Base
 
-NO_ADAPTER: Final = "none"
 _MOST_SAMPLES: Final = 1024
 _HOTTEST: Final = 100.0
 _VOTING: Final = (
     "replies to a question; several vote: the answer is the one with the most weight, a vote weighing the share of the "
     "question's numbers that its trace uses; of equals the one more say, then the one said first"
 )
-
-STRATA_KEY: Final = {  # in JSON
-    "expert": "experts", "steps": "steps", "length": "lengths", "numbers": "numbers", "source": "sources"
-}  # fmt: skip
 
 
 def at_least(least: int, most: int = MOST) -> Callable[[str], int]:
@@ -164,70 +171,12 @@ def decoding_of(options: argparse.Namespace) -> Decoding:
                     max_tokens_per_pass=options.max_tokens_per_pass)  # fmt: skip
 
 
-def settle_adapter(model: str | None, adapter: Path | None) -> Path | None:
-    """Return the adapter that is meant: the one rule for every command that takes a model and an adapter.
-
-    The one that is named (`none`: none); else, for a model with a name of its own, `tiny` if none is named, the adapter
-    of that name: one trained here before one that comes along, if there is any. The model is the one that is named,
-    else the adapter's base.
-    """
-    from mlx_trace.model.named import TINY, canonical, named
-
-    if adapter is not None:
-        return None if str(adapter) == NO_ADAPTER else adapter
-    name = canonical(model or TINY)
-    return find_adapter(name) if name == TINY or named(name) else None
-
-
-def find_adapter(name: str) -> Path | None:
-    """Return a finished adapter by its model's name: trained here with its configuration, or one that comes along."""
-    from mlx_trace.model.adapter import ADAPTER_WEIGHTS
-    from mlx_trace.resources import adapters_dir
-    from mlx_trace.run_files import ADAPTER_CONFIG
-
-    here, files = Path("adapters"), (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
-    folders = (here / f"{name}-run", here / name, adapters_dir() / name)
-    return next((path for path in folders if all((path / file).is_file() for file in files)), None)
-
-
 def load_named(options: argparse.Namespace) -> "tuple[Base, Prompt]":
     """Load the model that the options name, with its adapter, and the prompt settings it was trained with.
 
     The options then hold the adapter that was settled on.
     """
-    from mlx_trace.model.gguf.convert import check_file
-
-    if options.model == "":
-        raise UserError("--model: the name is empty")
-    check_file(options.model)
-    from mlx_trace.memory.published import published
-    from mlx_trace.model.adapter import load_adapter, read_adapter_config
-    from mlx_trace.model.base import load_base
-    from mlx_trace.model.named import TINY, named
-    from mlx_trace.model.prompts import carried_prompt
-    from mlx_trace.notice import tell
-    from mlx_trace.run_files import ADAPTER_CONFIG
-
-    asked = options.adapter_path
-    options.adapter_path = settle_adapter(options.model, asked)
-    adapter = None if options.adapter_path is None else read_adapter_config(options.adapter_path)
-    name = options.model or (adapter.model if adapter else None) or TINY
-    if asked is None and adapter is None and named(name) and (known := published(name)):
-        tell(f"{name} as it is: adapters/ has none for it (mlx-trace train -c {known.configuration} makes one)")
-    if adapter is not None and not options.model:
-        _locate_base(name, options.adapter_path / ADAPTER_CONFIG)
-    base = load_base(name, options.trust_remote_code, options.dtype, identify=adapter is not None)
-    if options.adapter_path is not None:
-        load_adapter(base, options.adapter_path, options.any_base)
-    return base, adapter.prompt if adapter and adapter.prompt else carried_prompt(base.tokenizer)
-
-
-def _locate_base(name: str, file: Path) -> None:
-    """Find an adapter's base, or say where its name stands, and from where a relative path is read."""
-    from mlx_trace.model.base import locate_model
-
-    try:
-        locate_model(name)
-    except UserError as error:
-        here = "" if Path(name).expanduser().is_absolute() else f", from {Path.cwd()} if it is a path"
-        raise UserError(f"{file}: its base {name!r} is not found{here}; --model names it", *error.faults) from None
+    choice = ModelChoice(options.model, options.adapter_path, options.dtype, options.any_base,
+                         options.trust_remote_code)  # fmt: skip
+    base, prompt, options.adapter_path = load_chosen(choice)
+    return base, prompt

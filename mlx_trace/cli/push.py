@@ -69,7 +69,7 @@ def run_push(options: argparse.Namespace) -> int:
 def _told(options: argparse.Namespace, form: "Form") -> "CardSubject":
     """Gather what the card tells of."""
     from mlx_trace.card import CardSubject, origin_of, read_summaries
-    from mlx_trace.evaluate.report.records import read_records
+    from mlx_trace.evaluate.records import read_records
     from mlx_trace.evaluate.report.training import read_training
     from mlx_trace.model.adapter import read_adapter_config
     from mlx_trace.push import base_name_of

@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from mlx_trace.cli.plan import show_example, show_time
 from mlx_trace.cli.progress import progress, watching
 from mlx_trace.cli.screen import Screen, patient_screen
 from mlx_trace.config import RENAMED, Config
-from mlx_trace.config_file import find_config, load_config
+from mlx_trace.config_file import find_config, load_config, unallowed
 from mlx_trace.errors import UserError
 from mlx_trace.files import read_yaml
 
@@ -73,11 +73,14 @@ def _shown(default: Any) -> str:
 def run_train(options: argparse.Namespace) -> int:
     config = _resolve(options)
     from mlx_trace.model.gguf.convert import check_file
+    from mlx_trace.tracking.trackers import check_installed
 
     check_file(config.model)
+    check_installed(config.report_to)
     from mlx_trace.model.base import locate_model
     from mlx_trace.train.interrupt import Interrupted
-    from mlx_trace.train.run import check_folder, plan, train
+    from mlx_trace.train.run import check_folder, plan
+    from mlx_trace.train.tracked import train
 
     if not options.plan:
         check_folder(config, options.resume, options.overwrite)
@@ -109,7 +112,7 @@ def run_train(options: argparse.Namespace) -> int:
 
 def _tell_done(console: Screen, planned: "Plan", doubts: Sequence[str]) -> None:
     """Say what a run that is done has left, and what is doubtful of it."""
-    from mlx_trace.train.run_dir import BEST
+    from mlx_trace.run_files import BEST
 
     path, validation = planned.config.adapter_path, planned.validation
     for doubt in doubts:
@@ -163,47 +166,21 @@ def _resolve(options: argparse.Namespace) -> Config:
         if key.startswith("key:")
     }
     path = None if options.config is None else find_config(options.config)
-    config = _resumed(options, path, overrides) if options.resume else load_config(path, overrides)
-    _check_consent(config, overrides)
+    if options.resume:
+        from mlx_trace.train.resuming import resumed
+
+        config = resumed(path, overrides, options.overwrite)
+    else:
+        config = load_config(path, overrides)
+    if faults := [f"{key}: {what}; {_flag(key, value)} allows it, which only a command line can"
+                  for key, value, what in unallowed(config, overrides)]:  # fmt: skip
+        raise UserError(*faults)
     return config
 
 
-def _check_consent(config: Config, overrides: Mapping[str, Any]) -> None:
-    """Refuse to run code that a configuration names, be it a run folder's from somewhere, unless the flags do, too."""
-    section = overrides.get("reinforce")
-    named = section.get("reward_function") if isinstance(section, dict) else None
-    function, faults = config.reinforce.reward_function, []
-    if config.trust_remote_code and overrides.get("trust_remote_code") is not True:
-        faults.append("trust_remote_code: runs code that comes with the model; --trust-remote-code allows it")
-    if function is not None and function != overrides.get("reinforce.reward_function", named):
-        faults.append(f"reinforce.reward_function: runs code; --reinforce.reward-function {function} allows it")
-    if faults:
-        raise UserError(*(f"{fault}, which only a command line can" for fault in faults))
-
-
-def _resumed(options: argparse.Namespace, path: Path | None, overrides: Mapping[str, Any]) -> Config:
-    """Return the configuration of the run that is resumed, with which the flags and the file must agree."""
-    if options.overwrite:
-        raise UserError("--resume goes on with a run and --overwrite replaces it; give one of them")
-    from mlx_trace.train.run_dir import read_run_config
-
-    if path is None:
-        run = overrides.get("adapter_path")
-        if run is None:
-            raise UserError("--resume needs the run's directory: --adapter-path RUN, or -c with its configuration")
-        saved = read_run_config(Path(str(run)))
-        wanted = load_config(Path(str(run)) / "config.yaml", overrides)
-    else:
-        wanted = load_config(path, overrides)
-        saved = read_run_config(wanted.adapter_path)
-    saved = saved.model_copy(update={"adapter_path": wanted.adapter_path})  # a run may have been moved
-    if changes := list(_changes(saved.model_dump(mode="json"), wanted.model_dump(mode="json"))):
-        raise UserError(
-            f"{saved.adapter_path}: --resume goes on with a run as it was started; without -c and other flags it does. "
-            "What is not as it was:",
-            *changes,
-        )
-    return saved
+def _flag(key: str, value: object) -> str:
+    """Return the flag that sets a key."""
+    return f"--{key.replace('_', '-')}" + ("" if value is True else f" {value}")
 
 
 def _value(key: str, text: Any, told: "Told") -> Any:
@@ -233,23 +210,3 @@ def _read_flag(key: str, value: str) -> Any:
     kind = model.model_fields[last].annotation
     is_text = kind in (str, Path) or (kind in (str | None, Path | None) and value != "null")
     return value if is_text else read_yaml(value, f"--{key.replace('_', '-')}")
-
-
-def _changes(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """Yield in words which keys of a run are wanted otherwise than it was started with."""
-    for key, value in before.items():
-        other = after[key]
-        if isinstance(value, dict) and isinstance(other, dict):
-            yield from _changes(value, other, f"{prefix}{key}.")
-        elif value != other:
-            yield f"{prefix}{key}: the run was started with {_in_words(value)}, not {_in_words(other)}"
-
-
-def _in_words(value: Any) -> str:
-    """Return a value as YAML would say it, in a line; of sources only what was said of them."""
-    if isinstance(value, list):
-        return "; ".join(map(_in_words, value)) or "none"
-    if isinstance(value, dict):
-        said = {key: inner for key, inner in value.items() if inner not in (None, [], {}, 0)}
-        return ", ".join(f"{key} {_in_words(inner)}" for key, inner in said.items())
-    return str(yaml.safe_dump(value, width=1000, allow_unicode=True)).removesuffix("\n").removesuffix("\n...")

@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import current_thread, main_thread
 from types import FrameType
 from typing import Final
 
@@ -21,7 +22,11 @@ def stopping() -> Iterator[Callable[[], bool]]:
 
     A second Ctrl-C or SIGTERM stops at once, as a KeyboardInterrupt, so that the terminal is put in order; a third ends
     the process wherever it is. A closing terminal may say so twice, and says nothing to who started this with nohup.
+    Signals are the main thread's: in another one nothing is turned into anything.
     """
+    if current_thread() is not main_thread():
+        yield lambda: False
+        return
     wished = False
 
     def wish(number: int, _: FrameType | None) -> None:
@@ -31,7 +36,7 @@ def stopping() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         if not wished:
             wished = True
-            tell("finishing this update; once more stops at once")
+            tell("finishing this update; once more stops at once", is_urgent=True)
 
     ignored = [number for number in STOPS[2:] if signal.getsignal(number) == signal.SIG_IGN]
     before = {number: signal.signal(number, wish) for number in STOPS if number not in ignored}

@@ -24,7 +24,7 @@ from mlx_trace.files import lenient_lines, sync
 from mlx_trace.model.adapter import ADAPTER_WEIGHTS, adapter_weights
 from mlx_trace.model.base import Base
 from mlx_trace.notice import tell
-from mlx_trace.run_files import METRICS_FILE, SAMPLES_FILE, STATE
+from mlx_trace.run_files import BEST, METRICS_FILE, SAMPLES_FILE, STATE
 from mlx_trace.seeds import derive_seed
 from mlx_trace.train import checkpoint
 from mlx_trace.train.checkpoint import Arrays, Checkpoint, check_arrays
@@ -32,7 +32,7 @@ from mlx_trace.train.collapse import Collapse
 from mlx_trace.train.interrupt import Interrupted, stopping
 from mlx_trace.train.metrics import Metrics, verdict
 from mlx_trace.train.ranks import Ranks
-from mlx_trace.train.run_dir import BEST, Hold, describe_adapter
+from mlx_trace.train.run_dir import Hold, describe_adapter
 from mlx_trace.train.samples import SavedSample, lines_of, room
 from mlx_trace.train.validation import Validation
 

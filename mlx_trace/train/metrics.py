@@ -16,6 +16,15 @@ _SHARE: Final = 1.25
 _NONE: Final = 1e-6  # rewards that differ by less are equal
 
 
+def figures_of(rows: Rows) -> dict[str, float]:
+    """Return what a run's last updates measured, as `sft/loss`, with the number of its updates and their seconds."""
+    figures: dict[str, float] = {"updates": len(rows), "seconds": round(sum(_column(rows, "seconds")), 2)}
+    for row in rows:
+        figures |= {f"{row['phase']}/{name}": float(value) for name, value in row.items()
+                    if isinstance(value, int | float) and name != "update"}  # fmt: skip
+    return figures
+
+
 def verdict(phase: str, rows: Rows) -> str | None:
     """Return a line for who trained and learnt nothing, or unlearnt; None where that cannot be said, or is not so."""
     if not rows:

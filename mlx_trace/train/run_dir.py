@@ -18,10 +18,9 @@ from mlx_trace.files import read_text, read_yaml, try_lock, unreadable, write_at
 from mlx_trace.model.adapter import ADAPTER_WEIGHTS, adapter_config
 from mlx_trace.model.base import Base
 from mlx_trace.model.chat_template import CHAT_TEMPLATE, stock_template_or_none
-from mlx_trace.run_files import ADAPTER_CONFIG, CONFIG_FILE, METRICS_FILE, PROGRESS, SAMPLES_FILE, STATE
+from mlx_trace.run_files import ADAPTER_CONFIG, BEST, CONFIG_FILE, METRICS_FILE, PROGRESS, SAMPLES_FILE, STATE
 
 PLAN_FILE: Final = "plan.json"
-BEST: Final = "best"  # the adapter with the highest accuracy, or where none is measured the lowest held-out loss
 ARRAYS: Final = ("adapter.safetensors", "optimizer.safetensors", "extra.safetensors")
 _LOCK: Final = "lock"
 _REPLACED: Final = (CONFIG_FILE, PLAN_FILE, ADAPTER_CONFIG, CHAT_TEMPLATE)  # files that are written aside, and renamed

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from mlx_trace.api.loading import settle_adapter
 from mlx_trace.cli.main import main
-from mlx_trace.cli.options import settle_adapter
 from mlx_trace.config_file import find_config, load_config
 from mlx_trace.memory.published import published
 from mlx_trace.model.named import NAMED

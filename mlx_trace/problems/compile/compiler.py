@@ -42,6 +42,16 @@ class Compiled:
     grounded: bool
     expert: str  # of the trace; the problem expects none, since several can be right
 
+    @property
+    def trace(self) -> str:
+        """Return the trace."""
+        return self.problem.trace or ""
+
+    @property
+    def answer(self) -> str:
+        """Return what it computes, exactly."""
+        return self.problem.answer or ""
+
 
 @dataclass(frozen=True, slots=True)
 class Refused:

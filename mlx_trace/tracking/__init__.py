@@ -1,0 +1,1 @@
+"""Runs in other people's dashboards: one small interface, an adapter for each."""

@@ -1,0 +1,59 @@
+"""The configuration of a run that is resumed: what it was started with, with which whoever resumes it must agree."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mlx_trace.config import Config
+from mlx_trace.config_file import load_config
+from mlx_trace.errors import UserError
+from mlx_trace.run_files import CONFIG_FILE
+from mlx_trace.train.run_dir import read_run_config
+
+
+def resumed(
+    path: Path | None, overrides: Mapping[str, Any], overwrite: bool = False, content: Mapping[str, Any] | None = None,
+    as_flags: bool = True,
+) -> Config:  # fmt: skip
+    """Return the configuration of the run that is resumed, with which the overrides and the file must agree."""
+    if overwrite:
+        raise UserError("--resume goes on with a run and --overwrite replaces it; give one of them")
+    if path is None and content is None:
+        run = overrides.get("adapter_path")
+        if run is None:
+            raise UserError("--resume needs the run's directory: --adapter-path RUN, or -c with its configuration")
+        saved = read_run_config(Path(str(run)))
+        wanted = load_config(Path(str(run)) / CONFIG_FILE, overrides, as_flags=as_flags)
+    else:
+        wanted = load_config(path, overrides, content, as_flags)
+        saved = read_run_config(wanted.adapter_path)
+    saved = saved.model_copy(update={"adapter_path": wanted.adapter_path})  # a run may have been moved
+    if changes := list(_changes(saved.model_dump(mode="json"), wanted.model_dump(mode="json"))):
+        raise UserError(
+            f"{saved.adapter_path}: --resume goes on with a run as it was started; without -c and other flags it does. "
+            "What is not as it was:",
+            *changes,
+        )
+    return saved
+
+
+def _changes(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield in words which keys of a run are wanted otherwise than it was started with."""
+    for key, value in before.items():
+        other = after[key]
+        if isinstance(value, dict) and isinstance(other, dict):
+            yield from _changes(value, other, f"{prefix}{key}.")
+        elif value != other:
+            yield f"{prefix}{key}: the run was started with {_in_words(value)}, not {_in_words(other)}"
+
+
+def _in_words(value: Any) -> str:
+    """Return a value as YAML would say it, in a line; of sources only what was said of them."""
+    if isinstance(value, list):
+        return "; ".join(map(_in_words, value)) or "none"
+    if isinstance(value, dict):
+        said = {key: inner for key, inner in value.items() if inner not in (None, [], {}, 0)}
+        return ", ".join(f"{key} {_in_words(inner)}" for key, inner in said.items())
+    return str(yaml.safe_dump(value, width=1000, allow_unicode=True)).removesuffix("\n").removesuffix("\n...")
