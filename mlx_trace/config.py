@@ -233,6 +233,13 @@ class Config(Section):
     reinforce: ReinforceConfig = Field(ReinforceConfig(), description="the reinforcement phase")
     trust_remote_code: bool = Field(False, description="allow code that comes with the model")
 
+    @field_validator("adapter_path", "resume_adapter_file", mode="before")
+    @classmethod
+    def _named(cls, path: Any) -> Any:
+        if path in ("", [""]):  # a path without a name would be the current folder
+            raise ValueError("the path is empty")
+        return path
+
     @field_validator("num_layers")
     @classmethod
     def _some_layers(cls, layers: int) -> int:

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from mlx.utils import tree_unflatten
 from mlx_lm.utils import dequantize_model, save
 
 from mlx_trace.config_reinforce import MAX_TOKENS
+from mlx_trace.destination import check_new_folder
 from mlx_trace.errors import UserError
 from mlx_trace.files import read_json, unreadable, why_unwritten
 from mlx_trace.model.base import Base, load_base
@@ -49,13 +51,15 @@ def fuse(base: Base, prompter: Prompter, folder: Path, dequantize: bool = False)
         _check_asking(temporary, prompter)
         again = load_base(str(temporary), base.runs_code, base.computed, say=lambda _: None)
         after = _probabilities(again.network, probe)
-    return float(mx.abs(after - before).max().item())
+        distance = float(mx.abs(after - before).max().item())
+        if not isfinite(distance):
+            raise UserError(f"{folder}: the fused model's predictions are no numbers; nothing is written")
+    return distance
 
 
 def check_free(folder: Path) -> None:
     """Refuse a folder that holds something."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder}: exists already; a fused model is written to a new directory")
+    check_new_folder(folder)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 Takes files of records, as `mlx-trace eval -o` writes them: of replies, of votes, or of losses on gold traces.
 """
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from mlx_trace.errors import UserError
 from mlx_trace.evaluate.losses import deciding
 from mlx_trace.evaluate.stats import Rate, mcnemar, mean_interval, paired_difference, sign_test
 from mlx_trace.files import read_text
+from mlx_trace.json_text import parse_json
 from mlx_trace.problems.problem import Problem
 
 
@@ -35,7 +35,7 @@ def read_measured(path: Path) -> dict[str, Measured]:
     often: Counter[str] = Counter()
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         try:
-            row = _measured(json.loads(line))
+            row = _measured(parse_json(line))
         except (ValueError, TypeError, KeyError, AttributeError):
             raise UserError(f"{path}:{number}: is no record of mlx-trace eval -o") from None
         name = row.problem.id

@@ -4,7 +4,6 @@ Takes a path; returns its records, checked one by one, and the settings of the e
 """
 
 import contextlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +19,7 @@ from mlx_trace.evaluate.compared import Measured
 from mlx_trace.evaluate.losses import deciding
 from mlx_trace.evaluate.stats import Rate
 from mlx_trace.files import lenient_lines, read_text
+from mlx_trace.json_text import parse_json
 from mlx_trace.language.grade import GRADE_KINDS, GradeKind, grade
 from mlx_trace.problems.problem import Problem
 from mlx_trace.run_files import SUMMARY
@@ -149,7 +149,7 @@ def read_records(path: Path) -> RecordFile:
     lines = list(lenient_lines(path))
     for number, line in lines:
         try:
-            row = json.loads(line or "")
+            row = parse_json(line or "")
             if number == 1 and isinstance(row, dict) and isinstance(row.get(_SETTINGS), dict):
                 settings = row[_SETTINGS]
                 continue
@@ -179,8 +179,8 @@ def _beside(path: Path) -> dict[str, Any]:
     """Return what `eval --json` printed of the same evaluation: `eval` keeps it, and so does a sweep."""
     for told in (path.with_suffix(SUMMARY), path.with_suffix(".json")):
         if told != path and told.is_file():
-            with contextlib.suppress(ValueError, RecursionError, UserError):
-                content = json.loads(read_text(told))
+            with contextlib.suppress(ValueError, UserError):
+                content = parse_json(read_text(told))
                 if isinstance(content, dict) and "constraint" in content:
                     return content
     return {}

@@ -1,0 +1,36 @@
+"""Where something is written to: refused before there is something to write, and where that is what is read."""
+
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from mlx_trace.errors import UserError
+from mlx_trace.files import is_stream, unreadable
+
+
+def check_new_folder(path: Path) -> None:
+    """Refuse a folder that holds something, or could not be made."""
+    try:
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise UserError(f"{path}: exists already; a model is written to a new directory")
+        existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        raise unreadable(path, error) from None
+
+
+def check_apart(output: Path, sources: Iterable[Path]) -> None:
+    """Refuse to write over a file that is read, or over one in a folder that is."""
+    if is_stream(output) or not output.exists():
+        return
+    for source in sources:
+        if not source.exists():
+            continue
+        if source.samefile(output) or (source.is_dir() and _is_within(output, source)):
+            raise UserError(f"{output}: is read, and cannot be written to, too")
+
+
+def _is_within(path: Path, folder: Path) -> bool:
+    return os.path.realpath(path).startswith(os.path.realpath(folder) + os.sep)
