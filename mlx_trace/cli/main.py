@@ -110,11 +110,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         drop_output(sys.stdout)
         return 0
     except OSError as error:
-        if _is_broken(sys.stdout):
+        if error.errno in _REFUSED and error.filename is not None:  # standard output has no name
+            tell(f"{error.filename}: {why(error)}")
+        elif _is_broken(sys.stdout):
             drop_output(sys.stdout)
             tell(f"standard output: {why(error)}")
         elif error.errno in _REFUSED:
-            tell(f"{error.filename}: {why(error)}" if error.filename is not None else why(error))
+            tell(why(error))
         else:
             raise
         return USAGE

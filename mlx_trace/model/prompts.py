@@ -34,7 +34,7 @@ def own_template(tokenizer: Any) -> str | None:
     own = getattr(tokenizer, "chat_template", None)
     template = own.get("default") if isinstance(own, dict) else own
     if template is not None and not isinstance(template, str):
-        raise UserError(f"the model's chat template is no text, but a {type(template).__name__}")
+        raise UserError(f"the model's chat template is no text, but of the type {type(template).__name__}")
     return template
 
 

@@ -23,7 +23,6 @@ class Ground:
     folder: Path
     model: Path
     run: Path
-    samples: Path
 
     def copy(self, source: Path, name: str) -> Path:
         """Put a copy of a sound thing into the folder."""
