@@ -63,6 +63,10 @@ class Parser(argparse.ArgumentParser):
         print(f"(`{self.prog} --help` shows what there is)", file=sys.stderr)
         raise SystemExit(USAGE)
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Write help, and raise where that cannot be; argparse keeps it to itself."""
+        print(message, end="", file=file, flush=True)
+
     def _hint(self, message: str) -> str:
         """Return which flag was meant, where one was given that there is not."""
         wrong = [word.partition("=")[0] for word in message.removeprefix(_UNKNOWN).split() if word.startswith("-")]

@@ -39,7 +39,7 @@ REQUESTS = [
     _bad("empty", "", "not JSON"), _bad("half", '{"messages"', "not JSON"), _bad("an array", "[]", "not a JSON object"),
     _bad("nested without end", "[" * 100_000, "too deep"), _bad("objects without end", '{"a":' * 100_000, "too deep"),
     _bad("a number without end", f'{{"seed": {"9" * 5000}}}', "a number is too long"),
-    _bad("of another encoding", "{}".encode("utf-16"), "not JSON"), _bad("compressed", b"\x1f\x8b\x08\0", "not JSON"),
+    _bad("of another encoding", "{}".encode("utf-16"), "messages: field required"), _bad("compressed", b"\x1f\x8b\x08\0", "not JSON"),
     _bad("nested messages", '{"messages":' + "[" * 900 + "]" * 900 + "}", "messages[0]: an object with a role"),
     _bad("a role that is a list", '{"messages": [{"role": ["user"], "content": "5 eggs"}]}', "messages[0]"),
     _bad("content that is an object", '{"messages": [{"role": "user", "content": {"a": 1}}]}', "messages[0].content"),
