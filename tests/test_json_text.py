@@ -12,6 +12,7 @@ OWN = {
     "kept.py",
     "describe.py",
     "ranks.py",
+    "text.py",
 }  # the place itself, and what this process wrote a moment ago
 
 
