@@ -259,6 +259,13 @@ class Config(Section):
     project_name: str | None = Field(None, min_length=1, description="their project; null: mlx-trace")
     run_name: str | None = Field(None, min_length=1, description="their name of the run; null: that of adapter_path")
 
+    @field_validator("adapter_path", "resume_adapter_file", mode="before")
+    @classmethod
+    def _named(cls, path: Any) -> Any:
+        if path in ("", [""]):  # a path without a name would be the current folder
+            raise ValueError("the path is empty")
+        return path
+
     @field_validator("num_layers")
     @classmethod
     def _some_layers(cls, layers: int) -> int:

@@ -17,7 +17,7 @@ from mlx_trace.config_sources import CompiledSource, FileSource, SyntheticSource
 from mlx_trace.errors import UserError, meant
 from mlx_trace.faults import in_words
 from mlx_trace.files import read_text, read_yaml
-from mlx_trace.notice import tell
+from mlx_trace.notice import is_text, tell
 from mlx_trace.resources import configs_dir
 
 _SOURCES: Final[dict[str, type[BaseModel]]] = {
@@ -122,6 +122,8 @@ def _put(content: dict[str, Any], keys: list[str], value: Any) -> None:
 def validate_config(content: Mapping[str, Any], where: str, overrides: Mapping[str, Any] = {}) -> Config:
     """Check a configuration's content, keys of earlier versions among it; UserError with every fault."""
     content = _renamed(content, where)
+    if faults := [f"{where}: {key}: holds NUL or half a character, and is no text" for key in _no_text(content)]:
+        raise UserError(*faults)
     try:
         return Config.model_validate(content)
     except ValidationError as error:
@@ -132,6 +134,15 @@ def validate_config(content: Mapping[str, Any], where: str, overrides: Mapping[s
             origin = f"--{key.replace('_', '-')}" if key in overrides else f"{where}: {key}" if key else where
             faults.append(f"{origin}: {_explain(fault, keys)}")
         raise UserError(*faults) from None
+
+
+def _no_text(value: Any, key: str = "") -> Iterator[str]:
+    """Yield the keys whose values are text that no file can be named, and nothing encoded."""
+    if isinstance(value, str) and ("\0" in value or not is_text(value)):
+        yield key
+    elif isinstance(value, dict | list):
+        for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _no_text(inner, f"{key}.{name}".removeprefix("."))
 
 
 def _explain(fault: Any, keys: list[str]) -> str:

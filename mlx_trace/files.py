@@ -17,8 +17,10 @@ from typing import Any, Final, TextIO
 import yaml
 
 from mlx_trace.errors import UserError, why
+from mlx_trace.json_text import parse_json
 from mlx_trace.notice import tell
 
+_SHORT: Final = 50  # characters of a name, of which each may be four bytes, and a name has 255
 _FULL: Final = 1 << 16  # bytes left on a disk that is full
 _OPEN: Final = re.compile(r"//?dev/(stdout|stderr)|//?(?:dev|proc/self)/fd/(\d{1,9})")
 _NUMBERS: Final = {"stdout": 1, "stderr": 2}
@@ -53,11 +55,11 @@ def read_json(path: Path) -> Any:
     """Return what a JSON file holds; UserError if it is not JSON, or an object has a key twice."""
     text = read_text(path)
     try:
-        return json.loads(text, object_pairs_hook=_no_duplicates)
+        return parse_json(text, object_pairs_hook=_no_duplicates)
     except json.JSONDecodeError as error:
         raise UserError(f"{path}:{error.lineno}: not JSON: {error.msg}") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: {error}") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON as it is read: {error}") from None
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -104,7 +106,8 @@ def check_output(path: Path) -> None:
     if is_stream(path):
         return
     try:
-        with tempfile.TemporaryFile(dir=path.parent, prefix=f".{path.name[:100]}."):
+        path.exists()
+        with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
         raise unreadable(path, error) from None
@@ -134,7 +137,7 @@ def write_atomically(path: Path, lines: Iterable[str]) -> int:
     if is_stream(path):
         return _write_stream(path, lines)
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:_SHORT]}.", suffix=".tmp")
     except OSError as error:
         raise unreadable(path, error) from None
     try:

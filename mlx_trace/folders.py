@@ -10,10 +10,16 @@ from mlx_trace.errors import UserError
 from mlx_trace.files import unreadable
 
 
-def check_free(folder: Path, what: str) -> None:
+def check_free(folder: Path, what: str = "a model") -> None:
     """Refuse a folder that holds something, or could not be made; `what` is to be written there."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder}: exists already; {what} is written to a new directory")
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise UserError(f"{folder}: exists already; {what} is written to a new directory")
+        existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        raise unreadable(folder, error) from None
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,6 +53,8 @@ def fuse(
         _write_asking(temporary, base, template)
         _check_asking(temporary, prompter)
         fidelity = compare(traces, changed, _again(base, temporary)) if traces else None
+        if fidelity is not None and not isfinite(fidelity.largest):
+            raise UserError(f"{folder}: the fused model's predictions are no numbers; nothing is written")
         if fidelity is not None and fidelity.is_lost and not allow_loss:
             raise UserError(*_alternatives(base, fidelity, "quantization" in config))
     return fidelity

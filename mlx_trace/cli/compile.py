@@ -12,6 +12,7 @@ from typing import TypeVar
 from mlx_trace.cli.options import add_field_option, add_seed_option, at_least
 from mlx_trace.cli.output import show, show_json
 from mlx_trace.cli.screen import Screen
+from mlx_trace.destination import check_apart
 from mlx_trace.errors import UserError
 from mlx_trace.problems import gsm8k
 from mlx_trace.problems.compile.compiler import NO_SOLUTION, Compiled, compile_file
@@ -41,6 +42,7 @@ def add_compile_options(parser: argparse.ArgumentParser) -> None:
 
 def run_compile(options: argparse.Namespace) -> int:
     told, tally = parse_told(options.field), _Outcomes()
+    check_apart(options.output, [options.rows])
     started = time.perf_counter()
     written = write_problems(options.output, _chosen(options, told, tally))
     seconds = time.perf_counter() - started
@@ -129,6 +131,7 @@ def add_variants_options(parser: argparse.ArgumentParser) -> None:
 
 def run_variants(options: argparse.Namespace) -> int:
     told, tally = parse_told(options.field), Tally()
+    check_apart(options.output, [options.problems])
 
     def problems() -> Iterator[Problem]:
         yield from _watched(tell_again(options.problems, options.k, options.seed, tally, told), "variants")

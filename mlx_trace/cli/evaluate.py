@@ -20,9 +20,11 @@ from mlx_trace.cli.output import show_json
 from mlx_trace.cli.records import file_of, write_records
 from mlx_trace.cli.screen import Screen
 from mlx_trace.cli.ways import AGAINST, AskedWay, ways_of
+from mlx_trace.destination import check_apart
 from mlx_trace.errors import UserError
 from mlx_trace.evaluate.suites import DEFAULT_SIZE
 from mlx_trace.files import check_output, is_stream
+from mlx_trace.run_files import SUMMARY
 
 if TYPE_CHECKING:
     from mlx_trace.evaluate.nearest import Nearest
@@ -81,7 +83,7 @@ def run_eval(options: argparse.Namespace) -> int:
     ways = ways_of(options)
     if options.nearest is not None and options.examples_from is None:
         raise UserError(f"--nearest {options.nearest}: of which problems is not said: --examples-from FILE")
-    _check_outputs(options.output, ways)
+    _check_outputs(options, ways)
     drawn = draw(options.data, options.n, parse_told(options.field), options.seed or 0)  # before a model is loaded
     nearest = _read_nearest(options.examples_from)
     base, prompt = load_named(options)
@@ -97,13 +99,17 @@ def run_eval(options: argparse.Namespace) -> int:
     return conclude(evaluation, asked, examples)
 
 
-def _check_outputs(output: Path | None, ways: Sequence[AskedWay]) -> None:
+def _check_outputs(options: argparse.Namespace, ways: Sequence[AskedWay]) -> None:
+    output, sources = options.output, [Path(options.data), *([options.examples_from] if options.examples_from else [])]
     if output is None:
         return
     if is_stream(output) and len(ways) > 1:
         raise UserError(f"{output}: is no file, beside which --against could write records of its own")
     for asked in ways:
-        check_output(file_of(output, asked.name))
+        file = file_of(output, asked.name)
+        for path in (file, *([] if is_stream(file) else [file.with_suffix(SUMMARY)])):
+            check_output(path)
+            check_apart(path, sources)
 
 
 def _read_nearest(path: Path | None) -> "Nearest | None":

@@ -1,13 +1,15 @@
 """The `mlx-trace` command: finds the subcommand, imports only what it needs, and turns a `UserError` into lines."""
 
 import argparse
+import errno
 import io
 import os
 import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Final, NoReturn, TextIO
+from pathlib import Path
+from typing import Any, Final, NoReturn, TextIO
 
 from mlx_trace.cli.output import drop_output, show
 from mlx_trace.errors import UserError, meant, why
@@ -50,16 +52,28 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
 }  # fmt: skip
 USAGE: Final = 2
 _UNKNOWN: Final = "unrecognized arguments: "
+_REFUSED: Final = frozenset({  # what a machine says to anybody, and no command foresees everywhere
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENAMETOOLONG, errno.ELOOP,
+    errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE, errno.ENOMEM,
+})  # fmt: skip
 _NEGATIVE: Final = re.compile(r"-[$€£¥₹]?\.?[0-9]")
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that says one line on a usage error, and shows an example in its help."""
+    """An argument parser that says one line on a usage error, shows an example in its help, and knows paths."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.register("type", Path, _read_path)
 
     def error(self, message: str) -> NoReturn:
         print(one_message(f"{self.prog}: {message}{self._hint(message)}"), file=sys.stderr)
         print(f"(`{self.prog} --help` shows what there is)", file=sys.stderr)
         raise SystemExit(USAGE)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Write help, and raise where that cannot be; argparse keeps it to itself."""
+        print(message, end="", file=file, flush=True)
 
     def _hint(self, message: str) -> str:
         """Return which flag was meant, where one was given that there is not."""
@@ -108,14 +122,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         drop_output(sys.stdout)
         return 0
     except OSError as error:
-        if not _is_broken(sys.stdout):
+        if error.errno in _REFUSED and error.filename is not None:  # standard output has no name
+            tell(f"{error.filename}: {why(error)}")
+        elif _is_broken(sys.stdout):
+            drop_output(sys.stdout)
+            tell(f"standard output: {why(error)}")
+        elif error.errno in _REFUSED:
+            tell(why(error))
+        else:
             raise
-        drop_output(sys.stdout)
-        tell(f"standard output: {why(error)}")
         return USAGE
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return 130
+
+
+def _read_path(text: str) -> Path:
+    """Return a path; one without a name would mean the current folder, which nobody wrote."""
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty")
+    return Path(text)
 
 
 def _prepare_streams() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from mlx_trace.cli.output import show, show_json
 from mlx_trace.cli.screen import Screen
+from mlx_trace.destination import check_apart
 from mlx_trace.errors import UserError
 from mlx_trace.files import check_output, is_stream, write_atomically
 
@@ -87,11 +88,11 @@ def _check_page(page: Path, sources: Sequence[Path], is_named: bool) -> None:
     check_output(page)
     if is_stream(page) or not page.exists():
         return
-    for source in sources:
-        if source.exists() and source.samefile(page):
-            raise UserError(f"{page}: is read, and cannot be the page, too")
     from mlx_trace.evaluate.report.page import MADE_BY
 
     with page.open(encoding="utf-8", errors="replace") as file:
-        if not is_named and MADE_BY not in file.read(200):
+        is_report = MADE_BY in file.read(200)
+    if not is_report:
+        check_apart(page, sources)
+        if not is_named:
             raise UserError(f"{page}: is there already, and is no report; -o names where the page goes")

@@ -36,6 +36,10 @@ def add_serve_options(parser: argparse.ArgumentParser) -> None:
                         help="seconds that a request may take (default %(default)s)")  # fmt: skip
     parser.add_argument("--cors-origin", action="append", default=[], metavar="URL",
                         help="a site whose pages may use the server from a browser, or *; may be repeated")  # fmt: skip
+    parser.add_argument("--allowed-host", action="append", default=[], metavar="NAME",
+                        help="a name that requests may call the server by, besides its addresses and localhost, as "
+                             "behind a tunnel; others are refused where it listens to this machine alone; may be "
+                             "repeated")  # fmt: skip
     parser.add_argument("-q", "--quiet", action="store_true", help="tell nothing of single requests")
     add_decoding_options(parser)
     add_sampling_options(parser)
@@ -63,7 +67,7 @@ def run_serve(options: argparse.Namespace) -> NoReturn:
         show(f"{served.model} at {url}/v1 (Ctrl-C ends)", flush=True)
 
     limits = Limits(max_sequences=options.max_sequences, max_queue=options.max_queue, timeout=options.timeout)
-    serve(load, taken, limits, announce, options.cors_origin, options.quiet)
+    serve(load, taken, limits, announce, options.cors_origin, options.quiet, options.allowed_host)
 
 
 def _name(options: argparse.Namespace, decoder: "Decoder") -> str:

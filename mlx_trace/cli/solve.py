@@ -1,7 +1,6 @@
 """`mlx-trace solve`: one trace for people or as JSON, or a stream of JSON lines."""
 
 import argparse
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -11,6 +10,7 @@ from typing import IO, Any
 from mlx_trace.cli.output import show_json, standard_input
 from mlx_trace.errors import UserError
 from mlx_trace.files import unreadable
+from mlx_trace.json_text import parse_json
 from mlx_trace.language.amounts import read_amount
 from mlx_trace.language.grade import EXPECTABLE, Grade, grade
 from mlx_trace.language.syntax import MAX_BYTES, NoTrace, parse
@@ -78,8 +78,8 @@ class _Numeral(str):
 
 def _read_line(raw: bytes, where: str) -> tuple[str, Fraction | None, str | None]:
     try:
-        row: Any = json.loads(raw, parse_float=_Numeral, parse_int=_Numeral)
-    except (ValueError, RecursionError):
+        row: Any = parse_json(raw, parse_float=_Numeral, parse_int=_Numeral)
+    except ValueError:
         raise UserError(f"{where}: not a line of JSON") from None
     if not isinstance(row, dict) or type(row.get("text")) is not str:
         raise UserError(f'{where}: not an object with "text" (a string), "expected" and "expert" (a string or null)')

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mlx_trace.cli.options import add_seed_option, at_least
 from mlx_trace.cli.output import show
-from mlx_trace.errors import UserError
+from mlx_trace.folders import check_free
 
 if TYPE_CHECKING:
     from mlx_trace.tiny.pretrain import Progress
@@ -25,8 +25,7 @@ def add_tiny_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_tiny(options: argparse.Namespace) -> int:
-    if options.save_path.exists() and any(options.save_path.iterdir()):
-        raise UserError(f"{options.save_path}: is not empty; a model is written to a new directory")
+    check_free(options.save_path)
     questions = []
     if options.gsm8k is not None:
         from mlx_trace.problems.mixture import read_file

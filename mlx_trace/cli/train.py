@@ -209,4 +209,7 @@ def _read_flag(key: str, value: str) -> Any:
         model = type(model.model_fields[section].get_default())
     kind = model.model_fields[last].annotation
     is_text = kind in (str, Path) or (kind in (str | None, Path | None) and value != "null")
-    return value if is_text else read_yaml(value, f"--{key.replace('_', '-')}")
+    flag = f"--{key.replace('_', '-')}"
+    if not (is_text or value.strip()):
+        raise UserError(f"{flag}: the value is empty; null is none")
+    return value if is_text else read_yaml(value, flag)

@@ -18,7 +18,7 @@ from mlx_trace.decode.grammar.vocabulary import vocabulary_of
 from mlx_trace.decode.params import SamplingParams
 from mlx_trace.errors import UserError
 from mlx_trace.language.knowledge import grounded_numbers
-from mlx_trace.model.base import Base
+from mlx_trace.model.base import Base, check_finite
 from mlx_trace.model.config_json import is_known, positions_of
 from mlx_trace.model.prompts import Prompter
 from mlx_trace.notice import tell
@@ -39,6 +39,7 @@ class Decoder:
         self.prompter, self.decoding, self.name = prompter, decoding, base.name
         self.positions = positions_of(base.config)
         self._has_told = False
+        check_finite(base)
         if not is_known(base.config):
             check_rows(base.network, base.name)
         vocabulary = vocabulary_of(base.tokenizer) if decoding.constraint == "scope" else None

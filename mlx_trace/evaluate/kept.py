@@ -16,6 +16,7 @@ from mlx_trace.evaluate.polled import polled
 from mlx_trace.evaluate.record import Record
 from mlx_trace.evaluate.repair import Turn
 from mlx_trace.files import read_text, try_lock, unreadable
+from mlx_trace.json_text import parse_json
 from mlx_trace.language.grade import grade
 from mlx_trace.notice import tell
 from mlx_trace.problems.problem import Problem
@@ -82,7 +83,7 @@ def _read(lines: Sequence[str], problems: Sequence[Problem], samples: int) -> di
     known: dict[int, list[Record]] = {}
     for line in lines:
         with contextlib.suppress(ValueError, KeyError, TypeError, IndexError):
-            row = json.loads(line)
+            row = parse_json(line)
             problem = problems[row[_NUMBER]]
             replies = row["samples"] if samples > 1 else [row]
             if len(replies) == samples:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from mlx_trace.errors import UserError, why
 from mlx_trace.evaluate.suites import EVERYDAY, SUITES
 from mlx_trace.files import locked
+from mlx_trace.json_text import parse_json
 from mlx_trace.notice import tell
 from mlx_trace.problems.hub_data import is_hub_data
 from mlx_trace.resources import cache_dir
@@ -53,5 +54,5 @@ def _looks(file: Path, digest: str) -> int:
     with suppress(OSError):
         for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
             with suppress(ValueError, AttributeError):
-                count += json.loads(line).get("set") == digest
+                count += parse_json(line).get("set") == digest
     return count

@@ -4,7 +4,6 @@ Takes a path; returns its records, checked one by one, and the settings of the e
 """
 
 import contextlib
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from mlx_trace.evaluate.compared import Measured
 from mlx_trace.evaluate.losses import deciding
 from mlx_trace.evaluate.stats import Rate
 from mlx_trace.files import lenient_lines, read_text
+from mlx_trace.json_text import parse_json
 from mlx_trace.language.grade import GRADE_KINDS, GradeKind, grade, is_right
 from mlx_trace.language.numbers import read_numeral
 from mlx_trace.language.solver import Solved
@@ -168,7 +168,7 @@ def read_records(path: Path) -> RecordFile:
     lines = list(lenient_lines(path))
     for number, line in lines:
         try:
-            row = json.loads(line or "")
+            row = parse_json(line or "")
             if number == 1 and isinstance(row, dict) and isinstance(row.get(_SETTINGS), dict):
                 settings = row[_SETTINGS]
                 continue
@@ -198,8 +198,8 @@ def _beside(path: Path) -> dict[str, Any]:
     """Return what `eval --json` printed of the same evaluation: `eval` keeps it, and so does a sweep."""
     for told in (path.with_suffix(SUMMARY), path.with_suffix(".json")):
         if told != path and told.is_file():
-            with contextlib.suppress(ValueError, RecursionError, UserError):
-                content = json.loads(read_text(told))
+            with contextlib.suppress(ValueError, UserError):
+                content = parse_json(read_text(told))
                 if isinstance(content, dict) and "constraint" in content:
                     return content
     return {}

@@ -97,8 +97,7 @@ def load_base(
     """
     outline = outline or read_outline(name, trust_remote_code)
     path, content = outline.path, outline.config
-    if not any(path.glob("model*.safetensors")):
-        raise UserError(f"{path}: no model*.safetensors; other weight formats are not read")
+    _check_weights(path)
     hashing = begun(path) if identify else None
     rope = {key: content[key] for key in ("rope_theta", "rope_scaling") if key in content}
     try:
@@ -110,6 +109,16 @@ def load_base(
         check_pieces(network, name)
     suit_threads(int(config.get("hidden_size", 4096)))
     return Base(canonical(name), path, network, outline.tokenizer, config, written, hashing, trust_remote_code)
+
+
+def _check_weights(path: Path) -> None:
+    """Refuse a folder without weights, or with something else than files in their place, which might never end."""
+    weights = list(path.glob("model*.safetensors"))
+    if not weights:
+        raise UserError(f"{path}: no model*.safetensors; other weight formats are not read")
+    for file in weights:
+        if not file.is_file():
+            raise UserError(f"{file}: is no file" if file.exists() else f"{file}: leads nowhere")
 
 
 def read_tokenizer(path: Path, config: dict[str, Any], trust_remote_code: bool = False) -> Any:
@@ -163,6 +172,13 @@ def check_pieces(network: Any, name: str) -> None:
     if not apart < 0.05:
         raise UserError(f"{name}: not a Llama-shaped model: its head makes other logits of its states than the whole "
                         f"does, {apart:.0%} apart")  # fmt: skip
+
+
+def check_finite(base: Base) -> None:
+    """Refuse a network that predicts no numbers: a NaN anywhere in its layers or its head spreads to all there is."""
+    if not mx.isfinite(base.network(mx.array([[0]]))).all().item():
+        raise UserError(f"{base.name}: what it predicts is no finite number: its weights are damaged, or too large for "
+                        f"{base.computed}")  # fmt: skip
 
 
 def locate_model(name: str) -> Path:

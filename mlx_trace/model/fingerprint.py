@@ -5,7 +5,6 @@ MLX. All bytes are read once for a file, and what was found is remembered for as
 """
 
 import hashlib
-import json
 import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any, Final
 from mlx_trace import background
 from mlx_trace.background import Wait
 from mlx_trace.errors import UserError
+from mlx_trace.json_text import parse_json
 from mlx_trace.model.remembered import remembered
 
 _KIND: Final = "tensors1"
@@ -110,8 +110,8 @@ def _header(file: Path, handle: int) -> tuple[int, dict[str, Any]]:
     """Return where a file's tensors begin, and what is said of each."""
     try:
         size = int.from_bytes(os.pread(handle, 8, 0), "little")
-        header = json.loads(os.pread(handle, size, 8)) if size <= _HEADER else None
-    except (ValueError, RecursionError):
+        header = parse_json(os.pread(handle, size, 8)) if size <= _HEADER else None
+    except ValueError:
         header = None
     if not isinstance(header, dict):
         raise UserError(f"{file}: no safetensors file")

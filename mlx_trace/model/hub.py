@@ -3,13 +3,13 @@
 Takes hub names (owner/model); returns directories. Fetches what mlx-lm needs to load a model and nothing else.
 """
 
-import json
 import re
 from pathlib import Path
 from typing import Final
 
 from mlx_trace import hub_access
 from mlx_trace.errors import UserError, short
+from mlx_trace.json_text import parse_json
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
 _WANTED: Final = ["*.json", "model*.safetensors", "tokenizer.model", "*.tiktoken", "*.txt", "*.jinja", "*.py"]
@@ -47,7 +47,7 @@ def is_whole(folder: Path) -> bool:
     if not (folder / _INDEX).is_file():
         return any(file.is_file() for file in folder.glob("model*.safetensors"))
     try:
-        names = set(json.loads((folder / _INDEX).read_text(encoding="utf-8"))["weight_map"].values())
+        names = set(parse_json((folder / _INDEX).read_text(encoding="utf-8"))["weight_map"].values())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
     return all((folder / str(name)).is_file() for name in names)

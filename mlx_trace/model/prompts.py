@@ -32,7 +32,10 @@ _SHOWN: Final = 60  # characters of a question in a message
 def own_template(tokenizer: Any) -> str | None:
     """Return a tokenizer's chat template, of several the one that is used when nothing is said."""
     own = getattr(tokenizer, "chat_template", None)
-    return own.get("default") if isinstance(own, dict) else own
+    template = own.get("default") if isinstance(own, dict) else own
+    if template is not None and not isinstance(template, str):
+        raise UserError(f"the model's chat template is no text, but of the type {type(template).__name__}")
+    return template
 
 
 def dated(template: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 
 from mlx_trace.errors import UserError
 from mlx_trace.files import write_atomically
+from mlx_trace.json_text import parse_json
 from mlx_trace.resources import cache_dir
 
 YOUNG: Final = 2_000_000_000  # ns; a file changed so lately may change again within one tick of its clock
@@ -29,7 +30,7 @@ def identity(file: Path) -> tuple[int, int, int, int]:
 def recall(file: Path, kind: str, form: type[Found]) -> Found | None:
     """Return what is remembered of a file as it is now; None if nothing is."""
     try:
-        note = json.loads(_note(file, kind).read_text(encoding="utf-8"))
+        note = parse_json(_note(file, kind).read_text(encoding="utf-8"))
         value = note["found"] if note["identity"] == [*identity(file)] else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

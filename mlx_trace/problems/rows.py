@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from mlx_trace.errors import UserError
 from mlx_trace.files import lenient_lines, read_text, unreadable
+from mlx_trace.json_text import parse_json
 from mlx_trace.problems.hub_data import data_files, is_hub_data
 
 Row = tuple[str, dict[str, Any] | None, str]  # name, fields, or else why it is no row
@@ -56,12 +57,10 @@ def _lines(path: Path) -> Iterator[Row]:
 def read_object(line: str) -> dict[str, Any]:
     """Return the JSON object of a line; ValueError says what else it is."""
     try:
-        row = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
-        reason = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else "too deep"
-        raise ValueError(f"not JSON: {reason}") from None
-    except ValueError:  # a number of more digits than Python reads
-        raise ValueError("not JSON: a number is too long") from None
+        row = parse_json(line)
+    except ValueError as error:
+        where = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise ValueError(f"not JSON: {getattr(error, 'msg', error)}{where}") from None
     if not isinstance(row, dict):
         raise ValueError("not a JSON object")
     return row
@@ -79,18 +78,18 @@ def _is_array(path: Path) -> bool:
 def _array_of_rows(line: str) -> bool:
     """Tell whether a line holds an array of objects: the whole file on one line."""
     try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
+        value = parse_json(line)
+    except ValueError:
         return False
     return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
 
 
 def _array(path: Path) -> Iterator[Row]:
     try:
-        content = json.loads(read_text(path))
-    except (ValueError, RecursionError) as error:
+        content = parse_json(read_text(path))
+    except ValueError as error:
         where = f":{error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
-        raise UserError(f"{path}{where}: not JSON: {getattr(error, 'msg', 'too deep, or a number too long')}") from None
+        raise UserError(f"{path}{where}: not JSON: {getattr(error, 'msg', error)}") from None
     for number, row in enumerate(_rows_of(content, path), start=1):
         name = f"{path.stem}:{number}"
         yield (name, row, "") if isinstance(row, dict) else (name, None, "not a JSON object")

@@ -5,7 +5,7 @@ Takes a worker and what is served. Knows nothing of sockets or signals.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
@@ -21,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 
 from mlx_trace.config_serve import Limits
 from mlx_trace.serve.completion import Completion, as_json, events
+from mlx_trace.serve.hosts import KnownHosts
 from mlx_trace.serve.inquiry import Refusal, Served, read_inquiry
 from mlx_trace.serve.log import RequestLog
 from mlx_trace.serve.page import page_routes
@@ -180,9 +181,13 @@ def _error(
 
 
 def make_app(
-    worker: Worker, served: Served, limits: Limits, origins: list[str] | None = None, is_quiet: bool = False
-) -> Starlette:
-    """Return the application; pages of `origins` may use it from a browser, and no others."""
+    worker: Worker, served: Served, limits: Limits, origins: list[str] | None = None, is_quiet: bool = False,
+    names: Collection[str] | None = None,
+) -> Starlette:  # fmt: skip
+    """Return the application; pages of `origins` may use it from a browser, and no others.
+
+    Without `names` it may be called by any.
+    """
     routes = Routes(worker, served, limits)
 
     @asynccontextmanager
@@ -191,6 +196,8 @@ def make_app(
         await asyncio.to_thread(worker.stop, _STOPPING)
 
     middleware = [] if is_quiet else [Middleware(RequestLog)]
+    if names is not None:
+        middleware.append(Middleware(KnownHosts, names=names))
     if origins:
         middleware.append(Middleware(CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"],
                                      allow_headers=["*"]))  # fmt: skip

@@ -16,6 +16,7 @@ from mlx_trace.config_serve import MOST_CHOICES
 from mlx_trace.decode.params import SamplingParams
 from mlx_trace.errors import meant
 from mlx_trace.faults import in_words
+from mlx_trace.json_text import parse_json
 from mlx_trace.model.prompts import LONGEST
 from mlx_trace.notice import is_text
 
@@ -111,8 +112,8 @@ def read_inquiry(data: bytes, served: Served) -> Inquiry:
 
 def _object(data: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        value = parse_json(data)
+    except ValueError as error:
         raise Refusal(f"the body is not JSON: {' '.join(str(error).split())[:_SHOWN]}", code="invalid_json") from None
     if not isinstance(value, dict):
         raise Refusal("the body is not a JSON object")

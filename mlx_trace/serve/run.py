@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Final, NoReturn
@@ -17,6 +17,7 @@ from mlx_trace.decode.decoder import Decoder
 from mlx_trace.notice import tell
 from mlx_trace.serve.address import url_of
 from mlx_trace.serve.app import make_app
+from mlx_trace.serve.hosts import is_loopback
 from mlx_trace.serve.inquiry import Served
 from mlx_trace.serve.log import Told
 from mlx_trace.serve.worker import Worker
@@ -58,16 +59,20 @@ def leave(code: int) -> NoReturn:
 
 def serve(
     load: Callable[[], tuple[Decoder, Served]], taken: socket.socket, limits: Limits,
-    announce: Callable[[str, Served], None], origins: list[str], is_quiet: bool,
+    announce: Callable[[str, Served], None], origins: list[str], is_quiet: bool, names: Sequence[str] = (),
 ) -> NoReturn:  # fmt: skip
-    """Serve at a socket until a signal comes, and end the process; `announce` is told where, once it answers."""
+    """Serve at a socket until a signal comes, and end the process; `announce` is told where, once it answers.
+
+    At a loopback address it is called localhost or one of the `names`; elsewhere whatever leads to it, without names.
+    """
     worker = Worker(load, limits)
     worker.start()
     try:
         served = worker.ready.result()
     except KeyboardInterrupt:
         leave(128 + signal.SIGINT)
-    app = make_app(worker, served, limits, origins, is_quiet)
+    is_known = bool(names) or is_loopback(taken.getsockname()[0])
+    app = make_app(worker, served, limits, origins, is_quiet, names if is_known else None)
     _log_to_stderr()
     config = uvicorn.Config(
         app, log_config=None, access_log=False, lifespan="on", server_header=False, ws="none", http="h11",

@@ -21,6 +21,7 @@ from mlx_trace.config import Config
 from mlx_trace.config_file import dump_config, find_config, load_config
 from mlx_trace.errors import UserError
 from mlx_trace.files import read_json, read_text, write_atomically
+from mlx_trace.json_text import parse_json
 from mlx_trace.run_files import CONFIG_FILE, METRICS_FILE, STATE
 from mlx_trace.sweep.file import Measure, SweepFile
 from mlx_trace.train.interrupt import STOPS
@@ -73,7 +74,7 @@ class SweepRun:
             command = ["train", "-c", str(file), "--overwrite"]
         if (fault := _run(command, log, log)) is not None:
             return fault
-        rows = [json.loads(line) for line in read_text(self.folder / METRICS_FILE).splitlines()]
+        rows = [parse_json(line) for line in read_text(self.folder / METRICS_FILE).splitlines()]
         took = {"updates": len(rows), "tokens": sum(row.get("tokens", 0) for row in rows),
                 "seconds": round(sum(row.get("seconds", 0.0) for row in rows), 1)}  # fmt: skip
         write_atomically(self._results / _DONE, [json.dumps(took) + "\n"])

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mlx_trace.errors import UserError
 from mlx_trace.faults import faults_of
 from mlx_trace.files import is_full, sync, why_unwritten
+from mlx_trace.json_text import parse_json
 from mlx_trace.notice import tell
 from mlx_trace.run_files import PROGRESS, STATE
 from mlx_trace.train.run_dir import ARRAYS, is_half_saved, is_numbered, remove_checkpoint
@@ -105,7 +106,7 @@ def _read(path: Path) -> Checkpoint:
     if name := _missing(path):
         raise ValueError(f"it has no {name}")
     adapter, optimizer, extra = (_read_arrays(path / name) for name in ARRAYS)
-    content = json.loads((path / PROGRESS).read_text(encoding="utf-8"))
+    content = parse_json((path / PROGRESS).read_text(encoding="utf-8"))
     return Checkpoint(adapter, optimizer, checked(SavedProgress, content, path / PROGRESS).model_dump(), extra)
 
 

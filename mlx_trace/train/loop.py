@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from mlx_trace.config import Config
 from mlx_trace.errors import UserError
 from mlx_trace.files import lenient_lines, sync
+from mlx_trace.json_text import parse_json
 from mlx_trace.model.adapter import ADAPTER_WEIGHTS, adapter_weights
 from mlx_trace.model.base import Base
 from mlx_trace.notice import tell
@@ -235,7 +236,7 @@ class Run:
         path, rows = self.path / METRICS_FILE, []
         for _, line in lenient_lines(path) if path.is_file() else ():
             with suppress(ValueError):
-                row = json.loads(line or "")
+                row = parse_json(line or "")
                 rows += [row] if isinstance(row, dict) and row.get("phase") == phase else []
         return rows
 

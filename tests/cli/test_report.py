@@ -34,7 +34,7 @@ def test_nothing_else_is_overwritten(capsys: Out) -> None:
     assert main(["report", "a.jsonl"]) == 2
     assert "report.html: is there already, and is no report" in capsys.readouterr().err
     assert main(["report", "a.jsonl", "-o", "a.jsonl"]) == 2
-    assert "a.jsonl: is read, and cannot be the page, too" in capsys.readouterr().err
+    assert "a.jsonl: is read, and cannot be written to, too" in capsys.readouterr().err
     assert main(["report", "a.jsonl", "-o", "report.html"]) == 0
     assert "mine" not in Path("report.html").read_text(encoding="utf-8")[:4]
     assert len(Path("a.jsonl").read_text(encoding="utf-8").splitlines()) == 6

@@ -3,7 +3,6 @@
 Takes a folder that training left, whole or under way. What is broken in it is told, and the rest is read.
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any, Final
 
 from mlx_trace.errors import UserError
 from mlx_trace.files import lenient_lines, read_json, read_text, read_yaml
+from mlx_trace.json_text import parse_json
 from mlx_trace.notice import tell
 from mlx_trace.run_files import ADAPTER_CONFIG, CONFIG_FILE, METRICS_FILE, PROGRESS, STATE
 
@@ -75,8 +75,8 @@ def _phases(file: Path) -> dict[str, PhaseMetrics]:
 
 
 def _row(line: str | None) -> dict[str, Any] | None:
-    with suppress(ValueError, RecursionError):
-        row = json.loads(line or "")
+    with suppress(ValueError):
+        row = parse_json(line or "")
         if isinstance(row, dict) and "phase" in row and type(row.get("update")) is int:
             return row
     return None

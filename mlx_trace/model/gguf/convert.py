@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from mlx_trace.errors import UserError
 from mlx_trace.files import is_unlocked, locked, sync, unreadable
+from mlx_trace.json_text import parse_json
 from mlx_trace.model.gguf import names
 from mlx_trace.model.gguf.architecture import architecture_of, config_from, sizes_of
 from mlx_trace.model.gguf.header import Header, open_file, read_header
@@ -82,7 +83,7 @@ def check_file(name: str | None) -> None:
 def _is_whole(folder: Path) -> bool:
     """Tell whether a folder holds what its provenance lists: it appears at once, but a person may have tidied up."""
     try:
-        sizes = json.loads((folder / PROVENANCE).read_text())["files"]
+        sizes = parse_json((folder / PROVENANCE).read_text())["files"]
         return all((folder / name).stat().st_size == size for name, size in sizes.items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
