@@ -17,12 +17,12 @@ import yaml
 
 from mlx_trace.card import MADE, Form
 from mlx_trace.errors import UserError
-from mlx_trace.exchange import ABOUT
 from mlx_trace.files import read_json, read_text, read_yaml
 from mlx_trace.hub_access import network_error
 from mlx_trace.model.adapter import ADAPTER_WEIGHTS, read_adapter_config
 from mlx_trace.model.chat_template import CHAT_TEMPLATE
 from mlx_trace.model.config_json import CONFIG_JSON
+from mlx_trace.model.exchange import ABOUT
 from mlx_trace.model.hub import is_hub_name, is_whole
 from mlx_trace.model.peft import PEFT_WEIGHTS, check_peft
 from mlx_trace.notice import tell

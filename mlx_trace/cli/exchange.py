@@ -35,8 +35,8 @@ def run_export(options: argparse.Namespace) -> int:
     run = settle_adapter(options.model, options.adapter_path)
     if run is None:
         raise UserError("which adapter? --adapter-path RUN names it")
-    from mlx_trace.exchange import export_peft, name_for_peft
     from mlx_trace.model.adapter import read_adapter_config
+    from mlx_trace.model.exchange import export_peft, name_for_peft
 
     adapter = read_adapter_config(run)
     base_name = options.base_name or name_for_peft(adapter.model)
@@ -50,8 +50,8 @@ def run_export(options: argparse.Namespace) -> int:
 
 def run_import(options: argparse.Namespace) -> int:
     check_free(options.adapter_path, _WHAT)
-    from mlx_trace.exchange import import_peft, read_peft
     from mlx_trace.model.base import load_base, locate_model
+    from mlx_trace.model.exchange import import_peft, read_peft
 
     config, modules = read_peft(options.peft)
     name = options.model or config.base_model_name_or_path

@@ -14,6 +14,7 @@ from mlx_trace.cli.output import show, show_json
 from mlx_trace.cli.records import reporter
 from mlx_trace.cli.screen import Screen
 from mlx_trace.config import DTYPE, MODEL, Dtype
+from mlx_trace.destination import check_apart
 from mlx_trace.files import check_output, write_atomically
 from mlx_trace.notice import tell
 
@@ -48,6 +49,7 @@ def run_explain(options: argparse.Namespace) -> int:
 
     params = sampling_of(options, seeds_problems=True)
     check_output(options.output)
+    check_apart(options.output, [Path(options.data)])
     problems = draw(options.data, options.n, parse_told(options.field), options.seed or 0).problems
     from mlx_trace.explain import explanations
     from mlx_trace.model.base import load_base

@@ -61,7 +61,9 @@ DATA = [
     # records, metrics, samples
     Case("records nested without end", "compare a b", "a:1: is no record of mlx-trace eval", [file("a", _DEEP), file("b", "[" * 100_000)]),
     Case("records that are none", "compare a b", "a:1: is no record", [file("a", "5\n"), file("b", "[]\n")]),
-    Case("records of bytes", "compare a b", "a: not UTF-8 text", [file("a", b"\xff"), file("b", b"\0")]),
+    Case("solutions over their problems", "explain a --model tiny -o a", "a: is read, and cannot be written to", file("a", '{"question": "5 eggs and 2?", "answer": "7"}\n')),
+    Case("solutions of no answers", "explain a --model tiny -o o", "has no answer", file("a", '{"id": "x", "question": "5 eggs and 2?", "answer": null}\n')),
+    Case("records of bytes", "compare a b", "a:1: is no record", [file("a", b"\xff"), file("b", b"\0")]),
     Case("records of none", "compare a b", "a: holds no records", [file("a", ""), file("b", "")]),
     Case("records of folders", "compare a b", "a: is a directory", [folder("a"), folder("b")]),
     Case("a report of no record", "report a", "a:1: is no record", file("a", "5\n")),

@@ -34,6 +34,12 @@ FLAGS = [
     Case("a host that is not here", "serve --host 192.0.2.1 --port 0", r"192\.0\.2\.1, port 0: "),
     Case("a model without a name for clients", 'serve --served-model-name ""', "the name is empty"),
     Case("a vote that no server takes", "serve --samples 500", "a server takes 128 at most"),
+    Case("a repository that is none", 'push {run} "not a name" --plan', "is no repository of the hub: owner/name"),
+    Case("a folder to push that is none", "push nope a/b", "nope: there is no such folder"),
+    Case("a plot of no run", "plot nope", "nope: is no run's folder"),
+    Case("an adapter of PEFT that is none", "import nope --adapter-path o", "nope: no PEFT adapter"),
+    Case("an adapter to export that is none", "export --adapter-path nope --peft o", "nope: no such adapter directory"),
+    Case("no adapter to export", "export --adapter-path none --peft o", "which adapter"),
     # questions
     Case("no question", 'ask ""', "there is no question"),
     Case("a question of spaces", f'ask "{" " * 16_000}"', "there is no question"),

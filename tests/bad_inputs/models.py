@@ -85,7 +85,7 @@ MODELS = [
     Case("weights: NaN", _ASK + "m", "is no finite number", [model(), _edit_weights(lambda value: value * float("nan"))]),
     Case("weights: whole numbers", _ASK + "m", "the model cannot be loaded", [model(), _edit_weights(lambda value: value.astype(mx.int32))]),
     Case("weights: other shapes", _ASK + "m", "Expected shape", [model(), _edit_weights(lambda value: value[:-1])]),
-    Case("weights: NaN fused", "fuse --model m --adapter-path none --dequantize --save-path f", "predictions are no numbers", [model(), _edit_weights(lambda value: value * float("nan"))]),
+    Case("weights: NaN fused", "fuse --model m --adapter-path none --dequantize --save-path f", "is no finite number", [model(), _edit_weights(lambda value: value * float("nan"))]),
     Case("weights: none", _ASK + "m", r"no model\*\.safetensors", [model(), without(_WEIGHTS)]),
     Case("weights: a pickle", _ASK + "m", "other weight formats are not read", [model(), without(_WEIGHTS), file("m/pytorch_model.bin", b"\x80\x04cposix\nsystem\n(S'touch ran'\ntR.")]),
     Case("weights: a pipe", _ASK + "m", "m/model.safetensors: is no file", [model(), without(_WEIGHTS), pipe(_WEIGHTS)]),

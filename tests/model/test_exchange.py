@@ -13,9 +13,9 @@ import pytest
 
 from mlx_trace.cli.main import main
 from mlx_trace.errors import UserError
-from mlx_trace.exchange import export_peft, import_peft, read_peft
 from mlx_trace.model.adapter import load_adapter
 from mlx_trace.model.base import load_base
+from mlx_trace.model.exchange import export_peft, import_peft, read_peft
 from tests.conftest import byte_level_tokenizer, write_model
 from tests.model.test_base import IDS, make_adapter, same
 
