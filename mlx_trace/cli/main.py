@@ -21,6 +21,8 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "compile": ("compile", "turn worked solutions into gold traces", "mlx-trace compile gsm8k.jsonl -o compiled.jsonl"),
     "variants": ("compile", "tell compiled problems again with other numbers and people",
                  "mlx-trace variants compiled.jsonl -k 20 -o variants.jsonl"),
+    "init": ("init", "write a configuration of one's own, from four questions",
+             "mlx-trace init --model llama32-1b --mac 16 -o mine.yaml"),
     "train": ("train", "train an adapter: SFT, then reinforcement", "mlx-trace train -c configs/tiny.yaml"),
     "samples": ("samples", "look through what reinforcement sampled: best and worst, and how replies changed",
                 "mlx-trace samples adapters/run --worst"),

@@ -75,10 +75,14 @@ def run_train(options: argparse.Namespace) -> int:
     from mlx_trace.model.gguf.convert import check_file
 
     check_file(config.model)
+    from mlx_trace.cli.macs import elsewhere, show_elsewhere, show_macs
     from mlx_trace.model.base import locate_model
     from mlx_trace.train.interrupt import Interrupted
     from mlx_trace.train.run import check_folder, plan, train
 
+    if options.plan and (known := elsewhere(config)) is not None:
+        show_elsewhere(Screen(soft_wrap=True), config, known)
+        return 0
     if not options.plan:
         check_folder(config, options.resume, options.overwrite)
     locate_model(config.model)  # a download has a bar of its own
@@ -95,6 +99,7 @@ def run_train(options: argparse.Namespace) -> int:
     if options.plan:
         show_example(console, planned)
         show_time(console, planned)
+        show_macs(console, planned)
         return 0
     try:
         with progress(console) as report:
