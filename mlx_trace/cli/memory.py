@@ -190,7 +190,7 @@ def this_machine() -> Machine:
         import mlx.core as mx
     except ImportError:
         return Machine(physical_memory(), on_cpu=True)
-    from mlx_trace.model.bursts import device_info
+    from mlx_trace.model.bursts import device_info, on_metal
 
-    info, on_metal = device_info(), mx.metal.is_available() and mx.default_device().type == mx.gpu
-    return Machine(usable_memory(info), mx.default_device().type == mx.cpu, chip_of(info) if on_metal else None)
+    info = device_info()
+    return Machine(usable_memory(info), mx.default_device().type == mx.cpu, chip_of(info) if on_metal() else None)

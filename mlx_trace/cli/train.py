@@ -77,6 +77,7 @@ def run_train(options: argparse.Namespace) -> int:
     check_file(config.model)
     from mlx_trace.cli.macs import elsewhere, show_elsewhere, show_macs
     from mlx_trace.model.base import locate_model
+    from mlx_trace.model.bursts import watchdog_advice
     from mlx_trace.train.interrupt import Interrupted
     from mlx_trace.train.run import check_folder, plan, train
 
@@ -108,6 +109,10 @@ def run_train(options: argparse.Namespace) -> int:
         how = "stopped and saved" if isinstance(stop, Interrupted) else "stopped at once"
         console.print(f"{how}; go on with: mlx-trace train --resume --adapter-path {config.adapter_path}")
         return INTERRUPTED
+    except RuntimeError as error:
+        if (advice := watchdog_advice(error)) is None:
+            raise
+        raise UserError(f"{advice}: mlx-trace train --resume --adapter-path {config.adapter_path}") from error
     _tell_done(console, planned, doubts)
     return 0
 

@@ -6,12 +6,13 @@ above that. What goes back through the trained layers is bounded by the size of 
 """
 
 from collections.abc import Set
-from typing import Any
+from typing import Any, Final
 
 import mlx.core as mx
 
 from mlx_trace.memory.macs import chip_of
 
+_ENDED: Final = ("Impacting Interactivity", "kIOGPUCommandBufferCallbackErrorTimeout")
 Burst = int | None  # tokens × layers
 
 
@@ -20,10 +21,22 @@ def device_info() -> dict[str, Any]:
     return dict(mx.device_info()) if hasattr(mx, "device_info") else {}
 
 
+def on_metal() -> bool:
+    """Tell whether a Mac's GPU computes."""
+    return bool(mx.metal.is_available() and mx.default_device().type == mx.gpu)
+
+
 def display_speed() -> float:
     """Return the FLOP/s of a GPU for which a display waits; 0 where none does."""
-    on_metal = mx.metal.is_available() and mx.default_device().type == mx.gpu
-    return chip_of(device_info()).speed if on_metal else 0.0
+    return chip_of(device_info()).speed if on_metal() else 0.0
+
+
+def watchdog_advice(error: Exception) -> str | None:
+    """Return what to do where macOS ended the GPU's work since its display waited for it; None for other errors."""
+    if not any(mark in str(error) for mark in _ENDED):
+        return None
+    return ("macOS stopped the GPU, whose display waited too long; let the display sleep (pmset displaysleepnow, "
+            "under caffeinate -s), or give it less at once (--gpu-seconds 0.5 in a new run), and go on")  # fmt: skip
 
 
 def burst_of(network: Any, seconds: float) -> Burst:
