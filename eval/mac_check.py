@@ -80,7 +80,7 @@ def speed() -> Iterator[str]:
             yield f"matmul {tokens} x {before} x {after} {name}: {flops / each / 1e9:,.0f} GFLOP/s"
     array = mx.ones((1 << 25,), dtype=mx.float32)
     mx.eval(array)
-    yield f"copy: {2 * array.nbytes / _timed(lambda: mx.eval(array + 1)) / 1e9:.0f} GB/s"
+    yield f"copy: {2 * array.nbytes / _timed(lambda: mx.eval(array + 1)) / 1e9:.3g} GB/s"
 
 
 def _timed(work: Callable[[], object]) -> float:

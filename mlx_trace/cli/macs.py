@@ -40,7 +40,8 @@ def elsewhere(config: Config) -> Published | None:
 
 def show_elsewhere(screen: Screen, config: Config, known: Published) -> None:
     """Print what a run comes to on Macs, for a model that is not here."""
-    screen.print(f"{config.model}: not on this machine; planned from its shape, for data such as the families give")
+    screen.print(f"{config.model}: not on this machine, so that its data are not read; planned from its shape, for "
+                 "examples as long as the families give")  # fmt: skip
     for line in known.recipe(config):
         screen.print(line, style="dim")
 

@@ -42,10 +42,9 @@ def watchdog_advice(error: Exception) -> str | None:
 def burst_of(network: Any, seconds: float) -> Burst:
     """Return of how many tokens, one layer each, a GPU is given so many seconds of work; None without a bound."""
     speed = display_speed()
-    sizes = [_numbers(layer) for layer in network.layers[:1]]
-    if not speed or not seconds or not sizes:
+    if not speed or not seconds:
         return None
-    return max(1, int(seconds * speed / (2 * sizes[0])))
+    return max(1, int(seconds * speed / (2 * _numbers(network.layers[0]))))
 
 
 def burst_ends(burst: Burst, tokens: int) -> Set[int]:
