@@ -105,9 +105,11 @@ def run(model: str, folder: Path, iters: int, rollouts: int) -> Iterator[str]:
     yield from (f"  {line}" for line in text if line.startswith(("memory:", "micro-batches", "one sequence")))
     if code:
         yield f"training failed ({code}): {text[-1] if text else 'it said nothing'}"
+    metrics = folder / "metrics.jsonl"
+    lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.is_file() else []
+    yield from (f"  {line}" for line in measured([json.loads(line) for line in lines if line.endswith("}")]))
+    if code:
         return
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    yield from (f"  {line}" for line in measured(rows))
     code, text = command("eval", "--adapter-path", str(folder), "--data", "everyday", "-n", "10", "--max-tokens", "200",
                          "--batch-size", "10", "--json")  # fmt: skip
     found = json.loads(text[-1]) if not code and text and text[-1].startswith("{") else {}
@@ -161,7 +163,8 @@ def main() -> None:
     began = time.perf_counter()
     print("```\nmlx-trace mac-check")
     with tempfile.TemporaryDirectory() as folder:
-        steps = [machine(), speed(), iter(["tiny:"]), bursts("tiny"), run("tiny", Path(folder) / "tiny", 20, 2)]
+        updates = 20 if mx.metal.is_available() else 6
+        steps = [machine(), speed(), iter(["tiny:"]), bursts("tiny"), run("tiny", Path(folder) / "tiny", updates, 2)]
         if options.model != "tiny":
             steps += [iter([f"{options.model}:"]), run(options.model, Path(folder) / "other", 20, 2)]
         for step in steps:

@@ -103,7 +103,7 @@ def _count(source: Source, examples: int | None) -> int | None:
     """Return how many problems a source gives, as far as the configuration says."""
     if source.share is not None:
         return None if examples is None else round(source.share * examples)
-    return getattr(source, "n", None)
+    return source.n
 
 
 def _llama(layers: int, hidden: int, inner: int, heads: int, kv_heads: int, head_dim: int, vocabulary: int,

@@ -56,9 +56,9 @@ def burst_ends(burst: Burst, tokens: int) -> Set[int]:
 def _numbers(layer: Any) -> int:
     """Return how many numbers a layer's linear parts hold, quantised or not."""
     parts = [module for _, module in layer.named_modules() if "weight" in module and module.weight.ndim == 2]
-    return sum(part.weight.shape[0] * _inputs(part) for part in parts)
+    return sum(int(part.weight.shape[0]) * _inputs(part) for part in parts)
 
 
 def _inputs(part: Any) -> int:
     width = int(part.weight.shape[1])
-    return width * 32 // part.bits if "scales" in part else width
+    return width * 32 // int(part.bits) if "scales" in part else width
