@@ -119,7 +119,7 @@ def test_a_model_that_is_not_here_is_planned_from_its_shape(
 def test_a_config_json_is_enough_and_nothing_at_all_is_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     content = next(model.content for model in PUBLISHED if model.configuration == "llama32-1b")
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "config.json").write_text(json.dumps(content), encoding="utf-8")
+    (tmp_path / "mine" / "config.json").write_text(json.dumps({**content, "model_type": "llama"}), encoding="utf-8")
     assert main(["train", "--plan", "-c", "llama32-1b", "--model", str(tmp_path / "mine")]) == 0
     own = capsys.readouterr().out.splitlines()[1:]
     header = (configs_dir() / "llama32-1b.yaml").read_text(encoding="utf-8").splitlines()
