@@ -21,7 +21,7 @@ ifneq ($(WITH),)
 EXTRA := $(EXTRA),$(WITH)
 endif
 
-.PHONY: setup test lint demo bench clean
+.PHONY: setup test lint demo bench mac-check clean
 
 setup: $(STAMP)
 
@@ -71,6 +71,10 @@ lint: setup
 
 demo: setup
 	@$(BIN)/mlx-trace demo
+
+# Ten minutes on a Mac, and a text to paste into an issue: versions, speed, memory, a short run; no names, no paths.
+mac-check: setup
+	@$(BIN)/python eval/mac_check.py $(if $(MODEL),--model '$(MODEL)')
 
 # make bench ROWS=GSM8K-train.jsonl TOKENIZER=folder GGUF=file runs those that need data, too.
 bench:

@@ -30,6 +30,7 @@ FUSE_QUESTIONS: Final = 8  # on which a fused model is compared with its adapter
 STRATA_KEY: Final = {  # by what an evaluation counts apart, and how its JSON calls the counts
     "expert": "experts", "steps": "steps", "length": "lengths", "numbers": "numbers", "source": "sources"
 }  # fmt: skip
+GPU_SECONDS: Final = 2.0  # of work that a GPU with a display is given at once
 _FULL_RATE: Final = 1e-5  # where all weights of a layer are trained
 
 
@@ -235,6 +236,13 @@ class Config(Section):
     )
     memory: Annotated[float | Literal["auto"], BeforeValidator(_auto_or_size)] = Field(
         "auto", description="most memory to plan for, in GB; auto: three quarters of what the device recommends"
+    )
+    gpu_seconds: float = Field(
+        GPU_SECONDS,
+        ge=0,
+        le=3600,
+        description="on a Mac, most seconds of work that its GPU is given at once, as computed from its speed, since "
+        "the display waits for it; 0: no bound",
     )
     val_examples: int = Field(0, ge=0, description="SFT examples that are held out to measure the loss on")
     steps_per_eval: int = Field(100, ge=1, description="SFT updates between two such measurements")

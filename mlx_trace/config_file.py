@@ -32,6 +32,7 @@ _OTHER_WORDS: Final = {  # what others call our keys
     "num_generations": "reinforce.group_size", "beta": "reinforce.kl", "warmup_steps": "warmup", "val_batches":
     "val_examples",
 }  # fmt: skip
+_BUNDLED: Final = tuple(map(Path, (".", "configs", "history", "configs/history")))  # where they stand
 _SOURCE_KEYS: Final = sorted({key for model in _SOURCES.values() for key in model.model_fields})
 
 
@@ -40,8 +41,9 @@ def find_config(name: str) -> Path:
     path = Path(name).expanduser()
     if path.exists():
         return path
-    bundled = configs_dir() / f"{path.name.removesuffix('.yaml')}.yaml"
-    if path.parent.name in ("", "configs") and bundled.is_file():
+    inner = path.parent.name if path.parent.name not in ("", "configs") else ""
+    bundled = configs_dir() / inner / f"{path.name.removesuffix('.yaml')}.yaml"
+    if path.parent in _BUNDLED and bundled.is_file():
         return bundled
     known = sorted(file.stem for file in configs_dir().glob("*.yaml"))
     near = meant(path.stem, known)

@@ -123,6 +123,68 @@ def test_differences_have_intervals_and_signs_a_p() -> None:
     assert mcnemar([True] * 9 + [False], [False] * 9 + [True])[2] == sign_test(9, 1)
 
 
+def folder_of(tmp_path: Path, model: Path, **changes: object) -> Path:
+    write(tmp_path, model)
+    content = yaml.safe_load((tmp_path / "base.yaml").read_text(encoding="utf-8"))
+    path = tmp_path / "configs" / "two"
+    path.mkdir(parents=True)
+    for name, more in {"run01": {}, "run02": {"iters": 2}}.items():
+        (path / f"{name}.yaml").write_text(yaml.safe_dump(content | {"max_seq_length": 512} | more), encoding="utf-8")
+    settings = {
+        "measure": [MEASURED[1], {"data": "elsewhere.jsonl", "if_there": True}],
+        "reported": {"run01": {"then": "93%"}, "run02": {"then": "95%", "GSM-8K then": "0/10"}},
+    }
+    (path / "sweep.yaml").write_text(yaml.safe_dump(settings | changes), encoding="utf-8")
+    return path
+
+
+def test_a_directory_of_configurations_is_a_sweep_with_figures_from_elsewhere_beside(
+    random_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = folder_of(tmp_path, random_model), tmp_path / "out"
+    command = ["sweep", str(path), "--folder", str(out)]
+    assert main([*command, "--only", "run02", "--json"]) == 0
+    shown = capsys.readouterr()
+    assert "not measured, as there is no elsewhere.jsonl" in " ".join(shown.err.split())
+    result = json.loads(shown.out)
+    assert result["columns"][:3] == ["", "then", "GSM-8K then"] and len(result["rows"]) == 1
+    assert result["rows"][0][:5] == ["run02", "95%", "0/10", "1", "2"]
+    assert main([*command, "--plan", "--json"]) == 0
+    shown = capsys.readouterr()
+    assert "2 trainings and measurements are left" in " ".join(shown.err.split()), "what is there is not done again"
+    rows = json.loads(shown.out)["rows"]
+    assert rows[0][:4] == ["run01", "93%", "–", "0"] and rows[1][0] == "run02"
+
+
+@pytest.mark.parametrize(("changes", "fault"), [
+    ({"reported": {"run07": {"then": "1"}}}, "there is no run07.yaml"),
+    ({"base": "tiny"}, "base"),
+    ({"measure": []}, "measure"),
+])  # fmt: skip
+def test_a_wrong_directory_is_refused(
+    random_model: Path, tmp_path: Path, changes: dict[str, object], fault: str
+) -> None:
+    path = folder_of(tmp_path, random_model, **changes)
+    with pytest.raises(UserError, match=fault):
+        runs_in(path, tmp_path / "out")
+    (path / "sweep.yaml").unlink()
+    with pytest.raises(UserError, match=r"has no sweep\.yaml"):
+        read_sweep(path)
+
+
+def test_the_bundled_history_is_found_and_planned_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["sweep", "configs/history", "--plan", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert [row[0] for row in result["rows"]] == [f"run{n:02}" for n in (*range(1, 14), *range(17, 26))]
+    assert result["columns"][1:3] == ["synthetic then", "GSM-8K then"]
+    assert next(row[1:3] for row in result["rows"] if row[0] == "run23") == ["100%", "8/30"]
+    assert main(["sweep", "configs/history", "--only", "run99"]) == 2
+    assert "is no arm" in capsys.readouterr().err
+
+
 def test_a_stop_is_passed_on_once_and_the_same_command_goes_on(random_model: Path, tmp_path: Path) -> None:
     file, folder = write(tmp_path, random_model, arms={"long": {"iters": 4000, "save_every": 1000}}), tmp_path / "out"
     command = [sys.executable, "-m", "mlx_trace", "sweep", str(file), "--folder", str(folder)]

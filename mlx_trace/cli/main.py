@@ -25,6 +25,8 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
                  "mlx-trace variants compiled.jsonl -k 20 -o variants.jsonl"),
     "explain": ("explain", "let a model write solutions to problems with answers, and keep those that are right",
                 "mlx-trace explain questions.jsonl --model smollm2-135m -o solutions.jsonl"),
+    "init": ("init", "write a configuration of one's own, from four questions",
+             "mlx-trace init --model llama32-1b --mac 16 -o mine.yaml"),
     "train": ("train", "train an adapter: SFT, then reinforcement", "mlx-trace train -c configs/tiny.yaml"),
     "samples": ("samples", "look through what reinforcement sampled: best and worst, and how replies changed",
                 "mlx-trace samples adapters/run --worst"),

@@ -16,6 +16,7 @@ from mlx_trace.cli.screen import Screen
 from mlx_trace.config import Config
 from mlx_trace.config_file import find_config, load_config
 from mlx_trace.errors import UserError
+from mlx_trace.memory.macs import GIB, USUAL, Chip, chip, chip_of, recommended
 from mlx_trace.memory.plan import PlannedRun, budget_of, gigabytes, physical_memory, settle
 from mlx_trace.memory.predict import MemoryPlan, Work, predict
 from mlx_trace.memory.published import PUBLISHED, published
@@ -27,19 +28,18 @@ from mlx_trace.model.named import TINY, at_hand, canonical, named
 from mlx_trace.model.precision import is_dequantised
 from mlx_trace.notice import tell
 
-_GIB: Final = 1 << 30
-_SIZES: Final = (8, 16, 32, 64)  # of Macs, in GiB
-_LARGE: Final = 36  # up to here macOS recommends two thirds for the GPU, above three quarters
+_SIZES: Final = tuple(USUAL)  # of Macs, in GiB
 _USUAL: Final = "llama32-1b"  # the configuration for models that have none
 _LEGEND: Final = "predicted peak (tokens learnt from at once, replies sampled at once)"
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A machine's memory that may be used, in bytes, and whether it computes on a CPU."""
+    """A machine's memory that may be used, in bytes, whether it computes on a CPU, and a Mac's chip."""
 
     usable: int
     on_cpu: bool = False
+    chip: Chip | None = None
 
 
 Planned = Callable[[bool], PlannedRun]  # a run, given whether it is computed on a CPU
@@ -53,7 +53,7 @@ def add_memory_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_memory(options: argparse.Namespace) -> int:
-    machines = {f"{size} GB": Machine(recommended(size * _GIB)) for size in _SIZES}
+    machines = {f"{size} GB": Machine(recommended(size * GIB), chip=chip(USUAL[size])) for size in _SIZES}
     if options.config is None and options.model is None:
         runs = dict(_bundled())
     else:
@@ -62,11 +62,6 @@ def run_memory(options: argparse.Namespace) -> int:
         machines = {"this machine": this_machine()} | machines
     print_table(runs, machines, options.markdown)
     return 0
-
-
-def recommended(size: int) -> int:
-    """Return what macOS recommends that the GPU takes of so many bytes of memory."""
-    return size * 2 // 3 if size <= _LARGE * _GIB else size * 3 // 4
 
 
 def print_table(runs: Mapping[str, Planned], machines: Mapping[str, Machine], markdown: bool) -> None:
@@ -96,7 +91,8 @@ def _cell(planned: Planned, machine: Machine) -> str:
 
 def settle_on(planned: Planned, machine: Machine) -> tuple[int, MemoryPlan] | None:
     """Return a run's predicted peak on a machine, in bytes, and its plan there; None if it does not fit."""
-    run = replace(planned(machine.on_cpu), budget=budget_of("auto", machine.usable))
+    speed = machine.chip.speed if machine.chip else 0.0
+    run = replace(planned(machine.on_cpu), budget=budget_of("auto", machine.usable), speed=speed)
     if not run.fits(run.smallest):
         return None
     plan = settle(run)
@@ -108,7 +104,7 @@ def planned_of(content: Mapping[str, Any], config: Config, work: Work, dequantis
 
     def planned(on_cpu: bool) -> PlannedRun:
         shape = shape_of(content, config, on_cpu, dequantised)
-        return PlannedRun(shape, replace(work, is_fused=not on_cpu), config.activation_cache, 0)
+        return PlannedRun(shape, replace(work, is_fused=not on_cpu), config.activation_cache, 0, config.gpu_seconds)
 
     return planned
 
@@ -124,6 +120,8 @@ def _in_4_bits(planned: Planned) -> Planned:
 def _bundled() -> Iterator[tuple[str, Planned]]:
     """Yield the bundled configurations' runs, each with a base in bf16 and in 4 bits."""
     for model in PUBLISHED:
+        if not model.has_rows:
+            continue
         config = load_config(find_config(model.configuration), {})
         planned = planned_of(model.content, config, model.work(config))
         yield f"{model.title}, bf16", planned
@@ -132,7 +130,7 @@ def _bundled() -> Iterator[tuple[str, Planned]]:
 
 def _own(config: Config) -> Iterator[tuple[str, Planned]]:
     """Yield a configuration's run, with its base as it is and in 4 bits."""
-    path, known = _local(config.model), published(config.model)
+    path, known = local_model(config.model), published(config.model)
     if path is not None:
         planned = _read(path, config)
     elif known is None:
@@ -173,7 +171,7 @@ def configuration_of(model: str) -> str:
     return TINY if canonical(model) == TINY else known.configuration if known else _USUAL
 
 
-def _local(name: str) -> Path | None:
+def local_model(name: str) -> Path | None:
     """Return a model's directory if it is on this machine: named, bundled, converted or downloaded."""
     from mlx_trace.model.base import locate_model
 
@@ -192,5 +190,7 @@ def this_machine() -> Machine:
         import mlx.core as mx
     except ImportError:
         return Machine(physical_memory(), on_cpu=True)
-    info = dict(mx.device_info()) if hasattr(mx, "device_info") else {}
-    return Machine(usable_memory(info), mx.default_device().type == mx.cpu)
+    from mlx_trace.model.bursts import device_info, on_metal
+
+    info = device_info()
+    return Machine(usable_memory(info), mx.default_device().type == mx.cpu, chip_of(info) if on_metal() else None)

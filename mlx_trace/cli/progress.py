@@ -29,6 +29,9 @@ _NOW_AND_THEN: Final = ("val_loss", "val_accuracy")  # what not every update mea
 _EVERY: Final = 10  # updates between two lines where there is no terminal,
 _SECONDS: Final = 10.0  # or seconds
 _RECENT: Final = 0.1  # weight of the latest update in the mean time of one
+_OUTLIER: Final = 4.0  # times the mean, beyond which an update was held up, as by a lid: more tells nothing of the next
+_FEW: Final = 5  # updates whose speed is no best yet
+_BELOW: Final = 0.9  # of the best speed, from which on it is said how far
 _LEAST_BAR: Final = 8  # columns; a shorter bar shows nothing
 _GB: Final = 1e9
 
@@ -38,16 +41,23 @@ class Pace:
 
     def __init__(self) -> None:
         self.seconds: float | None = None
+        self.speed = self.best = 0.0  # tokens a second, lately and at most
         self.noted, self.validating = 0, 0.0  # updates, and seconds in which accuracy was measured between them
         self.kept: dict[str, Any] = {}
 
     def note(self, metrics: "Metrics") -> None:
         """Take in an update."""
-        spent = float(metrics["seconds"])
+        spent = min(float(metrics["seconds"]), _OUTLIER * (self.seconds or float(metrics["seconds"])))
         self.seconds = spent if self.seconds is None else (1 - _RECENT) * self.seconds + _RECENT * spent
         self.noted += 1
+        self._note_speed(float(metrics.get("tokens", 0.0)), float(metrics["seconds"]))
         self.validating += float(metrics.get("val_seconds", 0.0))
         self.kept |= {name: metrics[name] for name in _NOW_AND_THEN if name in metrics}
+
+    def _note_speed(self, tokens: float, seconds: float) -> None:
+        if tokens and seconds:
+            self.speed += (tokens / seconds - self.speed) * (_RECENT if self.speed else 1.0)
+            self.best = max(self.best, self.speed) if self.noted > _FEW else self.speed
 
     def parts(self, phase: str, done: int, updates: int, metrics: "Metrics") -> list[str]:
         """Return what is shown of an update, in the order of its weight."""
@@ -56,7 +66,8 @@ class Pace:
         parts += [f"{label} {_short(known[name])}" for name, label in _SHOWN.get(phase, {}).items() if name in known]
         tokens = known.get("tokens", float(known.get("length", 0)) * float(known.get("episodes", 0)))
         if float(tokens) and float(metrics["seconds"]):
-            parts.append(f"{float(tokens) / float(metrics['seconds']):,.0f} tok/s")
+            share = f" ({self.speed / self.best:.0%} of best)" if self.speed < _BELOW * self.best else ""
+            parts.append(f"{float(tokens) / float(metrics['seconds']):,.0f} tok/s{share}")
         if "peak_memory" in known:
             parts.append(f"{float(known['peak_memory']) / _GB:.2f} GB")
         if done < updates:

@@ -1,13 +1,19 @@
 """`mlx-trace sweep`: several configurations are trained and measured, and compared in one table."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from mlx_trace.cli.output import show_json
 from mlx_trace.cli.screen import Screen
+from mlx_trace.errors import UserError, meant
 from mlx_trace.files import write_atomically
+
+if TYPE_CHECKING:
+    from mlx_trace.sweep.runs import SweepRun
 
 _LOG = "log.txt"
 _TABLE = "table.md"
@@ -15,9 +21,11 @@ _INTERRUPTED = 130
 
 
 def add_sweep_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, metavar="FILE.yaml",
+    parser.add_argument("file", type=Path, metavar="FILE.yaml|DIR",
                         help="base (a configuration), set (keys for all), arms (a name: keys) or grid (a key: values), "
-                             "seeds, and measure (sets, each with flags of eval)")  # fmt: skip
+                             "seeds, and measure (sets, each with flags of eval); or a directory of configurations "
+                             "with a sweep.yaml, such as configs/history")  # fmt: skip
+    parser.add_argument("--only", nargs="+", action="extend", default=[], metavar="ARM", help="these arms alone")
     parser.add_argument(
         "--folder",
         type=Path,
@@ -29,13 +37,17 @@ def add_sweep_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_sweep(options: argparse.Namespace) -> int:
-    from mlx_trace.sweep.file import read_sweep
+    from mlx_trace.sweep.file import find_sweep, read_sweep
     from mlx_trace.sweep.outcomes import markdown, table
     from mlx_trace.sweep.runs import runs_of, steps
 
-    content, folder = read_sweep(options.file), options.folder or Path("sweeps") / options.file.stem
-    runs, console = runs_of(content, options.file, folder), Screen(stderr=True)
-    left, failed = list(steps(runs, content.measure)), 0
+    file = find_sweep(options.file)
+    content, folder = read_sweep(file), options.folder or Path("sweeps") / file.stem
+    runs, measures = _chosen(runs_of(content, file, folder), options.only, file), content.measures()
+    console, left, failed = Screen(stderr=True), list(steps(runs, measures)), 0
+    for measure in content.measure:
+        if measure not in measures:
+            console.print(f"{measure}: not measured, as there is no {measure.data}")
     console.print(f"{len(runs)} runs in {folder}; {len(left)} trainings and measurements are left to do")
     if options.plan:
         for name, _ in left:
@@ -50,7 +62,7 @@ def run_sweep(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         console.print("stopped; the same command goes on")
         return _INTERRUPTED
-    headings, rows = table(runs, content.measure)
+    headings, rows = table(runs, measures, content.reported)
     if not options.plan:
         write_atomically(folder / _TABLE, markdown(headings, rows))
     if options.json:
@@ -63,3 +75,13 @@ def run_sweep(options: argparse.Namespace) -> int:
             shown.add_row(*row)
         Screen().print(shown)
     return 1 if failed else 0
+
+
+def _chosen(runs: "list[SweepRun]", arms: Sequence[str], file: Path) -> "list[SweepRun]":
+    """Return the runs of some arms, all if none is named; UserError for a name that no arm has."""
+    known = list(dict.fromkeys(run.arm for run in runs))
+    if unknown := [arm for arm in arms if arm not in known]:
+        raise UserError(
+            f"--only {unknown[0]}: is no arm of {file}; {meant(unknown[0], known)}arms are {', '.join(known)}"
+        )
+    return [run for run in runs if not arms or run.arm in arms]

@@ -77,11 +77,16 @@ def run_train(options: argparse.Namespace) -> int:
 
     check_file(config.model)
     check_installed(config.report_to)
+    from mlx_trace.cli.macs import elsewhere, show_elsewhere, show_macs
     from mlx_trace.model.base import locate_model
+    from mlx_trace.model.bursts import watchdog_advice
     from mlx_trace.train.interrupt import Interrupted
     from mlx_trace.train.run import check_folder, plan
     from mlx_trace.train.tracked import train
 
+    if options.plan and (known := elsewhere(config)) is not None:
+        show_elsewhere(Screen(soft_wrap=True), config, known)
+        return 0
     if not options.plan:
         check_folder(config, options.resume, options.overwrite)
     locate_model(config.model)  # a download has a bar of its own
@@ -98,6 +103,7 @@ def run_train(options: argparse.Namespace) -> int:
     if options.plan:
         show_example(console, planned)
         show_time(console, planned)
+        show_macs(console, planned)
         return 0
     try:
         with progress(console) as report:
@@ -106,6 +112,10 @@ def run_train(options: argparse.Namespace) -> int:
         how = "stopped and saved" if isinstance(stop, Interrupted) else "stopped at once"
         console.print(f"{how}; go on with: mlx-trace train --resume --adapter-path {config.adapter_path}")
         return INTERRUPTED
+    except RuntimeError as error:
+        if (advice := watchdog_advice(error)) is None:
+            raise
+        raise UserError(f"{advice}: mlx-trace train --resume --adapter-path {config.adapter_path}") from error
     _tell_done(console, planned, doubts)
     return 0
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 import mlx.core as mx
+from mlx_lm.generate import wired_limit
 
 from mlx_trace.config import Decoding
 from mlx_trace.decode.engine import MAX_SEQUENCES, Engine
@@ -64,7 +65,8 @@ class Decoder:
 
         `streams`, a number a question, name the random streams; by default a question's is its number.
         """
-        return self.engine.sample(self._requests(questions, params, streams), params)
+        with wired_limit(self.engine.network):  # on Metal: no paging
+            return self.engine.sample(self._requests(questions, params, streams), params)
 
     def finished(
         self, questions: Sequence[str], params: SamplingParams, streams: Sequence[int] | None = None,
@@ -74,11 +76,17 @@ class Decoder:
 
         `prompts` are ids that ask the questions in conversations; what replies are held to is the questions' alone.
         """
-        return self.engine.finished(self._requests(questions, params, streams, prompts), params)
+        requests = self._requests(questions, params, streams, prompts)
+        return self._wired(self.engine.finished(requests, params))
 
     def stream(self, question: str, params: SamplingParams) -> Iterator[Episode]:
         """Reply to a question, yielding the episode whenever it has grown."""
-        return self.engine.stream(self._requests([question], params)[0], params)
+        return self._wired(self.engine.stream(self._requests([question], params)[0], params))
+
+    def _wired(self, episodes: Iterator[Episode]) -> Iterator[Episode]:
+        """Yield episodes, and keep the network from being paged out for as long."""
+        with wired_limit(self.engine.network):
+            yield from episodes
 
     def request(self, question: str, params: SamplingParams) -> Request:
         """Return the request of a question that is asked by itself; UserError if it cannot be asked so."""

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 import mlx.core as mx
 import numpy as np
 
-from mlx_trace.config import OPERATION_FIRST, TraceForm
+from mlx_trace.config import GPU_SECONDS, OPERATION_FIRST, TraceForm
 from mlx_trace.decode.cache import RaggedCache
 from mlx_trace.decode.episode import Draw, Episode, Request, SharedSequence
 from mlx_trace.decode.forward import CachedActivations, Forward
@@ -22,6 +22,7 @@ from mlx_trace.decode.grammar.vocabulary import Vocabulary
 from mlx_trace.decode.params import SamplingParams
 from mlx_trace.decode.sampler import Masks, Sampler
 from mlx_trace.decode.scheduler import Scheduler
+from mlx_trace.model.bursts import burst_of
 
 MAX_SEQUENCES: Final = 64  # samples decoded at once
 HEADROOM: Final = 64  # tokens that take about as long as a pass takes by itself: 16 to 256 as timed on CPUs and GPUs
@@ -51,7 +52,7 @@ class Engine:
         # tokens that take as long as a pass takes by itself
         self.headroom = None if max_tokens_per_pass == "probe" else HEADROOM
         self.masks = Masks(vocabulary)
-        self.sampler = Sampler(network, self.masks)
+        self.sampler, self.burst = Sampler(network, self.masks), burst_of(network, GPU_SECONDS)
         self.passes = self.tokens_read = 0
         self.automaton_seconds = 0.0
         self.refresh()
@@ -59,7 +60,7 @@ class Engine:
     def refresh(self) -> None:
         """Forget what was computed with other weights."""
         self.activations = None if self.cached_layer is None else CachedActivations(self.cached_layer)
-        self.forward = Forward(self.network, self.activations)
+        self.forward = Forward(self.network, self.activations, self.burst)
         self.prefix_activations: list[int] = []
         self._prefix_cache: RaggedCache | None = None
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mlx_trace.decode.cache import RaggedCache, Window
 from mlx_trace.errors import UserError, one_line
+from mlx_trace.model.bursts import Burst, burst_ends
 from mlx_trace.model.config_json import ARCHITECTURES
 from mlx_trace.model.elementwise import softmax
 from mlx_trace.model.head import hidden_states
@@ -44,10 +45,13 @@ class CachedActivations:
 
 
 class Forward:
-    """A network's passes with one version of its weights: adapters are merged into weights that are fp32."""
+    """A network's passes with one version of its weights: adapters are merged into weights that are fp32.
 
-    def __init__(self, network: Any, activations: CachedActivations | None = None) -> None:
-        self.network, self.activations = network, activations
+    A `burst` says after how many tokens, one layer each, what there is by then is evaluated.
+    """
+
+    def __init__(self, network: Any, activations: CachedActivations | None = None, burst: Burst = None) -> None:
+        self.network, self.activations, self.burst = network, activations, burst
         is_known = getattr(network, "model_type", None) in ARCHITECTURES
         self.layers = [Layer(layer, network, merged=True) for layer in network.layers] if is_known else []
 
@@ -60,7 +64,10 @@ class Forward:
             states = hidden[packing.rows, packing.used[packing.rows] - 1]
         else:
             states = self.network.model.embed_tokens(packing.ids)
+            ends = burst_ends(self.burst, packing.ids.size)
             for index, layer in enumerate(self.layers):
+                if index in ends:
+                    mx.eval(states)
                 if self.activations is not None and self.activations.layer == index:
                     self.activations.add(states, runs)
                 states = _run(layer, states, packing, cache, index)

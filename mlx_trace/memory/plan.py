@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from mlx_trace.errors import UserError
+from mlx_trace.memory.duration import update_flops
 from mlx_trace.memory.predict import MemoryPlan, Peaks, Work, cache_size, predict
 from mlx_trace.memory.shape import Shape
 
@@ -32,10 +33,17 @@ class PlannedRun:
     work: Work
     keep: Keep
     budget: int
+    gpu_seconds: float = 0.0  # most of one evaluation; 0 is no bound
+    speed: float = 0.0  # of a GPU for which a display waits, in FLOP/s; 0 where none does
 
     def fits(self, plan: MemoryPlan) -> bool:
         """Tell whether a plan stays within the budget."""
         return predict(self.shape, self.work, plan).most <= self.budget
+
+    def is_short(self, plan: MemoryPlan) -> bool:
+        """Tell whether no evaluation of a plan keeps a display waiting."""
+        most = self.gpu_seconds * self.speed
+        return not most or update_flops(self.shape, self.work, plan.micro_tokens) <= most
 
     @property
     def smallest(self) -> MemoryPlan:
@@ -71,7 +79,7 @@ def settle(run: PlannedRun, free_disk: int = 0, usable: int = 0) -> MemoryPlan:
     plan = replace(run.smallest, activation_cache=_cache(run, free_disk) if run.keep == "auto" else run.keep)
     plan = next(wider for width in _widths(run.work) if run.fits(wider := replace(plan, max_sequences=width)))
     larger = (replace(plan, micro_tokens=tokens) for tokens in _micro_batches(run.work))
-    return next((candidate for candidate in larger if run.fits(candidate)), plan)
+    return next((candidate for candidate in larger if run.fits(candidate) and run.is_short(candidate)), plan)
 
 
 def _widths(work: Work) -> Iterator[int]:
@@ -222,4 +230,9 @@ def describe(run: PlannedRun, plan: MemoryPlan) -> list[str]:
     if run.work.examples and run.work.examples.has_phase:
         size = f", {gigabytes(cache_size(run.shape, run.work))}" if plan.activation_cache != "off" else ""
         at_once.append(f"activation cache {plan.activation_cache}{size}")
-    return [*lines, "; ".join(at_once)]
+    lines.append("; ".join(at_once))
+    if not run.is_short(plan):
+        spent = update_flops(run.shape, run.work, plan.micro_tokens) / run.speed
+        lines.append(f"one sequence alone keeps the GPU busy for {spent:.1f} s, as computed, and gpu_seconds is "
+                     f"{run.gpu_seconds:g}: the display may stutter; fewer num_layers would do")  # fmt: skip
+    return lines

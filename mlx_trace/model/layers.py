@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_trace.errors import UserError
+from mlx_trace.model.bursts import Burst, burst_ends
 from mlx_trace.model.head import hidden_states
 from mlx_trace.model.layer import Layer
 
@@ -106,19 +107,25 @@ class LossPositions:
 
 
 class Split:
-    """A network's frozen lower layers and its top `num_layers`, which are trained (-1 for all)."""
+    """A network's frozen lower layers and its top `num_layers`, which are trained (-1 for all).
 
-    def __init__(self, network: Any, num_layers: int, recompute: bool = False) -> None:
+    A `burst` says after how many tokens, one layer each, the frozen layers' states are evaluated.
+    """
+
+    def __init__(self, network: Any, num_layers: int, recompute: bool = False, burst: Burst = None) -> None:
         layers = list(network.layers)
-        self.network, self.recompute = network, recompute
+        self.network, self.recompute, self.burst = network, recompute, burst
         self.first = 0 if num_layers < 0 else len(layers) - num_layers  # the lowest trained layer
         self.lower, self.upper = layers[: self.first], layers[self.first :]
 
     def frozen(self, ids: Sequence[mx.array], tree: PrefixTree) -> list[mx.array]:
         """Return each level's states (R, T, D) below the trained layers, from its ids (R, T); no gradient."""
         states = [self.network.model.embed_tokens(level) for level in ids]
-        for layer in self.lower:
+        ends = burst_ends(self.burst, sum(level.size for level in ids))
+        for number, layer in enumerate(self.lower, start=1):
             states = _run(Layer(layer, self.network), states, tree)
+            if number in ends:
+                mx.eval(states)
         return states
 
     def trained(self, states: Sequence[mx.array], tree: PrefixTree, positions: LossPositions) -> mx.array:

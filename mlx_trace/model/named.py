@@ -42,12 +42,20 @@ NAMED: Final = (
             "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53", 98_362_432,
         ),
     ),
+    Named("smollm2-360m", "HuggingFaceTB/SmolLM2-360M-Instruct", 724_000_000),
     Named("qwen25-coder-0.5b", "Qwen/Qwen2.5-Coder-0.5B-Instruct", 988_000_000),
+    Named("qwen25-0.5b", "Qwen/Qwen2.5-0.5B-Instruct", 988_000_000),
     Named("qwen3-0.6b", "Qwen/Qwen3-0.6B", 1_500_000_000),
     Named("tinyllama-1.1b", "TinyLlama/TinyLlama-1.1B-Chat-v1.0", 2_200_000_000),
     Named("llama32-1b", "meta-llama/Llama-3.2-1B-Instruct", 2_470_000_000),
+    Named("llama32-1b-base", "meta-llama/Llama-3.2-1B", 2_470_000_000),
+    Named("llama32-1b-4bit", "mlx-community/Llama-3.2-1B-Instruct-4bit", 695_000_000),
+    Named("qwen25-1.5b", "Qwen/Qwen2.5-1.5B-Instruct", 3_090_000_000),
     Named("smollm2-1.7b", "HuggingFaceTB/SmolLM2-1.7B-Instruct", 3_420_000_000),
+    Named("qwen3-1.7b", "Qwen/Qwen3-1.7B", 4_060_000_000),
     Named("llama32-3b", "meta-llama/Llama-3.2-3B-Instruct", 6_430_000_000),
+    Named("llama32-3b-base", "meta-llama/Llama-3.2-3B", 6_430_000_000),
+    Named("llama32-3b-4bit", "mlx-community/Llama-3.2-3B-Instruct-4bit", 1_810_000_000),
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from threading import Lock, Thread
 from typing import Final
 
 import mlx.core as mx
+from mlx_lm.generate import wired_limit
 
 from mlx_trace.chat import Reply, check, reply_to, settled
 from mlx_trace.config_serve import Limits
@@ -144,12 +145,13 @@ class Worker:
             self.ready.set_exception(error)
             return
         self.ready.set_result(served)
-        goes_on = True
-        while goes_on:
-            try:
-                goes_on = self._listen() and self._pass()
-            except Exception:  # memory that ran out, or a bug: these requests fail, and others need not
-                self._break()
+        with wired_limit(self._decoder.engine.network):  # on Metal: no paging
+            goes_on = True
+            while goes_on:
+                try:
+                    goes_on = self._listen() and self._pass()
+                except Exception:  # memory that ran out, or a bug: these requests fail, and others need not
+                    self._break()
 
     def _listen(self) -> bool:
         """Do what was asked for meanwhile, and wait where there is nothing else to do; return whether to go on."""

@@ -1,16 +1,23 @@
-"""What a sweep's file says: a base configuration, the arms that change it, seeds, and what each run is measured on."""
+"""What a sweep's file says: a base configuration, the arms that change it, seeds, and what each run is measured on.
+
+A directory of configurations is a sweep as well: each is an arm, and its `sweep.yaml` says the rest.
+"""
 
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from mlx_trace.config import unquoted_off
+from mlx_trace.config_file import find_config
 from mlx_trace.errors import UserError
 from mlx_trace.faults import faults_of
 from mlx_trace.files import read_text, read_yaml
+from mlx_trace.resources import configs_dir
+
+SETTINGS: Final = "sweep.yaml"  # of a directory
 
 
 class Measure(BaseModel):
@@ -26,12 +33,13 @@ class Measure(BaseModel):
     rules: Annotated[str, BeforeValidator(unquoted_off)] = "all"
     max_tokens: int = Field(400, ge=1)
     samples: int = Field(1, ge=1)
+    if_there: bool = False  # left out where its file is not there
     temperature: float | None = Field(None, ge=0)
     batch_size: int = Field(64, ge=1)
 
     def flags(self) -> list[str]:
         """Return the flags of eval that say so."""
-        told = self.model_dump(exclude={"gold_loss"}, exclude_none=True)
+        told = self.model_dump(exclude={"gold_loss", "if_there"}, exclude_none=True)
         flags = [
             part
             for name, value in told.items()
@@ -40,22 +48,40 @@ class Measure(BaseModel):
         return flags + ["--gold-loss"] * self.gold_loss
 
     def __str__(self) -> str:
-        own = self.model_dump(exclude={"data", "gold_loss"}, exclude_defaults=True, exclude_none=True)
+        own = self.model_dump(exclude={"data", "gold_loss", "if_there"}, exclude_defaults=True, exclude_none=True)
         name = Path(self.data).stem + (", gold loss" if self.gold_loss else "")
         return name + "".join(f", {key} {value}" for key, value in own.items())
 
 
-class SweepFile(BaseModel):
-    """What is compared: `arms` by name, or every combination of what `grid` lists, over `base` and `set`."""
+class _Compared(BaseModel):
+    """What every sweep says: keys for all runs, seeds, what they are measured on, and figures from elsewhere by arm."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    base: str
     set: dict[str, Any] = Field(default_factory=dict)
-    arms: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    grid: dict[str, list[Any]] = Field(default_factory=dict)
     seeds: list[int] = Field(default_factory=lambda: [0], min_length=1)
     measure: list[Measure] = Field(min_length=1)
+    reported: dict[str, dict[str, str]] = Field(default_factory=dict)  # arm: {heading: figure}
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("seeds: one is given twice")
+        if len(set(map(str, self.measure))) < len(self.measure):
+            raise ValueError("measure: one is given twice")
+        return self
+
+    def measures(self) -> list[Measure]:
+        """Return what is measured: all, but for files that need not be there and are not."""
+        return [measure for measure in self.measure if not measure.if_there or Path(measure.data).exists()]
+
+
+class SweepFile(_Compared):
+    """What is compared: `arms` by name, or every combination of what `grid` lists, over `base` and `set`."""
+
+    base: str
+    arms: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    grid: dict[str, list[Any]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
@@ -63,26 +89,54 @@ class SweepFile(BaseModel):
             raise ValueError("give arms (names with changes) or grid (keys with lists of values)")
         if any(not values for values in self.grid.values()):
             raise ValueError("grid: a key has no values")
-        if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError("seeds: one is given twice")
-        if len(set(map(str, self.measure))) < len(self.measure):
-            raise ValueError("measure: one is given twice")
         return self
 
-    def changes(self) -> dict[str, dict[str, Any]]:
-        """Return what each arm changes, by its name."""
+    def changes(self) -> dict[str, tuple[Path, dict[str, Any]]]:
+        """Return by each arm's name the configuration that it is of, and what it changes."""
+        base = find_config(self.base)
         if self.arms:
-            return self.arms
+            return {arm: (base, change) for arm, change in self.arms.items()}
         drawn = [dict(zip(self.grid, values, strict=True)) for values in product(*self.grid.values())]
-        return {", ".join(f"{key} {_brief(value)}" for key, value in change.items()): change for change in drawn}
+        named = {", ".join(f"{key} {_brief(value)}" for key, value in change.items()): change for change in drawn}
+        return {arm: (base, change) for arm, change in named.items()}
 
 
-def read_sweep(file: Path) -> SweepFile:
-    """Read a sweep's file; UserError with every fault."""
+class SweepFolder(_Compared):
+    """Configurations of a directory, each an arm by its file's name."""
+
+    folder: Path
+
+    def changes(self) -> dict[str, tuple[Path, dict[str, Any]]]:
+        """Return by each arm's name its configuration, and that it changes nothing."""
+        files = sorted(file for file in self.folder.glob("*.yaml") if file.name != SETTINGS)
+        if not files:
+            raise UserError(f"{self.folder}: holds no configuration, that is no .yaml file besides {SETTINGS}")
+        if strange := sorted(set(self.reported) - {file.stem for file in files}):
+            raise UserError(f"{self.folder / SETTINGS}: reported: there is no {strange[0]}.yaml")
+        return {file.stem: (file, {}) for file in files}
+
+
+Sweep = SweepFile | SweepFolder
+
+
+def find_sweep(path: Path) -> Path:
+    """Return a sweep's file or directory: as named, or the bundled one of that name, such as configs/history."""
+    bundled = configs_dir() / path.name
+    return bundled if not path.exists() and path.parent.name == "configs" and bundled.is_dir() else path
+
+
+def read_sweep(path: Path) -> Sweep:
+    """Read a sweep's file, or a directory's; UserError with every fault."""
+    file = path / SETTINGS if path.is_dir() else path
+    if path.is_dir() and not file.is_file():
+        raise UserError(f"{path}: has no {SETTINGS}, which says what its configurations are measured on: measure: "
+                        "[{data: everyday}]")  # fmt: skip
     content = read_yaml(read_text(file), str(file))
     if not isinstance(content, dict):
         raise UserError(f"{file}: is no sweep: keys such as base, arms and measure, with their values")
     try:
+        if path.is_dir():
+            return SweepFolder.model_validate({**content, "folder": path})
         return SweepFile.model_validate(content)
     except ValidationError as error:
         raise UserError(*faults_of(error, str(file))) from None

@@ -1,6 +1,6 @@
 """What came out of a sweep: a row an arm, its measurements with intervals, each compared with the first arm's."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -66,18 +66,25 @@ class Outcome:
         return f"+{better} −{worse}, p = {sign_test(better, worse):.2g}"
 
 
-def table(runs: Sequence[SweepRun], measures: Sequence[Measure]) -> tuple[list[str], list[list[str]]]:
-    """Return the headings and a row an arm: what training took, each measurement, and how it differs from the first."""
+def table(
+    runs: Sequence[SweepRun], measures: Sequence[Measure], reported: Mapping[str, Mapping[str, str]] = {}
+) -> tuple[list[str], list[list[str]]]:
+    """Return the headings and a row an arm: what training took, each measurement, and how it differs from the first.
+
+    What was `reported` of an arm elsewhere stands before that.
+    """
+    told = list(dict.fromkeys(heading for figures in reported.values() for heading in figures))
     arms = dict.fromkeys(run.arm for run in runs)
     outcomes = [Outcome(arm, [run for run in runs if run.arm == arm], measures) for arm in arms]
     first = outcomes[0]
-    headings = ["", "seeds", "updates", "tokens", "minutes"]
+    headings = ["", *told, "seeds", "updates", "tokens", "minutes"]
     for number, measure in enumerate(first.measures):
         headings += [f"{measure} (n {len(first.scores[number])})", f"against {first.arm}"]
     rows = []
     for outcome in outcomes:
         took = outcome.took
-        row = [outcome.arm, str(max(outcome.seeds(number) for number in range(len(outcome.measures))))]
+        row = [outcome.arm, *(reported.get(outcome.arm, {}).get(heading, "–") for heading in told)]
+        row.append(str(max(outcome.seeds(number) for number in range(len(outcome.measures)))))
         row += [f"{took[key]:,.0f}" if took else "–" for key in ("updates", "tokens")]
         row.append(f"{took['seconds'] / 60:.1f}" if took else "–")
         for number in range(len(outcome.measures)):

@@ -18,12 +18,12 @@ from types import FrameType
 from typing import Any, Final
 
 from mlx_trace.config import Config
-from mlx_trace.config_file import dump_config, find_config, load_config
+from mlx_trace.config_file import dump_config, load_config
 from mlx_trace.errors import UserError
 from mlx_trace.files import read_json, read_text, write_atomically
 from mlx_trace.json_text import parse_json
 from mlx_trace.run_files import CONFIG_FILE, METRICS_FILE, STATE
-from mlx_trace.sweep.file import Measure, SweepFile
+from mlx_trace.sweep.file import Measure, Sweep
 from mlx_trace.train.interrupt import STOPS
 
 _DONE: Final = "trained.json"
@@ -94,10 +94,10 @@ class SweepRun:
         return fault
 
 
-def runs_of(content: SweepFile, file: Path, folder: Path) -> list[SweepRun]:
+def runs_of(content: Sweep, file: Path, folder: Path) -> list[SweepRun]:
     """Return every arm with every seed; UserError if a configuration is wrong, or two folders would be one."""
-    base, runs, faults = find_config(content.base), [], []
-    for arm, change in content.changes().items():
+    runs, faults = [], []
+    for arm, (base, change) in content.changes().items():
         for seed in content.seeds:
             path = folder / f"{_SLUG.sub('-', arm)}-{seed}"
             settings = {**content.set, **change, "seed": seed, "adapter_path": str(path)}

@@ -21,6 +21,7 @@ from mlx_trace.model.layers import Level, PrefixTree, Split, gather, rectangle
 from mlx_trace.train.examples import Example
 
 Keep = Literal["memory", "disk", "off"]
+_BLOCK: Final = 64 << 20  # bytes of an array that many examples share
 _RAW: Final = {2: mx.uint16, 4: mx.uint32}  # arrays of a dtype's size that numpy knows, to write and read bits
 
 
@@ -86,21 +87,51 @@ class ActivationCache:
 
 
 class _Memory:
-    """Arrays by number, held."""
+    """Arrays by number, held in few large ones: an allocator and a GPU keep books of every array by itself.
+
+    What is put together is one array, and small ones are joined as soon as they fill a block.
+    """
 
     def __init__(self) -> None:
-        self.held: dict[int, mx.array] = {}
+        self.blocks: list[mx.array] = []
+        self.places: dict[int, tuple[int, int, int]] = {}  # block, first row, and the one after the last
+        self.open = 0  # the first block that is still to be joined with others
 
     def __contains__(self, index: int) -> bool:
-        return index in self.held
+        return index in self.places
 
     def __getitem__(self, index: int) -> mx.array:
-        return self.held[index]
+        block, start, stop = self.places[index]
+        return self.blocks[block][start:stop]
 
     def put(self, arrays: dict[int, mx.array]) -> None:
-        whole = {index: mx.contiguous(array) for index, array in arrays.items()}
-        mx.eval(whole)
-        self.held |= whole
+        if not arrays:
+            return
+        block = mx.concatenate(list(arrays.values()))
+        mx.eval(block)
+        start = 0
+        for index, array in arrays.items():
+            self.places[index] = len(self.blocks), start, start + array.shape[0]
+            start += array.shape[0]
+        self.blocks.append(block)
+        if sum(block.nbytes for block in self.blocks[self.open :]) >= _BLOCK:
+            self._join()
+
+    def _join(self) -> None:
+        """Make one block of those that are open."""
+        starts = {self.open + at: start for at, start in enumerate(_starts(self.blocks[self.open :]))}
+        joined = mx.concatenate(self.blocks[self.open :])
+        mx.eval(joined)
+        for index, (block, start, stop) in self.places.items():
+            if block in starts:
+                self.places[index] = self.open, starts[block] + start, starts[block] + stop
+        self.blocks[self.open :] = [joined]
+        self.open += 1
+
+
+def _starts(blocks: Sequence[mx.array]) -> list[int]:
+    lengths = [block.shape[0] for block in blocks]
+    return [sum(lengths[:at]) for at in range(len(lengths))]
 
 
 class _Disk:

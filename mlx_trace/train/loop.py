@@ -35,6 +35,7 @@ from mlx_trace.train.metrics import Metrics, verdict
 from mlx_trace.train.ranks import Ranks
 from mlx_trace.train.run_dir import Hold, describe_adapter
 from mlx_trace.train.samples import SavedSample, lines_of, room
+from mlx_trace.train.tempo import Tempo
 from mlx_trace.train.validation import Validation
 
 Report = Callable[[str, int, int, Metrics], None]  # (phase, updates done, updates in all, what was measured)
@@ -88,6 +89,7 @@ class Run:
     after_phase: Callable[[str], None] = lambda _: None  # called with a phase's name once it is done and saved
     validation: Validation | None = None
     done: int = 0  # updates of all phases so far
+    tempo: Tempo = field(default_factory=Tempo)
     doubts: list[str] = field(default_factory=list)  # what went wrong in phases that are done, on the first rank
 
     @property
@@ -119,7 +121,7 @@ class Run:
             last = index + 1 == phase.updates or phase.is_done
             if self.ranks.is_first:
                 self._log(measured, phase, index)
-                for line in collapse.note(measured):
+                for line in [*collapse.note(measured), *self.tempo.note(measured)]:
                     tell(line)
                 self.report(phase.name, index + 1, phase.updates, measured)
             stopped = self.ranks.any(stop())

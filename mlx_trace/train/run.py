@@ -28,6 +28,7 @@ from mlx_trace.model.adapter import (
     start_from,
 )
 from mlx_trace.model.base import Base, Outline, load_base, read_outline
+from mlx_trace.model.bursts import burst_of, device_info, display_speed
 from mlx_trace.model.config_json import positions_of
 from mlx_trace.model.layers import Split, check_split
 from mlx_trace.model.precision import is_dequantised
@@ -113,7 +114,7 @@ def plan(asked: Config, resume: bool = False, watch: Watch = unwatched) -> Plan:
     scorer = make_scorer(config.reinforce)
     material = gather(config, prompter, watch, positions_of(outline.config))
     try_reward(material.problems, scorer)
-    usable = budget.usable_memory(dict(mx.device_info()) if hasattr(mx, "device_info") else {})
+    usable, speed = budget.usable_memory(device_info()), display_speed()
     on_gpu = mx.default_device().type == mx.gpu
     work = work_of(config, material, prompter, ranks.size, on_gpu)
     allowed = budget.budget_of(config.memory, usable)
@@ -124,7 +125,7 @@ def plan(asked: Config, resume: bool = False, watch: Watch = unwatched) -> Plan:
     if saved is None:  # refused on its shape alone, if it is
         budget.settle(budget.PlannedRun(shape, work, config.activation_cache, allowed), usable=usable)
     base = _load(config, outline, resume)
-    needs = budget.PlannedRun(_shape(base, config), work, config.activation_cache, allowed)
+    needs = budget.PlannedRun(_shape(base, config), work, config.activation_cache, allowed, config.gpu_seconds, speed)
     memory = saved or budget.settle(needs, _free_disk(config.adapter_path), usable)
     if saved is None:
         memory = replace(memory, max_sequences=replies_at_once(config, needs, memory, prompter, material.validation))
@@ -163,7 +164,7 @@ def _add_phases(planned: Plan, scorer: Scorer) -> None:
     base, config, material, memory, ranks = (planned.base, planned.config, planned.material, planned.memory,
                                              planned.ranks)  # fmt: skip
     prompter = planned.prompter
-    split = Split(base.network, config.num_layers, config.grad_checkpoint)
+    split = Split(base.network, config.num_layers, config.grad_checkpoint, burst_of(base.network, config.gpu_seconds))
     if config.has_sft:
         sft = Sft(base, split, config, material.rows, material.held_out, memory, ranks)
         planned.phases.append(sft)

@@ -1,13 +1,18 @@
 """What `train --plan` shows of an example and of the time to come: on every terminal, and in a pipe."""
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mlx_trace.cli.macs import load_of, show_macs
+from mlx_trace.cli.main import main
 from mlx_trace.cli.plan import show_example, show_time
 from mlx_trace.cli.screen import Screen
+from mlx_trace.memory.published import PUBLISHED
+from mlx_trace.resources import configs_dir
 from mlx_trace.train import probe as module
 from mlx_trace.train.probe import probe
 from mlx_trace.train.run import Plan, plan
@@ -97,6 +102,40 @@ def test_twice_as_many_updates_take_twice_as_long(planned: Plan, monkeypatch: py
     after = probe(planned, 1e9)
     for name in ("sft", "rl"):
         assert after[name] == pytest.approx(2 * (before[name] or 0.0), rel=1e-6), name
+
+
+@pytest.mark.parametrize("name", ["llama32-3b", "best", "history/run23"])
+def test_a_model_that_is_not_here_is_planned_from_its_shape(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("mlx_trace.cli.macs.local_model", lambda model: None)
+    assert main(["train", "--plan", "-c", name, "--adapter-path", str(tmp_path / "run")]) == 0
+    shown = capsys.readouterr()
+    assert shown.err == "" and [size in shown.out for size in ("8 GB", "16 GB", "32 GB")] == [True] * 3
+    assert "computed and not measured" in shown.out
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_config_json_is_enough_and_nothing_at_all_is_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = next(model.content for model in PUBLISHED if model.configuration == "llama32-1b")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.json").write_text(json.dumps({**content, "model_type": "llama"}), encoding="utf-8")
+    assert main(["train", "--plan", "-c", "llama32-1b", "--model", str(tmp_path / "mine")]) == 0
+    own = capsys.readouterr().out.splitlines()[1:]
+    header = (configs_dir() / "llama32-1b.yaml").read_text(encoding="utf-8").splitlines()
+    assert [f"# {line}" in header for line in own] == [True] * len(own)
+    assert main(["train", "--plan", "--model", "owner/nowhere"]) == 2
+    assert "config.json will do" in capsys.readouterr().err
+
+
+def test_a_run_here_is_planned_for_macs_as_well(planned: Plan, capsys: pytest.CaptureFixture[str]) -> None:
+    load = load_of(planned)
+    assert load.sft_updates == planned.phases[0].updates and load.examples == len(planned.material.rows)
+    size = planned.config.batch_size
+    assert load.seen in (load.sft_updates * size, planned.config.epochs * load.examples)
+    assert load.target > 10 and load.prompt >= 1
+    show_macs(Screen(soft_wrap=True), planned)
+    assert capsys.readouterr().out.count(" GB, M") == 3
 
 
 def test_what_would_take_longer_than_the_probe_is_not_known(

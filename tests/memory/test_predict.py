@@ -269,7 +269,8 @@ def test_what_a_cpu_computes_in_float32_takes_more_there() -> None:
     for model in PUBLISHED:
         settings = load_config(find_config(model.configuration), {})
         planned = planned_of(model.content, settings, model.work(settings))
-        assert planned(True).shape.weights == 2 * planned(False).shape.weights
+        if "quantization" not in model.content:  # whose numbers are as small on a CPU, but for scales and biases
+            assert planned(True).shape.weights == 2 * planned(False).shape.weights
         assert settle_on(planned, Machine(2 * 10**8)) is None
         on_cpu, on_gpu = (settle_on(planned, Machine(10**11, on_cpu)) for on_cpu in (True, False))
         assert on_cpu is not None
@@ -281,5 +282,6 @@ def test_every_published_model_has_its_configuration() -> None:
     for model in PUBLISHED:
         settings = load_config(find_config(model.configuration), {})
         assert same_model(settings.model, model.hub)
-        assert settings.reinforce.max_tokens >= model.target
-        assert settings.max_seq_length >= max(model.example, model.prompt + settings.reinforce.max_tokens)
+        known = model.lengths
+        assert settings.reinforce.max_tokens >= known.target
+        assert settings.max_seq_length >= max(known.example, known.prompt + settings.reinforce.max_tokens)

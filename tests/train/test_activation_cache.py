@@ -74,6 +74,23 @@ def test_states_are_the_same_to_the_bit_whenever_they_are_computed(
                 assert np.array_equal(np.array(one), np.array(other))
 
 
+def test_memory_keeps_few_large_arrays(random_base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    adapt(random_base)
+    plain, kept = phase(random_base, tmp_path, "memory"), phase(random_base, tmp_path, "memory", 20)
+    for index in range(len(ROWS)):
+        plain.activations([index])
+    before = {index: np.array(plain.activations.store[index]) for index in range(-1, len(ROWS))}
+    monkeypatch.setattr(states_module, "_BLOCK", 4 * 32 * 40)  # forty tokens
+    for index in range(len(ROWS)):
+        kept.activations([index])
+    assert len(plain.activations.store.blocks) < len(ROWS) / 2, "one a group, not one an example"
+    sizes = [block.shape[0] for block in kept.activations.store.blocks]
+    assert kept.activations.store.open > 1 and min(sizes[: kept.activations.store.open]) >= 40
+    assert len(sizes) <= kept.activations.store.open + 3, "what is open is less than a block"
+    for index, array in before.items():
+        assert np.allclose(array, np.array(kept.activations.store[index]), atol=1e-5), index
+
+
 def test_half_precision_states_survive_the_disk(random_base: Base, tmp_path: Path) -> None:
     random_base.network.set_dtype(mx.bfloat16)
     one = phase(random_base, tmp_path, "disk")
