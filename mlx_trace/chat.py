@@ -12,8 +12,9 @@ from mlx_trace.decode.decoder import Decoder
 from mlx_trace.decode.episode import Episode
 from mlx_trace.decode.params import SamplingParams
 from mlx_trace.errors import UserError
+from mlx_trace.evaluate.repair import Turn, conversation
 from mlx_trace.evaluate.usage import unused
-from mlx_trace.evaluate.vote import Vote, cast
+from mlx_trace.evaluate.vote import Ballot, Vote, cast
 from mlx_trace.language.grade import Grade, grade
 from mlx_trace.language.mentions import find_numbers
 from mlx_trace.language.syntax import NoTrace, parse
@@ -36,8 +37,19 @@ class Reply:
 def ask(decoder: Decoder, question: str, params: SamplingParams) -> Iterator[str | Reply]:
     """Yield the reply's text as it grows, then the `Reply`."""
     check(question)
-    shown = ""
-    for episode in decoder.stream(question, params):
+    return _written(decoder, question, decoder.stream(question, params))
+
+
+def repair(decoder: Decoder, question: str, failed: Sequence[Reply], params: SamplingParams) -> Iterator[str | Reply]:
+    """Give replies without an answer, one after another, back with the solver's words; yield what `ask` does."""
+    turns = [Turn(one.text, one.grade, 0, one.tokens, 0, one.truncated, 0.0) for one in failed]
+    said, before = conversation(question, turns)
+    return _written(decoder, question, decoder.stream(question, params, decoder.prompter.ids(said, before)))
+
+
+def _written(decoder: Decoder, question: str, episodes: Iterator[Episode]) -> Iterator[str | Reply]:
+    shown = text = ""
+    for episode in episodes:
         text = decoder.prompter.decode(episode.ids)
         if more := settled(text, shown):
             yield more
@@ -56,11 +68,26 @@ def settled(text: str, shown: str) -> str:
 
 def poll(decoder: Decoder, question: str, params: SamplingParams) -> tuple[Reply, Vote]:
     """Sample `params.n` replies; return the one that speaks for the answer that wins, and the vote."""
+    *_, result = polling(decoder, question, params)
+    assert not isinstance(result, Vote)
+    return result
+
+
+def polling(decoder: Decoder, question: str, params: SamplingParams) -> Iterator[Vote | tuple[Reply, Vote]]:
+    """Yield the vote whenever one more of `params.n` replies has come, then what `poll` returns."""
     check(question)
-    episodes: Sequence[Episode] = decoder.sample([question], params)
-    texts = [decoder.prompter.decode(episode.ids) for episode in episodes]
-    vote = Vote(cast(question, texts))
-    return reply_to(question, texts[vote.speaker], episodes[vote.speaker]), vote
+    episodes: dict[int, Episode] = {}
+    ballots: dict[int, Ballot] = {}
+    known: dict[str, Ballot] = {}  # of equal texts the first is run
+    vote = Vote(())
+    for episode in decoder.finished([question], params):
+        text = decoder.prompter.decode(episode.ids)
+        known[text] = known.get(text) or cast(question, [text])[0]
+        episodes[episode.number], ballots[episode.number] = episode, known[text]
+        vote = Vote([ballots[number] for number in sorted(ballots)])
+        yield vote
+    speaker = episodes[vote.speaker]
+    yield reply_to(question, decoder.prompter.decode(speaker.ids), speaker), vote
 
 
 def check(question: str) -> None:

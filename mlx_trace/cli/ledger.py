@@ -1,5 +1,7 @@
 """A trace for people: each step with its value, like a ledger, and the step that failed pointed at."""
 
+from collections.abc import Sequence
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -9,9 +11,9 @@ from mlx_trace.language.ledger import LedgerLine, ledger
 from mlx_trace.language.syntax import Trace
 
 
-def render_ledger(trace: Trace) -> RenderableType:
-    """Return a trace's steps with their values; a failed one ends the ledger with its reason."""
-    lines = ledger(trace)
+def render_ledger(trace: Trace, lines: Sequence[LedgerLine] | None = None) -> RenderableType:
+    """Return a trace's steps with their values, or those lines of them; a failed one ends it with its reason."""
+    lines = ledger(trace) if lines is None else lines
     table = Table.grid(padding=(0, 2))
     table.add_column(justify="right", style="dim", no_wrap=True)
     table.add_column(overflow="fold")
@@ -29,7 +31,7 @@ def render_ledger(trace: Trace) -> RenderableType:
 
 def _failure(line: LedgerLine) -> Text:
     text = Text(f"{line.step + 1}  {line.said}\n", style="red")
-    return text.append(f"↳ {line.fault}", style="bold red")
+    return text.append(f"↳ {line.objection}", style="bold red")
 
 
 def print_ledger(console: Screen, trace: Trace) -> None:

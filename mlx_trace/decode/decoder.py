@@ -75,9 +75,10 @@ class Decoder:
         """
         return self.engine.finished(self._requests(questions, params, streams, prompts), params)
 
-    def stream(self, question: str, params: SamplingParams) -> Iterator[Episode]:
-        """Reply to a question, yielding the episode whenever it has grown."""
-        return self.engine.stream(self._requests([question], params)[0], params)
+    def stream(self, question: str, params: SamplingParams, prompt: Sequence[int] | None = None) -> Iterator[Episode]:
+        """Reply to a question, yielding the episode whenever it has grown; `prompt` are ids that ask it otherwise."""
+        prompts = None if prompt is None else [prompt]
+        return self.engine.stream(self._requests([question], params, prompts=prompts)[0], params)
 
     def request(self, question: str, params: SamplingParams) -> Request:
         """Return the request of a question that is asked by itself; UserError if it cannot be asked so."""
