@@ -6,11 +6,8 @@ Knows nothing of terminals.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from mlx_trace.decode.decoder import Decoder
-from mlx_trace.decode.episode import Episode
-from mlx_trace.decode.params import SamplingParams
 from mlx_trace.errors import UserError
 from mlx_trace.evaluate.repair import Turn, conversation
 from mlx_trace.evaluate.usage import unused
@@ -18,6 +15,11 @@ from mlx_trace.evaluate.vote import Ballot, Vote, cast
 from mlx_trace.language.grade import Grade, grade
 from mlx_trace.language.mentions import find_numbers
 from mlx_trace.language.syntax import NoTrace, parse
+
+if TYPE_CHECKING:  # what asks needs no network's library before there is a model
+    from mlx_trace.decode.decoder import Decoder
+    from mlx_trace.decode.episode import Episode
+    from mlx_trace.decode.params import SamplingParams
 
 _MOST_ANSWERS: Final = 3  # that a vote shows beside the one that wins
 
@@ -34,20 +36,22 @@ class Reply:
     unused: tuple[str, ...] = ()
 
 
-def ask(decoder: Decoder, question: str, params: SamplingParams) -> Iterator[str | Reply]:
+def ask(decoder: "Decoder", question: str, params: "SamplingParams") -> Iterator[str | Reply]:
     """Yield the reply's text as it grows, then the `Reply`."""
     check(question)
     return _written(decoder, question, decoder.stream(question, params))
 
 
-def repair(decoder: Decoder, question: str, failed: Sequence[Reply], params: SamplingParams) -> Iterator[str | Reply]:
+def repair(
+    decoder: "Decoder", question: str, failed: Sequence[Reply], params: "SamplingParams"
+) -> Iterator[str | Reply]:
     """Give replies without an answer, one after another, back with the solver's words; yield what `ask` does."""
     turns = [Turn(one.text, one.grade, 0, one.tokens, 0, one.truncated, 0.0) for one in failed]
     said, before = conversation(question, turns)
     return _written(decoder, question, decoder.stream(question, params, decoder.prompter.ids(said, before)))
 
 
-def _written(decoder: Decoder, question: str, episodes: Iterator[Episode]) -> Iterator[str | Reply]:
+def _written(decoder: "Decoder", question: str, episodes: "Iterator[Episode]") -> Iterator[str | Reply]:
     shown = text = ""
     for episode in episodes:
         text = decoder.prompter.decode(episode.ids)
@@ -66,14 +70,14 @@ def settled(text: str, shown: str) -> str:
     return sure[len(shown) :] if sure.startswith(shown) and not sure.endswith("\ufffd") else ""
 
 
-def poll(decoder: Decoder, question: str, params: SamplingParams) -> tuple[Reply, Vote]:
+def poll(decoder: "Decoder", question: str, params: "SamplingParams") -> tuple[Reply, Vote]:
     """Sample `params.n` replies; return the one that speaks for the answer that wins, and the vote."""
     *_, result = polling(decoder, question, params)
     assert not isinstance(result, Vote)
     return result
 
 
-def polling(decoder: Decoder, question: str, params: SamplingParams) -> Iterator[Vote | tuple[Reply, Vote]]:
+def polling(decoder: "Decoder", question: str, params: "SamplingParams") -> Iterator[Vote | tuple[Reply, Vote]]:
     """Yield the vote whenever one more of `params.n` replies has come, then what `poll` returns."""
     check(question)
     episodes: dict[int, Episode] = {}
@@ -96,7 +100,7 @@ def check(question: str) -> None:
         raise UserError("there is nothing to compute: no number is stated")
 
 
-def reply_to(question: str, text: str, episode: Episode) -> Reply:
+def reply_to(question: str, text: str, episode: "Episode") -> Reply:
     """Grade the text of an episode."""
     graded, trace = grade(text), parse(text)
     left: tuple[str, ...] = ()

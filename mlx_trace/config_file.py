@@ -4,7 +4,7 @@ Keys given twice are errors, as unknown ones are; all faults are reported at onc
 """
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -16,9 +16,10 @@ from mlx_trace.config import RENAMED, Config
 from mlx_trace.config_sources import CompiledSource, FileSource, SyntheticSource
 from mlx_trace.errors import UserError, meant
 from mlx_trace.faults import in_words
-from mlx_trace.files import read_text, read_yaml
+from mlx_trace.files import read_text
 from mlx_trace.notice import tell
 from mlx_trace.resources import configs_dir
+from mlx_trace.yaml_text import Place, YamlText, read_yaml_text
 
 _SOURCES: Final[dict[str, type[BaseModel]]] = {
     "synthetic": SyntheticSource,
@@ -51,21 +52,29 @@ def find_config(name: str) -> Path:
 def load_config(path: Path | None, overrides: Mapping[str, Any]) -> Config:
     """Read a configuration and lay the overrides over it; a dotted key reaches into a section.
 
-    Raises UserError with every fault, each with the file (or the flag) and the key.
+    Raises UserError with every fault, each with the file (or the flag), its line and column, and the key.
     """
-    content: Any = {}
-    where = "the configuration"
+    where, read = "the configuration", YamlText({})
     if path is not None:
-        where = str(path)
-        content = read_yaml(read_text(path), where)
-        if content is None:
-            raise UserError(f"{path}: is empty; a configuration has keys such as model and data")
-        if not isinstance(content, dict):
-            raise UserError(f"{path}: is a {type(content).__name__}, not keys with values")
+        where, read = str(path), read_config(path)
+    content = read.content
     overrides = {_name_of_today(key): value for key, value in overrides.items()}
     for key, value in sorted(overrides.items(), key=lambda item: item[0].count(".")):  # a section before its keys
         _put(content, key.split("."), value)
-    return validate_config(content, where, overrides)
+    return validate_config(content, where, overrides, read)
+
+
+def read_config(path: Path) -> YamlText:
+    """Return what a configuration file says, be it YAML or JSON; UserError if that is not keys with values."""
+    text = read_text(path)
+    if path.suffix == ".json":
+        text = text.replace("\t", " ")  # which JSON may be indented by, and YAML may not
+    read = read_yaml_text(text, str(path))
+    if read.content is None:
+        raise UserError(f"{path}: is empty; a configuration has keys such as model and data")
+    if not isinstance(read.content, dict):
+        raise UserError(f"{path}: is a {type(read.content).__name__}, not keys with values")
+    return read
 
 
 def _renamed(content: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -102,19 +111,48 @@ def _put(content: dict[str, Any], keys: list[str], value: Any) -> None:
     content[last] = value
 
 
-def validate_config(content: Mapping[str, Any], where: str, overrides: Mapping[str, Any] = {}) -> Config:
-    """Check a configuration's content, keys of earlier versions among it; UserError with every fault."""
+def validate_config(
+    content: Mapping[str, Any], where: str, overrides: Mapping[str, Any] = {}, read: YamlText | None = None
+) -> Config:
+    """Check a configuration's content, keys of earlier versions among it; UserError with every fault.
+
+    Faults are told where they stand, in the order of the file, if it is known what was `read`.
+    """
+    read, faults = read or YamlText(content), []
     content = _renamed(content, where)
     try:
-        return Config.model_validate(content)
+        config = Config.model_validate(content)
     except ValidationError as error:
-        faults = []
         for fault in error.errors(include_url=False):
-            keys = [str(part) for part in fault["loc"] if part not in _SOURCES]
-            key = ".".join(keys)
-            origin = f"--{key.replace('_', '-')}" if key in overrides else f"{where}: {key}" if key else where
-            faults.append(f"{origin}: {_explain(fault, keys)}")
-        raise UserError(*faults) from None
+            keys = _keys(fault["loc"])
+            place, origin = _origin(keys, where, overrides, read)
+            faults.append((place, f"{origin}: {_explain(fault, keys)}"))
+    told = [fault for _, fault in sorted(faults, key=lambda fault: fault[0])]
+    if read.twins or told:
+        raise UserError(*read.faults(where), *told)
+    return config
+
+
+def _keys(location: Sequence[str | int]) -> list[str]:
+    """Return the keys that lead to a fault, without the kind of a source, which pydantic names behind its number."""
+    kinds = {at + 1 for at, part in enumerate(location) if isinstance(part, int)}
+    return [str(part) for at, part in enumerate(location) if at not in kinds or part not in _SOURCES]
+
+
+def _origin(keys: list[str], where: str, overrides: Mapping[str, Any], read: YamlText) -> tuple[Place, str]:
+    """Return where a fault stands, by which faults are in order, and the flag, or the file and the key."""
+    for end in range(len(keys), 0, -1):
+        if (flag := ".".join(keys[:end])) in overrides:
+            return Place(0, 0), ": ".join([f"--{flag.replace('_', '-')}", *[".".join(keys[end:])][: len(keys) - end]])
+    place = _place(keys, read)
+    return place or Place(0, 0), ": ".join([f"{where}:{place}" if place else where, *[".".join(keys)][: len(keys)]])
+
+
+def _place(keys: list[str], read: YamlText) -> Place | None:
+    """Return where a key stands, be it under an earlier name; a key that is missing, where it would."""
+    earlier = next((old for old, new in RENAMED.items() if new == ".".join(keys)), None)
+    old = None if earlier is None else read.places.get(tuple(earlier.split(".")))
+    return read.places.get(tuple(keys)) or old or read.place(tuple(keys))
 
 
 def _explain(fault: Any, keys: list[str]) -> str:

@@ -59,8 +59,8 @@ def open_decoder(
     from mlx_trace.decode.engine import MAX_SEQUENCES
     from mlx_trace.model.prompts import Prompter
 
-    at_once = at_once or min(params.n, MAX_SEQUENCES)
-    decoder = Decoder(base, Prompter(base.tokenizer, prompt), decoding_of(options), max_sequences=at_once)
+    prompter = Prompter(base.tokenizer, prompt)
+    decoder = Decoder(base, prompter, decoding_of(options), max_sequences=at_once or MAX_SEQUENCES)
     decoder.check(params.max_tokens)
     return decoder, base.name if options.adapter_path is None else f"{base.name} with {options.adapter_path.name}"
 
@@ -70,10 +70,9 @@ class Chat:
 
     def __init__(self, options: argparse.Namespace, interactive: bool) -> None:
         from mlx_trace.cli.talk import Talk
-        from mlx_trace.decode.engine import MAX_SEQUENCES
 
         self.screen, self.interactive = Screen(soft_wrap=True), interactive
-        self.talk = Talk(options, lambda *asked: open_decoder(*asked, MAX_SEQUENCES), self.screen, interactive)
+        self.talk = Talk(options, lambda *asked: open_decoder(*asked), self.screen, interactive)
         self.read = self._typing() if interactive else _piped
         self.unread = 0
 

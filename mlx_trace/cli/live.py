@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mlx_trace.evaluate.vote import Vote
 
 WIDE: Final = 100  # columns from which the ledger stands beside the trace
+_TRACE: Final = 72  # columns of a trace, at most, beside its ledger
 _BARS: Final = 24  # columns of the longest bar
 _MOST_BARS: Final = 6
 
@@ -72,8 +73,8 @@ class AnswerView:
                 yield steps
             return
         columns = Table.grid(padding=(0, 2), expand=True)
-        columns.add_column(ratio=3)
-        columns.add_column(ratio=2)
+        columns.add_column(width=min(_TRACE, 2 * options.max_width // 3))
+        columns.add_column(ratio=1)
         columns.add_row(trace, steps or "")
         yield columns
 

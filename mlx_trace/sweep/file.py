@@ -10,7 +10,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from mlx_trace.config import unquoted_off
 from mlx_trace.errors import UserError
 from mlx_trace.faults import faults_of
-from mlx_trace.files import read_text, read_yaml
+from mlx_trace.files import read_text
+from mlx_trace.yaml_text import read_yaml
 
 
 class Measure(BaseModel):

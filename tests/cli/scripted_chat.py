@@ -25,7 +25,9 @@ class ScriptedDecoder:
     def __init__(self, replies: list[str], seconds: float) -> None:
         self.replies, self.seconds, self.asked = replies, seconds, 0
         self.prompts: list[Any] = []
-        self.prompter = SimpleNamespace(decode=lambda ids: "".join(map(chr, ids)), ids=lambda said, before=(): (said, before))
+        self.prompter = SimpleNamespace(
+            decode=lambda ids: "".join(map(chr, ids)), ids=lambda said, before=(): (said, before)
+        )
 
     def _next(self, number: int = 0) -> Episode:
         text = self.replies[self.asked % len(self.replies)]
