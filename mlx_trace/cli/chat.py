@@ -124,11 +124,14 @@ class Chat:
                 obey(line, self.talk, f"{self.talk.asked}> " if self.interactive else "> ")
             else:
                 self.talk.ask(line, mark)
-                self.talk.asked += 1
         except UserError as error:
             if is_drawn and not line.startswith("/"):
                 self.screen.print(f"{mark}{shorten(line, _SHOWN, placeholder=' …')}", style="bold")
             self.screen.print("\n".join(error.lines()), style="bold red")
+        except KeyboardInterrupt:
+            if not self.interactive:
+                raise
+            self.screen.print("(stopped)", style="yellow")
         if self.interactive:
             self.screen.print()
 

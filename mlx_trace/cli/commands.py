@@ -96,7 +96,9 @@ def _repair(talk: Talk, words: list[str], mark: str) -> None:
 def _model(talk: Talk, words: list[str], mark: str) -> None:
     _takes("/model", words, 2)
     if not words:
-        talk.screen.print(f"{talk.name}. There are {', '.join(model_names())}, folders, and GGUF files.")
+        talk.screen.print(
+            f"{talk.name}. There are {', '.join(model_names())}, folders, and GGUF files.", soft_wrap=False
+        )
         return
     try:
         talk.load(words[0], words[1] if len(words) > 1 else None)
@@ -130,7 +132,7 @@ def _save(talk: Talk, words: list[str], mark: str, replaces: bool = False) -> No
         raise UserError("nothing was answered yet")
     path = Path(words[0]).expanduser()
     if path.is_file() and not replaces:
-        raise UserError(f"{path}: exists already; /save! {words[0]} replaces it")
+        raise UserError(f"{path}: exists already; /save! {shlex.quote(words[0])} replaces it")
     count = write_atomically(path, (safe_json(json.dumps(row, ensure_ascii=False)) + "\n" for row in talk.rows))
     talk.screen.print(f"{path}: {count} question{'s' * (count > 1)}")
 

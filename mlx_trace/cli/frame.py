@@ -16,6 +16,7 @@ from rich.console import RenderableType
 from rich.control import Control
 from rich.segment import ControlType, Segment, Segments
 
+from mlx_trace.cli.paint import THEME
 from mlx_trace.cli.screen import Screen
 
 _PAUSE: Final = 1 / 15  # seconds between two drawings
@@ -40,10 +41,10 @@ class Frame:
         if not is_final:
             lines = lines[-max(1, self.screen.height - 1) :]
         segments = [segment for line in lines for segment in (*line, Segment.line())]
-        with self.screen:
+        with uninterrupted(), self.screen:
             self.screen.control(self._back())
             self.screen.print(Segments(segments if is_final else segments[:-1]), end="", soft_wrap=True)
-        self._widths = [] if is_final else [Segment.get_line_length(line) for line in lines]
+            self._widths = [] if is_final else [Segment.get_line_length(line) for line in lines]
 
     def forget(self) -> None:
         """Begin anew below what stands there."""
@@ -78,11 +79,22 @@ def drawn_on(screen: Screen) -> Iterator[Frame]:
     before = signal.signal(signal.SIGCONT, resumed)
     screen.show_cursor(False)
     try:
-        with _unheard():
+        with _unheard(), screen.use_theme(THEME):
             yield frame
     finally:
-        screen.show_cursor(True)
-        signal.signal(signal.SIGCONT, before)
+        with uninterrupted():
+            screen.show_cursor(True)
+            signal.signal(signal.SIGCONT, before)
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Have a Ctrl-C wait until what must be whole is done."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
@@ -100,4 +112,5 @@ def _unheard() -> Iterator[None]:
     try:
         yield
     finally:
-        termios.tcsetattr(number, termios.TCSADRAIN, settings)
+        with uninterrupted():
+            termios.tcsetattr(number, termios.TCSADRAIN, settings)

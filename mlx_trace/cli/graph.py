@@ -1,7 +1,6 @@
 """Why an answer is what it is: the tree of its computation, down to the words of the question that state numbers."""
 
 import re
-from collections.abc import Sequence
 from fractions import Fraction
 from typing import Final
 
@@ -70,8 +69,3 @@ def _stated(question: str) -> dict[Fraction, str]:
 def _around(question: str, start: int, end: int) -> str:
     before, after = _BEFORE.search(question[max(0, start - 40) : start]), _AFTER.match(question, end, end + 40)
     return " ".join(f"{before[0] if before else ''}{question[start:end]}{after[0] if after else ''}".split())
-
-
-def legend(unused: Sequence[str]) -> str:
-    """Return what is said of the numbers that an answer does without."""
-    return f"this answer does not use {', '.join(unused)}"

@@ -13,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from mlx_trace.cli.frame import Frame
-from mlx_trace.cli.graph import legend
 from mlx_trace.cli.ledger import render_ledger
 from mlx_trace.cli.paint import literals, marked, painted
+from mlx_trace.cli.reply import without
 from mlx_trace.evaluate.usage import answer_numbers
 from mlx_trace.language.ledger import ledger, ledger_so_far
 from mlx_trace.language.syntax import NoTrace, Trace, parse
@@ -105,17 +105,16 @@ class AnswerView:
             yield Text(say_vote(self.vote), style="yellow" if self.vote.is_split or self.vote.winner is None else "")
 
     def _concluded(self, reply: "Reply") -> Iterator[RenderableType]:
-        whole = parse(reply.text)
-        if isinstance(whole, NoTrace):
+        if isinstance(parse(reply.text), NoTrace):
             cut = " (it was cut off; --max-tokens allows more)" if reply.truncated else ""
             yield Text(f"no trace: {safe(reply.grade.detail)}{cut}", style="bold red")
-        elif reply.grade.answer is None:
+        if reply.grade.answer is None:
             yield Text("no answer; /repair gives it back with what is wrong, /again asks anew", style="yellow")
         else:
             seconds = f"   {reply.tokens} tokens, {time.monotonic() - self.began:.1f} s" if self.samples == 1 else ""
             yield Text.assemble((f"= {reply.grade.answer}", "bold green"), (seconds, "dim"))
         if reply.unused:
-            yield Text(safe(legend(reply.unused)), style="yellow")
+            yield Text(safe(without(reply.unused)), style="yellow")
 
 
 def show_written(frame: Frame, view: AnswerView, events: "Iterator[str | Reply]") -> "Reply":

@@ -1,7 +1,7 @@
 """What a model makes of a question, for people or as JSON: the ledger, the answer, and how far it can be trusted."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from mlx_trace.cli.ledger import print_ledger
@@ -18,6 +18,7 @@ ROW: Final = (
     '{"question", "trace", "kind", "answer", "detail", "unused"}, with several samples also "samples", "agreement", '
     '"split" and "votes"'
 )  # that is printed as JSON
+_MOST_UNUSED: Final = 20  # that are named
 
 
 def answer(
@@ -70,4 +71,10 @@ def show_reply(console: "Screen", reply: "Reply", vote: "Vote | None") -> None:
     if vote is not None:
         console.print(say_vote(vote), style="yellow" if vote.is_split or vote.winner is None else "")
     if reply.unused:
-        console.print(f"this answer does not use {', '.join(reply.unused)}", style="yellow")
+        console.print(without(reply.unused), style="yellow")
+
+
+def without(unused: Sequence[str]) -> str:
+    """Say which numbers of the question an answer does not depend on."""
+    left = f" and {len(unused) - _MOST_UNUSED} more" if len(unused) > _MOST_UNUSED else ""
+    return f"this answer does not use {', '.join(unused[:_MOST_UNUSED])}{left}"

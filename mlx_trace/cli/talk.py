@@ -50,8 +50,8 @@ class Talk:
         from mlx_trace.chat import ask, check, polling
 
         check(question)
-        exchange = self.last = Exchange(question, [])
-        self.again = 0
+        exchange, self.again = Exchange(question, []), 0
+        self.asked += 1
         events = polling if self.params.n > 1 else ask
         self._answer(exchange, mark, self.params.n, lambda: events(self.decoder, question, self.params))
 
@@ -61,7 +61,7 @@ class Talk:
         from mlx_trace.config import VOTING_TEMPERATURE
 
         last, self.again = self._needed(), self.again + 1
-        exchange = self.last = Exchange(last.question, [])
+        exchange = Exchange(last.question, [])
         params = replace(self.params, temperature=self.params.temperature or VOTING_TEMPERATURE,
                          seed=self.params.seed + self.again)  # fmt: skip
         events = polling if params.n > 1 else ask
@@ -76,7 +76,7 @@ class Talk:
             raise UserError("the last reply was stopped, so that there is nothing to give back; /again asks anew")
         if last.reply.grade.answer is not None:
             raise UserError("the last reply runs, and the solver does not know the right answer; /again asks anew")
-        exchange = self.last = Exchange(last.question, [*last.failed, last.reply])
+        exchange = Exchange(last.question, [*last.failed, last.reply])
         params = replace(self.params, n=1)
         self._answer(exchange, mark, 1, lambda: repair(self.decoder, last.question, exchange.failed, params))
 
@@ -108,19 +108,19 @@ class Talk:
         return self.last
 
     def _answer(self, exchange: Exchange, mark: str, samples: int, events: "Callable[[], Iterator[Any]]") -> None:
-        """Show an answer while it comes, and keep it; at a terminal Ctrl-C leaves what has come by then."""
+        """Show an answer while it comes, and keep it; Ctrl-C leaves what has come by then."""
         from mlx_trace.chat import as_row
 
         show = self._draw if self.screen.is_terminal and not self.screen.is_dumb_terminal else self._print
         try:
             show(exchange, mark, samples, events)
         except KeyboardInterrupt:
-            if not self.interactive:
-                raise
-            self.screen.print("(stopped)", style="yellow")
-            return
+            self.last = exchange
+            raise
+        self.last = exchange
         assert exchange.reply is not None
-        self.rows.append({**as_row(exchange.question, exchange.reply, exchange.vote), "model": self.name})
+        row = as_row(exchange.question, exchange.reply, exchange.vote)
+        self.rows.append({**row, "model": self.name, "repairs": len(exchange.failed)})
 
     def _draw(self, exchange: Exchange, mark: str, samples: int, events: "Callable[[], Iterator[Any]]") -> None:
         from mlx_trace.cli.frame import drawn_on
