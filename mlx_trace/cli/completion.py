@@ -117,7 +117,7 @@ def _values(key: str) -> list[str]:
     *sections, last = key.split(".")
     for section in sections:
         model = type(model.model_fields[section].get_default())
-    kind = model.model_fields[last].annotation
+    kind = model.model_fields[last].annotation if last in model.model_fields else None  # or an earlier name
     if kind is bool:
         return ["true", "false"]
     return [str(value) for value in get_args(kind)] if get_origin(kind) is Literal else []

@@ -1,6 +1,6 @@
 """`mlx-trace chat` with a model that says what a file holds, some characters at a time: a terminal in no time.
 
-python -m tests.cli.scripted_chat REPLIES.json [SECONDS] — each reply is a text, or a list of texts that vote.
+python -m tests.cli.scripted_chat REPLIES.json [SECONDS [FLAG…]]; the replies are a list of texts.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from mlx_trace.cli import chat
-from mlx_trace.cli.main import make_parser
+from mlx_trace.cli.main import main
 from mlx_trace.decode.episode import Episode
 from mlx_trace.decode.params import SamplingParams
 from mlx_trace.errors import UserError
@@ -59,14 +59,11 @@ def opener(replies: list[str], seconds: float) -> Any:
     return open_decoder
 
 
-def main(file: str, seconds: str = "0.01", *flags: str) -> int:
-    from mlx_trace.cli.main import _prepare_streams
-
-    _prepare_streams()
+def run(file: str, seconds: str = "0.01", *flags: str) -> int:
     replies = json.loads(Path(file).read_text(encoding="utf-8"))
     chat.open_decoder = opener(replies, float(seconds))
-    return chat.run_chat(make_parser("chat").parse_args(flags))
+    return main(["chat", *flags])
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(run(*sys.argv[1:]))
