@@ -32,9 +32,9 @@ def run_completion(options: argparse.Namespace) -> int:
     shell = options.shell or Path(os.environ.get("SHELL", "")).name
     if shell not in SHELLS:
         raise UserError(f"$SHELL names {shell or 'no shell'!r}, not one of {', '.join(SHELLS)}; say which")
-    import argcomplete
+    from argcomplete.shell_integration import shellcode
 
-    show(argcomplete.shellcode(["mlx-trace"], shell=shell))  # type: ignore[no-untyped-call]
+    show(shellcode(["mlx-trace"], shell=shell))
     return 0
 
 
@@ -67,14 +67,14 @@ def _teach(action: Any) -> None:
     if name == "model":
         action.completer = _and_files(_models)
     elif name in ("adapter_path", "resume_adapter_file", "schemas_dir"):
-        action.completer = DirectoriesCompleter()  # type: ignore[no-untyped-call]
+        action.completer = DirectoriesCompleter()
     elif name == "config":
         action.completer = _and_files(_configs)
     elif name == "data" and action.dest == "data":
         action.completer = _and_files(_suites)
     elif name == "question" or (not action.choices and action.type is not None and name not in _FILES
                                 and action.type is not Path):  # fmt: skip
-        action.completer = SuppressCompleter()  # type: ignore[no-untyped-call]
+        action.completer = SuppressCompleter()
     elif action.dest.startswith("key:") and (values := _values(name)):
         action.choices = values
 
@@ -82,11 +82,11 @@ def _teach(action: Any) -> None:
 def _and_files(names: Callable[[], Iterable[str]]) -> Callable[..., list[str]]:
     from argcomplete.completers import FilesCompleter
 
-    files = FilesCompleter()  # type: ignore[no-untyped-call]
+    files = FilesCompleter()
 
     def found(prefix: str, **_: Any) -> list[str]:
         own = [name for name in names() if name.startswith(prefix)]
-        return [*own, *files(prefix)]  # type: ignore[no-untyped-call]
+        return [*own, *files(prefix)]
 
     return found
 

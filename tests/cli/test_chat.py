@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prompt_toolkit.completion import CompleteEvent
+from prompt_toolkit.document import Document
 from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
@@ -91,18 +93,22 @@ def test_a_paste_of_several_lines_is_one_entry(lines: list[str], ending: str) ->
 
 
 def test_large_pastes_are_counted_on_the_screen_and_read_whole(typing: Typing) -> None:
-    first, second = "x 1 " * 25_000, "y\n" * 3_000
+    first, second = "x 1 " * 5_000, "y\n" * 3_000  # a pipe holds 64 kB
     entered = typing(f"a \x1b[200~{first}\x1b[201~ b \x1b[200~{second}\x1b[201~ c\r")
     assert entered == f"a {first} b {second.rstrip()} c"
 
 
 @pytest.mark.parametrize(
     ("typed", "completed"),
-    [("/wh\t\r", "/why"), ("/model smollm2-13\t\r", "/model smollm2-135m"), ("/sav\t /no/such\t\r", "/save /no/such"),
-     ("no command\t\r", "no command"), ("/nothing x\t\r", "/nothing x")],
+    [("/wh", ["/why"]), ("/model smollm2-13", ["smollm2-135m"]), ("/save /etc/host", ["name", "s"]), ("/samples ", []),
+     ("no command", []), ("/nothing x", [])],
 )  # fmt: skip
-def test_tab_completes_commands_and_what_they_take(typing: Typing, typed: str, completed: str) -> None:
-    assert typing(typed) == completed
+def test_tab_completes_commands_and_what_they_take(typed: str, completed: list[str]) -> None:
+    with create_pipe_input() as keys:
+        completer = Keyboard(InMemoryHistory(), completions(), input=keys, output=DummyOutput()).session.completer
+        assert completer is not None
+        found = [one.text for one in completer.get_completions(Document(typed), CompleteEvent())]
+    assert set(completed) <= set(found) and bool(found) == bool(completed)
 
 
 def test_what_was_asked_is_remembered_for_its_owner_alone_and_bounded(
@@ -191,7 +197,7 @@ def test_any_reply_at_any_width_is_drawn_within_it_and_never_acts(
 
 def test_the_ledger_stands_beside_the_trace_where_there_is_room_and_else_below() -> None:
     wide, narrow = plain(view_of(GOOD), WIDE), plain(view_of(GOOD), WIDE - 1)
-    beside = [line for line in wide if "value: 12}" in line and "pens is given" in line]
+    beside = [line for line in wide if line.startswith("trace:") and "pens is given" in line]
     assert len(beside) == 1
     trace = next(number for number, line in enumerate(narrow) if "op: query" in line)
     ledger = next(number for number, line in enumerate(narrow) if "pens is given" in line)
@@ -217,9 +223,8 @@ def test_numbers_of_the_question_are_marked_by_whether_they_are_used() -> None:
 
 
 def test_an_objection_is_in_plain_words() -> None:
-    assert (
-        "↳ eggs is not defined; a step can only use what a step before it has named" in plain(view_of(FAILS), 200)[-2]
-    )
+    said = [line.strip() for line in plain(view_of(FAILS), WIDE - 1)]
+    assert "↳ eggs is not defined; a step can only use what a step before it has named" in said
     assert "short circuit" not in "\n".join(plain(view_of(COPIES), 200))
 
 
