@@ -5,6 +5,7 @@ The shell then calls `mlx-trace` with its line whenever Tab is pressed, which im
 
 import argparse
 import os
+import re
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
@@ -14,6 +15,7 @@ from mlx_trace.cli.output import show
 from mlx_trace.errors import UserError
 
 SHELLS: Final = ("bash", "zsh", "fish")
+_CALL: Final = re.compile(r"[;&|(]\s*(?=(?:\S*/)?mlx-trace\s)")
 _FILES: Final = ("output", "save_path", "gguf", "examples_from")
 
 
@@ -42,7 +44,17 @@ def complete(commands: dict[str, tuple[str, str, str]]) -> None:
     """Tell the shell that asks what may come next, and end the process."""
     import argcomplete
 
-    argcomplete.autocomplete(_parser(commands, os.environ.get("COMP_LINE", "").split()))
+    line = os.environ.get("COMP_LINE", "")
+    if cut := _before(line):  # zsh gives the whole line, and argcomplete takes its first command for ours
+        line = line[cut:]
+        os.environ["COMP_LINE"] = line
+        os.environ["COMP_POINT"] = str(max(0, int(os.environ.get("COMP_POINT", "0")) - cut))
+    argcomplete.autocomplete(_parser(commands, line.split()))
+
+
+def _before(line: str) -> int:
+    """Return how many characters stand before the last call of mlx-trace in a line of several commands."""
+    return max((match.end() for match in _CALL.finditer(line)), default=0)
 
 
 def _parser(commands: dict[str, tuple[str, str, str]], words: list[str]) -> argparse.ArgumentParser:

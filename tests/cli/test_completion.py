@@ -15,7 +15,7 @@ import pytest
 from mlx_trace.cli.main import COMMANDS, main
 
 ROOT = Path(__file__).parents[2]
-CASES = [("mlx-trace tra", "train"), ("mlx-trace chat --mod", "--model"), ("mlx-trace chat --model smollm2-13", "smollm2-135m"),
+CASES = [("mlx-trace tra", "train"), ("true; mlx-trace chat --mod", "--model"), ("mlx-trace chat --model smollm2-13", "smollm2-135m"),
          ("mlx-trace train -c smollm2-13", "smollm2-135m"), ("mlx-trace train --decoding.constraint sc", "scope"),
          ("mlx-trace completion fi", "fish")]  # fmt: skip
 
@@ -38,13 +38,15 @@ def shell_or_skip(name: str) -> str:
     return path
 
 
-def ask(line: str, environment: dict[str, str], prefix: str = "") -> list[str]:
+def ask(line: str, environment: dict[str, str], prefix: str = "pass") -> list[str]:
     """Return what may come next, as the command tells a shell."""
     reading, writing = os.pipe()
     asked = {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_IFS": "\n", "COMP_LINE": line, "COMP_POINT": str(len(line)),
              "_ARGCOMPLETE_STDOUT_FILENAME": f"/dev/fd/{writing}", "_ARGCOMPLETE_SUPPRESS_SPACE": "1"}  # fmt: skip
     code = f"import sys; {prefix}; from mlx_trace.cli.main import main; main([])"
-    subprocess.run([sys.executable, "-c", code], env=environment | asked, pass_fds=[writing], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-c", code], env=environment | asked, pass_fds=[writing], check=True, capture_output=True
+    )
     os.close(writing)
     with os.fdopen(reading, encoding="utf-8") as told:
         return told.read().split("\n")
@@ -57,7 +59,9 @@ def test_a_line_is_completed(environment: dict[str, str], line: str, completed: 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_completes_its_flags_and_imports_no_network(environment: dict[str, str], name: str) -> None:
-    banned = "sys.modules.update(dict.fromkeys(('mlx.core', 'mlx_lm', 'transformers', 'numpy'), None))"  # an ImportError
+    banned = (
+        "sys.modules.update(dict.fromkeys(('mlx.core', 'mlx_lm', 'transformers', 'numpy'), None))"  # an ImportError
+    )
     assert "--help" in [one.strip() for one in ask(f"mlx-trace {name} --", environment, banned)]
 
 
@@ -69,7 +73,7 @@ def test_bash_completes(environment: dict[str, str]) -> None:
         COMPREPLY=(); "$(complete -p mlx-trace | sed 's/.*-F \\([^ ]*\\).*/\\1/')" mlx-trace "${COMP_WORDS[-1]}" x
         echo "${COMPREPLY[@]}"
     done"""
-    lines = "".join(f"{line}\n" for line, _ in CASES)
+    lines = "".join(f"{line.removeprefix('true; ')}\n" for line, _ in CASES)  # bash gives the command alone
     done = subprocess.run([bash, "--norc", "-c", script], env=environment, input=lines, capture_output=True, text=True)
     assert [one.strip() for one in done.stdout.splitlines()] == [completed for _, completed in CASES], done.stderr
 
@@ -79,7 +83,9 @@ def test_fish_completes(environment: dict[str, str]) -> None:
     asked = "; ".join(f"complete -C '{line}'" for line, _ in CASES)
     done = subprocess.run([fish, "--no-config", "-c", f"mlx-trace completion fish | source; {asked}"], env=environment,
                           capture_output=True, text=True)  # fmt: skip
-    assert [one.partition("\t")[0].strip() for one in done.stdout.splitlines()] == [completed for _, completed in CASES], done.stderr
+    assert [one.partition("\t")[0].strip() for one in done.stdout.splitlines()] == [
+        completed for _, completed in CASES
+    ], done.stderr
 
 
 def test_zsh_completes(environment: dict[str, str]) -> None:
@@ -88,13 +94,14 @@ def test_zsh_completes(environment: dict[str, str]) -> None:
     process = subprocess.Popen([zsh, "-f", "-i"], env=environment | {"PS1": "ready> "}, stdin=inner, stdout=inner, stderr=inner,
                                start_new_session=True)  # fmt: skip
     try:
-        os.write(handle, b'autoload -U compinit && compinit -u -D && eval "$(mlx-trace completion zsh)" && echo so"urced"\n')
+        os.write(
+            handle, b'autoload -U compinit && compinit -u -D && eval "$(mlx-trace completion zsh)" && echo so"urced"\n'
+        )
         _until(handle, "sourced")
         for line, completed in CASES:
-            os.write(handle, f"echo {'x' * 9}; {line}\t".encode())
-            whole = f"{line.rpartition(' ')[0]} {completed}"
-            _until(handle, whole[-len(completed) :] + " ")
-            os.write(b"\x15".join([b"", b""]) and handle, b"\x15")
+            os.write(handle, f"{line}\t".encode())
+            _until(handle, f"{completed[len(line.rpartition(' ')[2]) :]} ")
+            os.write(handle, b"\x15")
     finally:
         process.kill()
         process.wait()
