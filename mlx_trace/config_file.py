@@ -19,7 +19,7 @@ from mlx_trace.faults import in_words
 from mlx_trace.files import read_text
 from mlx_trace.notice import tell
 from mlx_trace.resources import configs_dir
-from mlx_trace.yaml_text import Place, YamlText, read_yaml_text
+from mlx_trace.yaml_text import LineColumn, YamlText, read_yaml_text
 
 _SOURCES: Final[dict[str, type[BaseModel]]] = {
     "synthetic": SyntheticSource,
@@ -33,6 +33,7 @@ _OTHER_WORDS: Final = {  # what others call our keys
     "num_generations": "reinforce.group_size", "beta": "reinforce.kl", "warmup_steps": "warmup", "val_batches":
     "val_examples",
 }  # fmt: skip
+_FIRST: Final = LineColumn(0, 0)  # of a fault that stands in no file
 _SOURCE_KEYS: Final = sorted({key for model in _SOURCES.values() for key in model.model_fields})
 
 
@@ -139,16 +140,17 @@ def _keys(location: Sequence[str | int]) -> list[str]:
     return [str(part) for at, part in enumerate(location) if at not in kinds or part not in _SOURCES]
 
 
-def _origin(keys: list[str], where: str, overrides: Mapping[str, Any], read: YamlText) -> tuple[Place, str]:
+def _origin(keys: list[str], where: str, overrides: Mapping[str, Any], read: YamlText) -> tuple[LineColumn, str]:
     """Return where a fault stands, by which faults are in order, and the flag, or the file and the key."""
     for end in range(len(keys), 0, -1):
         if (flag := ".".join(keys[:end])) in overrides:
-            return Place(0, 0), ": ".join([f"--{flag.replace('_', '-')}", *[".".join(keys[end:])][: len(keys) - end]])
-    place = _place(keys, read)
-    return place or Place(0, 0), ": ".join([f"{where}:{place}" if place else where, *[".".join(keys)][: len(keys)]])
+            inner = ".".join(keys[end:])
+            return _FIRST, f"--{flag.replace('_', '-')}" + (f": {inner}" if inner else "")
+    place, key = _place(keys, read), ".".join(keys)
+    return place or _FIRST, (f"{where}:{place}" if place else where) + (f": {key}" if key else "")
 
 
-def _place(keys: list[str], read: YamlText) -> Place | None:
+def _place(keys: list[str], read: YamlText) -> LineColumn | None:
     """Return where a key stands, be it under an earlier name; a key that is missing, where it would."""
     earlier = next((old for old, new in RENAMED.items() if new == ".".join(keys)), None)
     old = None if earlier is None else read.places.get(tuple(earlier.split(".")))

@@ -19,7 +19,7 @@ MOST_DIGITS: Final = 100
 _MERGE: Final = "tag:yaml.org,2002:merge"
 
 
-class Place(NamedTuple):
+class LineColumn(NamedTuple):
     """Where something stands in a text, from 1."""
 
     line: int
@@ -34,8 +34,8 @@ class YamlText:
     """What a text says; where each key and item stands, by the keys that lead to it; and which keys stand twice."""
 
     content: Any
-    places: dict[tuple[str, ...], Place] = field(default_factory=dict)
-    twins: list[tuple[str, Place]] = field(default_factory=list)
+    places: dict[tuple[str, ...], LineColumn] = field(default_factory=dict)
+    twins: list[tuple[str, LineColumn]] = field(default_factory=list)
 
     def faults(self, where: str) -> list[str]:
         """Return a line for every key that stands twice."""
@@ -44,7 +44,7 @@ class YamlText:
             for key, place in sorted(self.twins, key=lambda twin: twin[1])
         ]
 
-    def place(self, keys: tuple[str, ...]) -> Place | None:
+    def place(self, keys: tuple[str, ...]) -> LineColumn | None:
         """Return where a key stands, or the nearest one around it; None if that is the whole text."""
         return next((self.places[keys[:end]] for end in range(len(keys), 0, -1) if keys[:end] in self.places), None)
 
@@ -130,13 +130,13 @@ def read_yaml_text(text: str, where: str) -> YamlText:
         raise UserError(f"{where}: not YAML: {str(error).splitlines()[0]}") from None
 
 
-def _place(mark: yaml.Mark) -> Place:
-    return Place(mark.line + 1, mark.column + 1)
+def _place(mark: yaml.Mark) -> LineColumn:
+    return LineColumn(mark.line + 1, mark.column + 1)
 
 
-def _place_of(text: str, position: int) -> Place:
+def _place_of(text: str, position: int) -> LineColumn:
     before = text[:position].split("\n")
-    return Place(len(before), len(before[-1]) + 1)
+    return LineColumn(len(before), len(before[-1]) + 1)
 
 
 def _inner(keys: tuple[str, ...], node: yaml.Node) -> Iterator[tuple[tuple[str, ...], yaml.Node, yaml.Node]]:
@@ -153,7 +153,7 @@ def _inner(keys: tuple[str, ...], node: yaml.Node) -> Iterator[tuple[tuple[str, 
                 yield (*keys, key.value), key, value
 
 
-def _places(root: yaml.Node) -> Iterator[tuple[tuple[str, ...], Place]]:
+def _places(root: yaml.Node) -> Iterator[tuple[tuple[str, ...], LineColumn]]:
     """Yield the keys that lead to each key and item, and where it stands; later ones go before earlier ones."""
     waiting: list[tuple[tuple[str, ...], yaml.Node]] = [((), root)]
     while waiting:
@@ -163,7 +163,7 @@ def _places(root: yaml.Node) -> Iterator[tuple[tuple[str, ...], Place]]:
             waiting.append((inner, value))
 
 
-def _twins(root: yaml.Node | None) -> Iterator[tuple[str, Place]]:
+def _twins(root: yaml.Node | None) -> Iterator[tuple[str, LineColumn]]:
     """Yield the keys that stand twice in one mapping, with the later place."""
     waiting, met = [root] if root else [], set()
     while waiting:

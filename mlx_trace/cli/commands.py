@@ -12,7 +12,7 @@ from typing import Final
 from rich.table import Table
 
 from mlx_trace.cli.graph import render_graph
-from mlx_trace.cli.ledger import print_ledger
+from mlx_trace.cli.ledger import render_ledger
 from mlx_trace.cli.options import at_least
 from mlx_trace.cli.talk import Talk
 from mlx_trace.errors import UserError, meant
@@ -80,7 +80,7 @@ def _why(talk: Talk, words: list[str], mark: str) -> None:
         raise UserError(f"the last reply is no trace ({trace.message}), so that nothing was computed")
     talk.screen.print(render_graph(talk.last.question, trace), soft_wrap=False)
     if talk.last.reply.grade.answer is None:
-        print_ledger(talk.screen, trace)
+        talk.screen.print(render_ledger(trace, is_plain=True), soft_wrap=False)
 
 
 def _again(talk: Talk, words: list[str], mark: str) -> None:

@@ -8,17 +8,18 @@ import signal
 import sys
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Final
 
-from rich.console import RenderableType
+from rich.console import ConsoleOptions, RenderableType
 from rich.control import Control
 from rich.segment import ControlType, Segment, Segments
 
 from mlx_trace.cli.paint import THEME
 from mlx_trace.cli.screen import Screen
 
+Drawing = Callable[[ConsoleOptions], RenderableType]  # of what is drawn, as wide as the screen is by then
 _PAUSE: Final = 1 / 15  # seconds between two drawings
 
 
@@ -30,14 +31,14 @@ class Frame:
         self._widths: list[int] = []  # of the lines that stand there
         self._drawn = 0.0
 
-    def draw(self, shown: RenderableType, is_final: bool = False) -> None:
+    def draw(self, drawing: Drawing, is_final: bool = False) -> None:
         """Draw over what was drawn before, if it is time to; in the end all of it, with what follows below."""
         now = time.monotonic()
         if not is_final and now - self._drawn < _PAUSE:
             return
         self._drawn = now
         options = self.screen.options.update(height=None)
-        lines = [_trimmed(line) for line in self.screen.render_lines(shown, options, pad=False)]
+        lines = [_trimmed(line) for line in self.screen.render_lines(drawing(options), options, pad=False)]
         if not is_final:
             lines = lines[-max(1, self.screen.height - 1) :]
         segments = [segment for line in lines for segment in (*line, Segment.line())]

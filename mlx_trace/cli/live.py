@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import ConsoleOptions, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -17,7 +17,7 @@ from mlx_trace.cli.ledger import render_ledger
 from mlx_trace.cli.paint import literals, marked, painted
 from mlx_trace.cli.reply import without
 from mlx_trace.evaluate.usage import answer_numbers
-from mlx_trace.language.ledger import ledger, ledger_so_far
+from mlx_trace.language.ledger import ledger_so_far
 from mlx_trace.language.syntax import NoTrace, Trace, parse
 from mlx_trace.notice import safe
 
@@ -43,7 +43,11 @@ class AnswerView:
     reply: "Reply | None" = None
     began: float = field(default_factory=time.monotonic)
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+    def rendered(self, options: ConsoleOptions) -> RenderableType:
+        """Return all of it, to be drawn on a screen of some width and encoding."""
+        return Group(*self._parts(options))
+
+    def _parts(self, options: ConsoleOptions) -> Iterator[RenderableType]:
         yield self._asked()
         if self.text:
             yield from self._written(options)
@@ -82,9 +86,9 @@ class AnswerView:
         """Return the ledger of what has run, which of a reply that is whole may end with a fault."""
         if self.reply is None:
             so_far = ledger_so_far(text)
-            return None if so_far is None else render_ledger(*so_far)
+            return None if so_far is None else render_ledger(*so_far, is_plain=True)
         whole = parse(text)
-        return None if isinstance(whole, NoTrace) else render_ledger(whole, ledger(whole))
+        return None if isinstance(whole, NoTrace) else render_ledger(whole, is_plain=True)
 
     def _voted(self, options: ConsoleOptions) -> Iterator[RenderableType]:
         from mlx_trace.chat import say_vote
@@ -119,27 +123,27 @@ class AnswerView:
 
 def show_written(frame: Frame, view: AnswerView, events: "Iterator[str | Reply]") -> "Reply":
     """Draw a reply while it is written; return it."""
-    frame.draw(view)
+    frame.draw(view.rendered)
     for event in events:
         if isinstance(event, str):
             view.text += event
-            frame.draw(view)
+            frame.draw(view.rendered)
         else:
             view.text, view.reply = event.text, event
-            frame.draw(view, is_final=True)
+            frame.draw(view.rendered, is_final=True)
             return event
     raise RuntimeError("the reply ended without a grade")
 
 
 def show_polled(frame: Frame, view: AnswerView, events: "Iterator[Vote | tuple[Reply, Vote]]") -> "tuple[Reply, Vote]":
     """Draw a vote while its replies come; return what wins."""
-    frame.draw(view)
+    frame.draw(view.rendered)
     for event in events:
         if isinstance(event, tuple):
             view.reply, view.vote = event
             view.text = view.reply.text
-            frame.draw(view, is_final=True)
+            frame.draw(view.rendered, is_final=True)
             return event
         view.vote = event
-        frame.draw(view)
+        frame.draw(view.rendered)
     raise RuntimeError("the vote ended without a reply")

@@ -25,7 +25,7 @@ _ADAPTER: Final = "adapter_config.json"
 
 
 @dataclass
-class Exchange:
+class Round:
     """A question, its replies that failed and were given back, and the last one; None where it was stopped."""
 
     question: str
@@ -42,7 +42,7 @@ class Talk:
         self.params = sampling_of(options)
         self.decoder, self.name = self._opened(options)
         self.asked = self.again = 0
-        self.last: Exchange | None = None
+        self.last: Round | None = None
         self.rows: list[dict[str, Any]] = []
 
     def ask(self, question: str, mark: str) -> None:
@@ -50,10 +50,10 @@ class Talk:
         from mlx_trace.chat import ask, check, polling
 
         check(question)
-        exchange, self.again = Exchange(question, []), 0
+        turn, self.again = Round(question, []), 0
         self.asked += 1
         events = polling if self.params.n > 1 else ask
-        self._answer(exchange, mark, self.params.n, lambda: events(self.decoder, question, self.params))
+        self._answer(turn, mark, self.params.n, lambda: events(self.decoder, question, self.params))
 
     def ask_again(self, mark: str) -> None:
         """Ask the last question anew, with another seed; a greedy reply, which would be the same, is sampled."""
@@ -61,11 +61,11 @@ class Talk:
         from mlx_trace.config import VOTING_TEMPERATURE
 
         last, self.again = self._needed(), self.again + 1
-        exchange = Exchange(last.question, [])
+        turn = Round(last.question, [])
         params = replace(self.params, temperature=self.params.temperature or VOTING_TEMPERATURE,
                          seed=self.params.seed + self.again)  # fmt: skip
         events = polling if params.n > 1 else ask
-        self._answer(exchange, mark, params.n, lambda: events(self.decoder, last.question, params))
+        self._answer(turn, mark, params.n, lambda: events(self.decoder, last.question, params))
 
     def repair(self, mark: str) -> None:
         """Give the last reply, if the solver has no answer, back with what is wrong."""
@@ -76,9 +76,9 @@ class Talk:
             raise UserError("the last reply was stopped, so that there is nothing to give back; /again asks anew")
         if last.reply.grade.answer is not None:
             raise UserError("the last reply runs, and the solver does not know the right answer; /again asks anew")
-        exchange = Exchange(last.question, [*last.failed, last.reply])
+        turn = Round(last.question, [*last.failed, last.reply])
         params = replace(self.params, n=1)
-        self._answer(exchange, mark, 1, lambda: repair(self.decoder, last.question, exchange.failed, params))
+        self._answer(turn, mark, 1, lambda: repair(self.decoder, last.question, turn.failed, params))
 
     def load(self, model: str, adapter: str | None) -> None:
         """Ask another model from now on; if it cannot be loaded, the one that there is stays."""
@@ -102,46 +102,46 @@ class Talk:
             self.screen.print(f"loading {options.model or options.adapter_path or 'the model'} …", style="dim")
         return self.opener(options, self.params)
 
-    def _needed(self) -> Exchange:
+    def _needed(self) -> Round:
         if self.last is None:
             raise UserError("nothing was asked yet")
         return self.last
 
-    def _answer(self, exchange: Exchange, mark: str, samples: int, events: "Callable[[], Iterator[Any]]") -> None:
+    def _answer(self, turn: Round, mark: str, samples: int, events: "Callable[[], Iterator[Any]]") -> None:
         """Show an answer while it comes, and keep it; Ctrl-C leaves what has come by then."""
         from mlx_trace.chat import as_row
 
         show = self._draw if self.screen.is_terminal and not self.screen.is_dumb_terminal else self._print
         try:
-            show(exchange, mark, samples, events)
+            show(turn, mark, samples, events)
         except KeyboardInterrupt:
-            self.last = exchange
+            self.last = turn
             raise
-        self.last = exchange
-        assert exchange.reply is not None
-        row = as_row(exchange.question, exchange.reply, exchange.vote)
-        self.rows.append({**row, "model": self.name, "repairs": len(exchange.failed)})
+        self.last = turn
+        assert turn.reply is not None
+        row = as_row(turn.question, turn.reply, turn.vote)
+        self.rows.append({**row, "model": self.name, "repairs": len(turn.failed)})
 
-    def _draw(self, exchange: Exchange, mark: str, samples: int, events: "Callable[[], Iterator[Any]]") -> None:
+    def _draw(self, turn: Round, mark: str, samples: int, events: "Callable[[], Iterator[Any]]") -> None:
         from mlx_trace.cli.frame import drawn_on
         from mlx_trace.cli.live import AnswerView, show_polled, show_written
 
-        view = AnswerView(exchange.question, mark, samples=samples)
+        view = AnswerView(turn.question, mark, samples=samples)
         with drawn_on(self.screen) as frame:
             try:
                 if samples > 1:
-                    exchange.reply, exchange.vote = show_polled(frame, view, events())
+                    turn.reply, turn.vote = show_polled(frame, view, events())
                 else:
-                    exchange.reply = show_written(frame, view, events())
+                    turn.reply = show_written(frame, view, events())
             except KeyboardInterrupt:
-                frame.draw(view, is_final=True)
+                frame.draw(view.rendered, is_final=True)
                 raise
 
-    def _print(self, exchange: Exchange, mark: str, samples: int, events: "Callable[[], Iterator[Any]]") -> None:
+    def _print(self, turn: Round, mark: str, samples: int, events: "Callable[[], Iterator[Any]]") -> None:
         if not self.interactive or not self.screen.is_terminal:  # or it stands there as it was typed
-            self.screen.print(f"{mark}{exchange.question}", style="bold")
+            self.screen.print(f"{mark}{turn.question}", style="bold")
         if samples > 1:
-            exchange.reply, exchange.vote = follow_vote(events(), samples, self.screen)
+            turn.reply, turn.vote = follow_vote(events(), samples, self.screen)
         else:
-            exchange.reply = follow(events(), self.screen)
-        show_reply(self.screen, exchange.reply, exchange.vote)
+            turn.reply = follow(events(), self.screen)
+        show_reply(self.screen, turn.reply, turn.vote)

@@ -175,7 +175,7 @@ def view_of(text: str, question: str = QUESTION, is_done: bool = True) -> Answer
 def plain(view: AnswerView, width: int) -> list[str]:
     """Return the lines of a view, without styles."""
     made = screen(width)
-    lines = made.render_lines(view, made.options.update(height=None), pad=False)
+    lines = made.render_lines(view.rendered(made.options), made.options.update(height=None), pad=False)
     return ["".join(segment.text for segment in line) for line in lines]
 
 
@@ -189,7 +189,7 @@ def test_any_reply_at_any_width_is_drawn_within_it_and_never_acts(
     made = screen(width)
     view = view_of(text[:end], question, is_done)
     frame = Frame(made)
-    frame.draw(view, is_final=True)
+    frame.draw(view.rendered, is_final=True)
     drawn = re.sub(r"\x1b\[[0-9;]*[A-Za-z]|\r", "", shown(made))
     assert safe(drawn) == drawn
     room = max(width, 30)  # as numbers are never cut
@@ -270,7 +270,7 @@ def test_a_frame_leaves_what_it_drew_last_and_nothing_else(frames: list[tuple[li
         frame._drawn = 0.0
         is_final = number == len(frames) - 1
         at = made.file.tell()
-        frame.draw("\n".join(lines), is_final)
+        frame.draw(lambda _, lines=lines: "\n".join(lines), is_final)
         terminal.feed(shown(made)[at:])
         if not is_final and narrower < width:
             width = narrower
