@@ -1,7 +1,8 @@
 # make demo: train, measure and ask the tiny model.   make test: lint, types and tests.   make bench: every benchmark.
 # Each sets up what it needs first; make setup does only that. make test WITH=interop also asks fused models in llama.cpp,
-# transformers and through the openai client, adapters in PEFT, opens a report in a browser, runs the notebook, and follows a
-# run with wandb, tensorboard, trackio and swanlab; all of which it installs: PyTorch is large.
+# transformers and through the openai client, adapters in PEFT, opens a report in a browser, completes commands in zsh and
+# fish, runs the notebook, and follows a run with wandb, tensorboard, trackio and swanlab; all of which it installs: PyTorch
+# is large.
 
 PYTHON ?= python3
 VENV := .venv
@@ -31,7 +32,7 @@ $(STAMP): pyproject.toml requirements.lock
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[$(EXTRA)]'
 	@$(MAKE) --no-print-directory openblas
-	@$(if $(findstring interop,$(WITH)),$(MAKE) --no-print-directory browser)
+	@$(if $(findstring interop,$(WITH)),$(MAKE) --no-print-directory browser shells)
 	@touch $(STAMP)
 	@$(BIN)/mlx-trace doctor
 
@@ -60,6 +61,17 @@ browser:
 	    || echo "Chromium could not be installed; the tests of a report's page are skipped"; \
 	elif [ "$$(uname -s)" = Linux ]; then echo "hint: install Chromium (Debian: apt-get install chromium), or the tests of a report's page are skipped"; \
 	fi
+
+# The shells that completions are tried in; without one, its tests skip.
+.PHONY: shells
+shells:
+	@for name in zsh fish; do command -v $$name >/dev/null && continue; \
+	  if [ "$$(uname -s)" = Linux ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "installing $$name"; apt-get install -y -qq --no-install-recommends $$name >/dev/null 2>&1 \
+	      || { apt-get update -qq >/dev/null && apt-get install -y -qq --no-install-recommends $$name >/dev/null 2>&1; } \
+	      || echo "$$name could not be installed; its completions are not tried"; \
+	  else echo "hint: install $$name, or its completions are not tried"; fi; \
+	done
 
 test: setup lint
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal

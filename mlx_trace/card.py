@@ -17,11 +17,12 @@ from mlx_trace.evaluate.report.figures import Report
 from mlx_trace.evaluate.report.markdown import foreign, markdown, percent
 from mlx_trace.evaluate.report.training import TrainingRun
 from mlx_trace.evaluate.stats import Rate
-from mlx_trace.files import read_json, read_yaml
+from mlx_trace.files import read_json
 from mlx_trace.model.hub import is_hub_name
 from mlx_trace.model.named import TINY, named, same_model
 from mlx_trace.problems.hub_data import is_hub_data
 from mlx_trace.run_files import SUMMARY
+from mlx_trace.yaml_text import read_yaml
 
 Form = Literal["adapter", "peft", "model"]
 MADE: Final = (

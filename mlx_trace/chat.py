@@ -6,17 +6,20 @@ Knows nothing of terminals.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from mlx_trace.decode.decoder import Decoder
-from mlx_trace.decode.episode import Episode
-from mlx_trace.decode.params import SamplingParams
 from mlx_trace.errors import UserError
+from mlx_trace.evaluate.repair import Turn, conversation
 from mlx_trace.evaluate.usage import unused
-from mlx_trace.evaluate.vote import Vote, cast
+from mlx_trace.evaluate.vote import Ballot, Vote, cast
 from mlx_trace.language.grade import Grade, grade
 from mlx_trace.language.mentions import find_numbers
 from mlx_trace.language.syntax import NoTrace, parse
+
+if TYPE_CHECKING:  # what asks needs no network's library before there is a model
+    from mlx_trace.decode.decoder import Decoder
+    from mlx_trace.decode.episode import Episode
+    from mlx_trace.decode.params import SamplingParams
 
 _MOST_ANSWERS: Final = 3  # that a vote shows beside the one that wins
 
@@ -33,11 +36,24 @@ class Reply:
     unused: tuple[str, ...] = ()
 
 
-def ask(decoder: Decoder, question: str, params: SamplingParams) -> Iterator[str | Reply]:
+def ask(decoder: "Decoder", question: str, params: "SamplingParams") -> Iterator[str | Reply]:
     """Yield the reply's text as it grows, then the `Reply`."""
     check(question)
-    shown = ""
-    for episode in decoder.stream(question, params):
+    return _written(decoder, question, decoder.stream(question, params))
+
+
+def repair(
+    decoder: "Decoder", question: str, failed: Sequence[Reply], params: "SamplingParams"
+) -> Iterator[str | Reply]:
+    """Give replies without an answer, one after another, back with the solver's words; yield what `ask` does."""
+    turns = [Turn(one.text, one.grade, 0, one.tokens, 0, one.truncated, 0.0) for one in failed]
+    said, before = conversation(question, turns)
+    return _written(decoder, question, decoder.stream(question, params, decoder.prompter.ids(said, before)))
+
+
+def _written(decoder: "Decoder", question: str, episodes: "Iterator[Episode]") -> Iterator[str | Reply]:
+    shown = text = ""
+    for episode in episodes:
         text = decoder.prompter.decode(episode.ids)
         if more := settled(text, shown):
             yield more
@@ -54,13 +70,28 @@ def settled(text: str, shown: str) -> str:
     return sure[len(shown) :] if sure.startswith(shown) and not sure.endswith("\ufffd") else ""
 
 
-def poll(decoder: Decoder, question: str, params: SamplingParams) -> tuple[Reply, Vote]:
+def poll(decoder: "Decoder", question: str, params: "SamplingParams") -> tuple[Reply, Vote]:
     """Sample `params.n` replies; return the one that speaks for the answer that wins, and the vote."""
+    *_, result = polling(decoder, question, params)
+    assert not isinstance(result, Vote)
+    return result
+
+
+def polling(decoder: "Decoder", question: str, params: "SamplingParams") -> Iterator[Vote | tuple[Reply, Vote]]:
+    """Yield the vote whenever one more of `params.n` replies has come, then what `poll` returns."""
     check(question)
-    episodes: Sequence[Episode] = decoder.sample([question], params)
-    texts = [decoder.prompter.decode(episode.ids) for episode in episodes]
-    vote = Vote(cast(question, texts))
-    return reply_to(question, texts[vote.speaker], episodes[vote.speaker]), vote
+    episodes: dict[int, Episode] = {}
+    ballots: dict[int, Ballot] = {}
+    known: dict[str, Ballot] = {}  # of equal texts the first is run
+    vote = Vote(())
+    for episode in decoder.finished([question], params):
+        text = decoder.prompter.decode(episode.ids)
+        known[text] = known.get(text) or cast(question, [text])[0]
+        episodes[episode.number], ballots[episode.number] = episode, known[text]
+        vote = Vote([ballots[number] for number in sorted(ballots)])
+        yield vote
+    speaker = episodes[vote.speaker]
+    yield reply_to(question, decoder.prompter.decode(speaker.ids), speaker), vote
 
 
 def check(question: str) -> None:
@@ -69,7 +100,7 @@ def check(question: str) -> None:
         raise UserError("there is nothing to compute: no number is stated")
 
 
-def reply_to(question: str, text: str, episode: Episode) -> Reply:
+def reply_to(question: str, text: str, episode: "Episode") -> Reply:
     """Grade the text of an episode."""
     graded, trace = grade(text), parse(text)
     left: tuple[str, ...] = ()

@@ -4,7 +4,7 @@ Keys given twice are errors, as unknown ones are; all faults are reported at onc
 """
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -16,9 +16,10 @@ from mlx_trace.config import RENAMED, Config
 from mlx_trace.config_sources import CompiledSource, FileSource, SyntheticSource
 from mlx_trace.errors import UserError, meant
 from mlx_trace.faults import in_words
-from mlx_trace.files import read_text, read_yaml
+from mlx_trace.files import read_text
 from mlx_trace.notice import is_text, tell
 from mlx_trace.resources import configs_dir
+from mlx_trace.yaml_text import LineColumn, YamlText, read_yaml_text
 
 _SOURCES: Final[dict[str, type[BaseModel]]] = {
     "synthetic": SyntheticSource,
@@ -33,6 +34,7 @@ _OTHER_WORDS: Final = {  # what others call our keys
     "val_examples",
 }  # fmt: skip
 _BUNDLED: Final = tuple(map(Path, (".", "configs", "history", "configs/history")))  # where they stand
+_FIRST: Final = LineColumn(0, 0)  # of a fault that stands in no file
 _SOURCE_KEYS: Final = sorted({key for model in _SOURCES.values() for key in model.model_fields})
 
 
@@ -55,21 +57,17 @@ def load_config(
 ) -> Config:
     """Read a configuration (or take what is given) and lay the overrides over it; a dotted key reaches into a section.
 
-    Raises UserError with every fault, each with the file (or the flag, if overrides are flags) and the key.
+    Raises UserError with every fault, each with the file (or the flag, if overrides are flags), its line and column,
+    and the key.
     """
-    content: Any = dict(given or {})
-    where = "the configuration"
+    where, read = "the configuration", YamlText(dict(given or {}))
     if path is not None:
-        where = str(path)
-        content = read_yaml(read_text(path), where)
-        if content is None:
-            raise UserError(f"{path}: is empty; a configuration has keys such as model and data")
-        if not isinstance(content, dict):
-            raise UserError(f"{path}: is a {type(content).__name__}, not keys with values")
+        where, read = str(path), read_config(path)
+    content = read.content
     overrides = {_name_of_today(key): value for key, value in overrides.items()}
     for key, value in sorted(overrides.items(), key=lambda item: item[0].count(".")):  # a section before its keys
         _put(content, key.split("."), value)
-    return validate_config(content, where, overrides if as_flags else {})
+    return validate_config(content, where, overrides if as_flags else {}, read)
 
 
 def unallowed(config: Config, overrides: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
@@ -85,6 +83,19 @@ def unallowed(config: Config, overrides: Mapping[str, Any]) -> list[tuple[str, A
     if function is not None and function != overrides.get("reinforce.reward_function", named):
         keys.append(("reinforce.reward_function", function, "runs code"))
     return keys
+
+
+def read_config(path: Path) -> YamlText:
+    """Return what a configuration file says, be it YAML or JSON; UserError if that is not keys with values."""
+    text = read_text(path)
+    if path.suffix == ".json":
+        text = text.replace("\t", " ")  # which JSON may be indented by, and YAML may not
+    read = read_yaml_text(text, str(path))
+    if read.content is None:
+        raise UserError(f"{path}: is empty; a configuration has keys such as model and data")
+    if not isinstance(read.content, dict):
+        raise UserError(f"{path}: is a {type(read.content).__name__}, not keys with values")
+    return read
 
 
 def _renamed(content: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -121,21 +132,51 @@ def _put(content: dict[str, Any], keys: list[str], value: Any) -> None:
     content[last] = value
 
 
-def validate_config(content: Mapping[str, Any], where: str, overrides: Mapping[str, Any] = {}) -> Config:
-    """Check a configuration's content, keys of earlier versions among it; UserError with every fault."""
+def validate_config(
+    content: Mapping[str, Any], where: str, overrides: Mapping[str, Any] = {}, read: YamlText | None = None
+) -> Config:
+    """Check a configuration's content, keys of earlier versions among it; UserError with every fault.
+
+    Faults are told where they stand, in the order of the file, if it is known what was `read`.
+    """
+    read, faults = read or YamlText(content), []
     content = _renamed(content, where)
-    if faults := [f"{where}: {key}: holds NUL or half a character, and is no text" for key in _no_text(content)]:
-        raise UserError(*faults)
+    if mangled := [_origin(key.split("."), where, overrides, read)[1] for key in _no_text(content)]:
+        raise UserError(*(f"{origin}: holds NUL or half a character, and is no text" for origin in mangled))
     try:
-        return Config.model_validate(content)
+        config = Config.model_validate(content)
     except ValidationError as error:
-        faults = []
         for fault in error.errors(include_url=False):
-            keys = [str(part) for part in fault["loc"] if part not in _SOURCES]
-            key = ".".join(keys)
-            origin = f"--{key.replace('_', '-')}" if key in overrides else f"{where}: {key}" if key else where
-            faults.append(f"{origin}: {_explain(fault, keys)}")
-        raise UserError(*faults) from None
+            keys = _keys(fault["loc"])
+            place, origin = _origin(keys, where, overrides, read)
+            faults.append((place, f"{origin}: {_explain(fault, keys)}"))
+    told = [fault for _, fault in sorted(faults, key=lambda fault: fault[0])]
+    if read.twins or told:
+        raise UserError(*read.faults(where), *told)
+    return config
+
+
+def _keys(location: Sequence[str | int]) -> list[str]:
+    """Return the keys that lead to a fault, without the kind of a source, which pydantic names behind its number."""
+    kinds = {at + 1 for at, part in enumerate(location) if isinstance(part, int)}
+    return [str(part) for at, part in enumerate(location) if at not in kinds or part not in _SOURCES]
+
+
+def _origin(keys: list[str], where: str, overrides: Mapping[str, Any], read: YamlText) -> tuple[LineColumn, str]:
+    """Return where a fault stands, by which faults are in order, and the flag, or the file and the key."""
+    for end in range(len(keys), 0, -1):
+        if (flag := ".".join(keys[:end])) in overrides:
+            inner = ".".join(keys[end:])
+            return _FIRST, f"--{flag.replace('_', '-')}" + (f": {inner}" if inner else "")
+    place, key = _place(keys, read), ".".join(keys)
+    return place or _FIRST, (f"{where}:{place}" if place else where) + (f": {key}" if key else "")
+
+
+def _place(keys: list[str], read: YamlText) -> LineColumn | None:
+    """Return where a key stands, be it under an earlier name; a key that is missing, where it would."""
+    earlier = next((old for old, new in RENAMED.items() if new == ".".join(keys)), None)
+    old = None if earlier is None else read.places.get(tuple(earlier.split(".")))
+    return read.places.get(tuple(keys)) or old or read.place(tuple(keys))
 
 
 def _no_text(value: Any, key: str = "") -> Iterator[str]:

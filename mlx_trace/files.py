@@ -1,4 +1,4 @@
-"""Files read and written with care: numbered lines, YAML as written, writes that appear whole or not at all, locks."""
+"""Files read and written with care: numbered lines, JSON as written, writes that appear whole or not at all, locks."""
 
 import errno
 import fcntl
@@ -10,11 +10,9 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TextIO
-
-import yaml
 
 from mlx_trace.errors import UserError, why
 from mlx_trace.json_text import parse_json
@@ -218,81 +216,3 @@ def try_lock(handle: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-MOST_YAML: Final = 256 * 1024  # characters of settings
-MOST_VALUES: Final = 20_000
-MOST_NESTED: Final = 50
-MOST_DIGITS: Final = 100
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML as written, except that a key given twice is an error. Private: others change the shared loader."""
-
-    def close(self) -> None:
-        """Let go of the text."""
-        self.dispose()
-
-
-def _no_twins(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: set[str] = set()
-    for key, _ in node.value:
-        if isinstance(key.value, str) and key.value in seen:
-            line = key.start_mark.line + 1
-            raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark,
-                                       context=f"line {line}")  # fmt: skip
-        seen.add(str(key.value))
-    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _no_twins)
-
-
-class _TooLargeError(Exception):
-    """YAML is larger than settings are."""
-
-
-def _check_events(text: str) -> None:
-    """Stop at the first value that is nested too deep or is one too many, before the rest is read."""
-    depth = 0
-    for values, event in enumerate(yaml.parse(text, Loader=_Loader), start=1):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > MOST_NESTED:
-            raise _TooLargeError(f"nested more than {MOST_NESTED} deep")
-        if values > MOST_VALUES:
-            raise _TooLargeError(f"more than {MOST_VALUES:,} values")
-
-
-def _size(node: yaml.Node | None, known: dict[int, int]) -> int:
-    """Return how many values a node comes to, each alias as often as it is used; too many if one holds itself."""
-    if node is None or isinstance(node, yaml.ScalarNode):
-        if node is not None and node.tag.endswith((":int", ":float")) and len(node.value) > MOST_DIGITS:
-            raise _TooLargeError(f"a number of {len(node.value):,} characters")
-        return 1
-    if id(node) not in known:
-        known[id(node)] = MOST_VALUES + 1  # until it is known: what meets it inside itself has no end
-        inner = node.value if isinstance(node, yaml.SequenceNode) else [part for pair in node.value for part in pair]
-        known[id(node)] = 1 + sum(_size(part, known) for part in inner)
-    return known[id(node)]
-
-
-def read_yaml(text: str, where: str) -> Any:
-    """Parse YAML; UserError says where it is broken, or that it is larger than settings are, written or repeated."""
-    if len(text) > MOST_YAML:
-        raise UserError(f"{where}: {len(text):,} characters of YAML; at most {MOST_YAML:,} are read")
-    try:
-        if len(text) > MOST_NESTED:
-            _check_events(text)
-        with closing(_Loader(text)) as loader:
-            node = loader.get_single_node()
-            if _size(node, {}) > MOST_VALUES:
-                raise _TooLargeError(f"its aliases and merge keys repeat more than {MOST_VALUES:,} values")
-            return None if node is None else loader.construct_document(node)
-    except _TooLargeError as error:
-        raise UserError(f"{where}: {error}") from None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        line = f":{mark.line + 1}" if mark else ""
-        raise UserError(f"{where}{line}: not YAML: {error.problem or error.context}") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise UserError(f"{where}: not YAML: {str(error).splitlines()[0]}") from None

@@ -17,7 +17,7 @@ import yaml
 
 from mlx_trace.card import MADE, Form
 from mlx_trace.errors import UserError
-from mlx_trace.files import read_json, read_text, read_yaml
+from mlx_trace.files import read_json, read_text
 from mlx_trace.hub_access import network_error
 from mlx_trace.model.adapter import ADAPTER_WEIGHTS, read_adapter_config
 from mlx_trace.model.chat_template import CHAT_TEMPLATE
@@ -27,6 +27,7 @@ from mlx_trace.model.hub import is_hub_name, is_whole
 from mlx_trace.model.peft import PEFT_WEIGHTS, check_peft
 from mlx_trace.notice import tell
 from mlx_trace.run_files import ADAPTER_CONFIG, CONFIG_FILE, METRICS_FILE
+from mlx_trace.yaml_text import read_yaml
 
 README: Final = "README.md"
 _KNOWN: Final[dict[Form, tuple[str, ...]]] = {  # what may go of each form

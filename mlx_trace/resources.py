@@ -1,5 +1,5 @@
 """Where files are: those that come with the package, in a checkout beside it or in an installed wheel inside it; and
-those that it keeps for itself, in a cache that may be removed at any time.
+those that it keeps for itself, in a cache and a state folder that may be removed at any time.
 """
 
 import os
@@ -9,6 +9,7 @@ from typing import Final
 from mlx_trace.errors import UserError
 
 _CACHE: Final = "MLX_TRACE_CACHE"
+_STATE: Final = "XDG_STATE_HOME"
 _PACKAGE: Final = Path(__file__).resolve().parent
 
 
@@ -63,3 +64,8 @@ def page_dir() -> Path:
 def cache_dir() -> Path:
     """Return the folder of what was fetched or converted once: MLX_TRACE_CACHE, or one in the user's home."""
     return Path(os.environ.get(_CACHE) or "~/.cache/mlx-trace").expanduser().absolute()
+
+
+def state_dir() -> Path:
+    """Return the folder of what is remembered of its use, such as what was asked: one in the user's home."""
+    return Path(os.environ.get(_STATE) or "~/.local/state").expanduser().absolute() / "mlx-trace"

@@ -13,9 +13,9 @@ from mlx_trace.config import RENAMED, RULES, Config, Decoding
 from mlx_trace.config_file import dump_config, find_config, load_config, validate_config
 from mlx_trace.config_sources import FileSource, SyntheticSource
 from mlx_trace.errors import UserError
-from mlx_trace.files import read_yaml
 from mlx_trace.resources import configs_dir
 from mlx_trace.train.run_dir import read_run_config
+from mlx_trace.yaml_text import read_yaml
 
 BUNDLED = sorted(configs_dir().glob("*.yaml"))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlx_trace.errors import UserError
-from mlx_trace.files import read_yaml
+from mlx_trace.yaml_text import read_yaml
 
 TEN = ", ".join(f"k{at}: 1" for at in range(10))
 MERGES = f"a0: &a0 {{{TEN}}}\n" + "".join(

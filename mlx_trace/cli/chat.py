@@ -1,8 +1,10 @@
-"""`mlx-trace chat`: a conversation in the terminal, one question a line through a pipe, or JSON lines."""
+"""`mlx-trace chat`: a conversation at the terminal, one question a line through a pipe, or JSON lines."""
 
 import argparse
-import contextlib
+import os
+from collections.abc import Callable
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Final
 
 from mlx_trace.cli.options import (
@@ -14,7 +16,7 @@ from mlx_trace.cli.options import (
     sampling_of,
 )
 from mlx_trace.cli.output import MARK, show_json, standard_input
-from mlx_trace.cli.reply import ROW, answer, show_reply
+from mlx_trace.cli.reply import ROW, answer
 from mlx_trace.cli.screen import Screen
 from mlx_trace.errors import UserError
 from mlx_trace.files import unreadable
@@ -24,14 +26,9 @@ if TYPE_CHECKING:
     from mlx_trace.decode.decoder import Decoder
     from mlx_trace.decode.params import SamplingParams
 
-HELP: Final = """\
-Type a word problem and press Return. Each question stands by itself.
-  h, /help    show this
-  r, /reset   clear the screen and count questions from 1 again
-  q, /quit    leave (so does Ctrl-D)"""
 _USAGE: Final = 2
-_COMMANDS: Final = {"h": "help", "/help": "help", "help": "help", "?": "help", "r": "reset", "/reset": "reset",
-                    "reset": "reset", "q": "quit", "/quit": "quit", "quit": "quit", "exit": "quit"}  # fmt: skip
+_DUMB: Final = ("", "dumb", "unknown")  # terminals that move no cursor
+_SHOWN: Final = 300  # characters of a question that cannot be asked
 
 
 def add_chat_options(parser: argparse.ArgumentParser) -> None:
@@ -43,9 +40,11 @@ def add_chat_options(parser: argparse.ArgumentParser) -> None:
 
 def run_chat(options: argparse.Namespace) -> int:
     params = sampling_of(options)
-    standard_input()  # or there is nobody to ask
-    decoder, name = open_decoder(options, params)
-    return Chat(decoder, name, params, options.json).run()
+    interactive = standard_input().isatty() and not options.json  # or there is nobody to ask
+    if not options.json:
+        return Chat(options, interactive).run()
+    decoder, _ = open_decoder(options, params)
+    return _answer_lines(decoder, params)
 
 
 def open_decoder(
@@ -60,93 +59,123 @@ def open_decoder(
     from mlx_trace.decode.engine import MAX_SEQUENCES
     from mlx_trace.model.prompts import Prompter
 
-    at_once = at_once or min(params.n, MAX_SEQUENCES)
-    decoder = Decoder(base, Prompter(base.tokenizer, prompt), decoding_of(options), max_sequences=at_once)
+    prompter = Prompter(base.tokenizer, prompt)
+    decoder = Decoder(base, prompter, decoding_of(options), max_sequences=at_once or MAX_SEQUENCES)
     decoder.check(params.max_tokens)
     return decoder, base.name if options.adapter_path is None else f"{base.name} with {options.adapter_path.name}"
 
 
 class Chat:
-    """A session: reads questions until there are no more."""
+    """A conversation: reads questions and commands until there are no more."""
 
-    def __init__(self, decoder: "Decoder", name: str, params: "SamplingParams", as_json: bool) -> None:
-        self.decoder, self.name, self.params, self.as_json = decoder, name, params, as_json
-        self.console = Screen(soft_wrap=True)
-        self.interactive = standard_input().isatty() and not as_json
-        self.asked = self.lines = self.unread = 0
+    def __init__(self, options: argparse.Namespace, interactive: bool) -> None:
+        from mlx_trace.cli.talk import Talk
+
+        self.screen, self.interactive = Screen(soft_wrap=True), interactive
+        self.talk = Talk(options, lambda *asked: open_decoder(*asked), self.screen, interactive)
+        self.read = self._typing() if interactive else _piped
+        self.unread = 0
 
     def run(self) -> int:
+        """Return the exit code: 0, or 2 if there was a line that is no text."""
+        from mlx_trace.cli.commands import QUIT, WORDS
+
         if self.interactive:
-            with contextlib.suppress(ImportError):
-                import readline  # noqa: F401 its import gives input() editing and history
-            self.console.print(f"{self.name}. A word problem, please; h for help, q to leave.")
-        while (line := self._read()) is not None:
-            self.lines += 1
-            question = line.removeprefix(MARK).strip()
-            if not is_text(question):
+            self.screen.print(f"{self.talk.name}. A word problem, please; h for help, q to leave.")
+        number = 0
+        while (entered := self._next()) is not None:
+            number += 1
+            line = " ".join(entered.removeprefix(MARK).split())
+            if not is_text(line):
                 self.unread += 1
-                tell(f"line {self.lines}: not UTF-8 text, so it is not asked")
+                tell(f"line {number}: not UTF-8 text, so it is not asked")
                 continue
-            command = self._command(question)
-            if command == "quit":
+            if self.interactive or line.startswith("/"):
+                line = WORDS.get(line.lower(), line)
+            if line == QUIT:
                 break
-            if command == "help":
-                self.console.print(HELP)
-            elif command == "reset":
-                self.asked = 0
-                self.console.clear() if self.interactive else None
-            elif question.startswith("/") and not self.as_json:
-                self.console.print(f"there is no command {question}; h shows what there is")
-            elif question:
-                self._answer(question)
-        return _USAGE if self.unread else 0
+            if line:
+                self._do(line)
+        return _USAGE if self.unread and not self.interactive else 0
 
-    def _command(self, question: str) -> str | None:
-        """Return what a line asks of the session, if it is no question: a word at a terminal, /word in a pipe."""
-        if self.as_json or not (self.interactive or question.startswith("/")):
-            return None
-        return _COMMANDS.get(question.lower())
-
-    def _read(self) -> str | None:
-        if not self.interactive:
-            try:
-                return standard_input().readline() or None
-            except OSError as error:
-                raise unreadable(Path("standard input"), error) from None
+    def _next(self) -> str | None:
+        """Return what is entered next, None where there is no more; a Ctrl-C enters nothing."""
         try:
-            return input(f"\n{self.asked + 1}> ")
-        except EOFError:
-            self.console.print()
-            return None
-        except KeyboardInterrupt:
-            self.console.print("\n(q leaves)")
-            return ""
-
-    def _answer(self, question: str) -> None:
-        from mlx_trace.chat import as_row
-
-        self.asked += 1
-        if not self.interactive and not self.as_json:
-            self.console.print(f"> {question}", style="bold")
-        try:
-            reply, vote = answer(self.decoder, question, self.params, None if self.as_json else self.console)
-        except UserError as error:  # this question cannot be asked; the next one may
-            self._refuse(question, error)
-            return
+            entered = self.read(f"{self.talk.asked + 1}> ")
         except KeyboardInterrupt:
             if not self.interactive:
                 raise
-            self.console.print("\n(stopped)")
-            return
-        if self.as_json:
-            show_json(as_row(question, reply, vote), flush=True)
-        else:
-            show_reply(self.console, reply, vote)
+            self.screen.print("(q or Ctrl-D leaves)", style="dim")
+            return ""
+        if entered is None and self.interactive:
+            self.screen.print()
+        return entered
 
-    def _refuse(self, question: str, error: UserError) -> None:
-        from mlx_trace.chat import as_refused_row
+    def _do(self, line: str) -> None:
+        """Ask a question, or obey a command; what cannot be done is told, and the next one may be."""
+        from mlx_trace.cli.commands import obey
 
-        if self.as_json:
-            show_json(as_refused_row(question, str(error)), flush=True)
-        else:
-            self.console.print(str(error), style="bold red")
+        mark = f"{self.talk.asked + 1}> " if self.interactive else "> "
+        is_drawn = self.interactive and self.screen.is_terminal and not self.screen.is_dumb_terminal
+        try:
+            if line.startswith("/"):
+                if is_drawn:
+                    self.screen.print(f"{mark}{line}", style="bold")
+                obey(line, self.talk, f"{self.talk.asked}> " if self.interactive else "> ")
+            else:
+                self.talk.ask(line, mark)
+        except UserError as error:
+            if is_drawn and not line.startswith("/"):
+                self.screen.print(f"{mark}{shorten(line, _SHOWN, placeholder=' …')}", style="bold")
+            self.screen.print("\n".join(error.lines()), style="bold red")
+        except KeyboardInterrupt:
+            if not self.interactive:
+                raise
+            self.screen.print("(stopped)", style="yellow")
+        if self.interactive:
+            self.screen.print()
+
+    def _typing(self) -> "Callable[[str], str | None]":
+        """Return what reads from a terminal: with editing, unless it is one that moves no cursor."""
+        if os.environ.get("TERM", "") in _DUMB:
+            return _typed_plainly
+        from mlx_trace.cli.commands import completions
+        from mlx_trace.cli.history import open_history
+        from mlx_trace.cli.keyboard import Keyboard
+        from mlx_trace.resources import state_dir
+
+        return Keyboard(open_history(state_dir() / "history"), completions()).read
+
+
+def _typed_plainly(prompt: str) -> str | None:
+    try:
+        return input(prompt)
+    except EOFError:
+        return None
+
+
+def _piped(_: str = "") -> str | None:
+    try:
+        return standard_input().readline() or None
+    except OSError as error:
+        raise unreadable(Path("standard input"), error) from None
+
+
+def _answer_lines(decoder: "Decoder", params: "SamplingParams") -> int:
+    """Answer each line of standard input by a line of JSON."""
+    from mlx_trace.chat import as_refused_row, as_row
+
+    number = unread = 0
+    while (line := _piped()) is not None:
+        number += 1
+        question = line.removeprefix(MARK).strip()
+        if not is_text(question):
+            unread += 1
+            tell(f"line {number}: not UTF-8 text, so it is not asked")
+        elif question:
+            try:
+                row = as_row(question, *answer(decoder, question, params, None))
+            except UserError as error:  # this question cannot be asked; the next one may
+                row = as_refused_row(question, str(error))
+            show_json(row, flush=True)
+    return _USAGE if unread else 0

@@ -51,6 +51,8 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "tiny": ("tiny", "rebuild the bundled tiny base", "mlx-trace tiny rebuild --save-path tiny-base"),
     "memory": ("memory", "say which models can be trained in how much memory", "mlx-trace memory"),
     "doctor": ("doctor", "say what this machine has, and what to do about it", "mlx-trace doctor"),
+    "completion": ("completion", "print what bash, zsh or fish needs to complete commands",
+                   "mlx-trace completion bash"),
 }  # fmt: skip
 USAGE: Final = 2
 _UNKNOWN: Final = "unrecognized arguments: "
@@ -111,6 +113,10 @@ def make_parser(name: str) -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; return the exit code (0 done, 1 the command's own no, 2 the user's mistake)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks what may come next, of streams of its own
+        from mlx_trace.cli.completion import complete
+
+        complete(COMMANDS)
     _prepare_streams()
     try:
         code = _dispatch(arguments)

@@ -16,7 +16,7 @@ from mlx_trace.cli.screen import Screen, patient_screen
 from mlx_trace.config import RENAMED, Config
 from mlx_trace.config_file import find_config, load_config, unallowed
 from mlx_trace.errors import UserError
-from mlx_trace.files import read_yaml
+from mlx_trace.yaml_text import read_yaml
 
 if TYPE_CHECKING:
     from mlx_trace.problems.fields import Told

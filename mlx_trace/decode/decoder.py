@@ -79,9 +79,10 @@ class Decoder:
         requests = self._requests(questions, params, streams, prompts)
         return self._wired(self.engine.finished(requests, params))
 
-    def stream(self, question: str, params: SamplingParams) -> Iterator[Episode]:
-        """Reply to a question, yielding the episode whenever it has grown."""
-        return self._wired(self.engine.stream(self._requests([question], params)[0], params))
+    def stream(self, question: str, params: SamplingParams, prompt: Sequence[int] | None = None) -> Iterator[Episode]:
+        """Reply to a question, yielding the episode whenever it has grown; `prompt` are ids that ask it otherwise."""
+        prompts = None if prompt is None else [prompt]
+        return self._wired(self.engine.stream(self._requests([question], params, prompts=prompts)[0], params))
 
     def _wired(self, episodes: Iterator[Episode]) -> Iterator[Episode]:
         """Yield episodes, and keep the network from being paged out for as long."""

@@ -113,8 +113,9 @@ class Engine:
         cache = self.empty_cache(len(prompts))
         if shared:
             if self._prefix_cache is None:
-                self._prefix_cache = self.empty_cache(1)
-                (self.prefix_activations,) = self.read(self._prefix_cache, [shared])
+                read = self.empty_cache(1)
+                (self.prefix_activations,) = self.read(read, [shared])
+                self._prefix_cache = read  # once it is whole: Ctrl-C may come in between
             cache.fill(range(len(prompts)), self._prefix_cache, [0] * len(prompts))
         own = self.read(cache, [ids[len(shared) :] for ids in prompts])
         return cache, [[*self.prefix_activations, *indexes] if shared else indexes for indexes in own]

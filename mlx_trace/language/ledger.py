@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Final
 
 from mlx_trace.language.numbers import spell
+from mlx_trace.language.objection import objection
 from mlx_trace.language.solver import Entry, Failed, solve
 from mlx_trace.language.steps import (
     AddEntity,
@@ -22,7 +23,7 @@ from mlx_trace.language.steps import (
     Step,
     Transfer,
 )
-from mlx_trace.language.syntax import Trace
+from mlx_trace.language.syntax import NoTrace, Trace, parse
 
 _SIGNS: Final = {"add": " + ", "sub": " − ", "mul": " × ", "div": " ÷ "}
 _PERCENT: Final = {"percent_of": "{rate}% of {base}", "percent_off": "{base} less {rate}%",
@@ -31,7 +32,8 @@ _PERCENT: Final = {"percent_of": "{rate}% of {base}", "percent_off": "{base} les
 
 @dataclass(frozen=True, slots=True)
 class LedgerLine:
-    """A step of a part, both from 0: what it does, the values it leaves (a query's is the answer), or why it failed."""
+    """A step of a part, both from 0: what it does, the values it leaves (a query's is the answer), or why it failed,
+    as the solver has it and in plain words."""
 
     part: int
     step: int
@@ -39,6 +41,7 @@ class LedgerLine:
     values: dict[str, str] = field(default_factory=dict)
     is_query: bool = False
     fault: str = ""
+    objection: str = ""
 
 
 def ledger(trace: Trace) -> list[LedgerLine]:
@@ -58,8 +61,23 @@ def ledger(trace: Trace) -> list[LedgerLine]:
         steps = trace.parts[outcome.part].steps if outcome.part < len(trace.parts) else ()
         said = worded(steps[outcome.step]) if outcome.step < len(steps) else "(end)"
         fault = f"{outcome.kind.replace('_', ' ')}: {outcome.message}"
-        lines.append(LedgerLine(outcome.part, outcome.step, said, fault=fault))
+        lines.append(LedgerLine(outcome.part, outcome.step, said, fault=fault, objection=objection(outcome)))
     return lines
+
+
+def ledger_so_far(text: str) -> tuple[Trace, list[LedgerLine]] | None:
+    """Return the trace of the whole lines of a text that still grows, and its ledger; None before its first step.
+
+    That it does not say its answer yet is no fault.
+    """
+    whole = text if text.endswith("}") else text[: text.rfind("\n") + 1]
+    trace = parse(whole)
+    if isinstance(trace, NoTrace):
+        return None
+    lines = ledger(trace)
+    if lines and lines[-1].fault and lines[-1].step >= len(trace.parts[lines[-1].part].steps):
+        lines.pop()
+    return trace, lines
 
 
 def worded(step: Step) -> str:

@@ -14,8 +14,9 @@ from mlx_trace.config import unquoted_off
 from mlx_trace.config_file import find_config
 from mlx_trace.errors import UserError
 from mlx_trace.faults import faults_of
-from mlx_trace.files import read_text, read_yaml
+from mlx_trace.files import read_text
 from mlx_trace.resources import configs_dir
+from mlx_trace.yaml_text import read_yaml
 
 SETTINGS: Final = "sweep.yaml"  # of a directory
 

@@ -14,11 +14,12 @@ from typing import Any, Final
 from mlx_trace.config import Config
 from mlx_trace.config_file import dump_config, validate_config
 from mlx_trace.errors import UserError
-from mlx_trace.files import read_text, read_yaml, try_lock, unreadable, write_atomically
+from mlx_trace.files import read_text, try_lock, unreadable, write_atomically
 from mlx_trace.model.adapter import ADAPTER_WEIGHTS, adapter_config
 from mlx_trace.model.base import Base
 from mlx_trace.model.chat_template import CHAT_TEMPLATE, stock_template_or_none
 from mlx_trace.run_files import ADAPTER_CONFIG, BEST, CONFIG_FILE, METRICS_FILE, PROGRESS, SAMPLES_FILE, STATE
+from mlx_trace.yaml_text import read_yaml
 
 PLAN_FILE: Final = "plan.json"
 ARRAYS: Final = ("adapter.safetensors", "optimizer.safetensors", "extra.safetensors")

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from mlx_trace.errors import UserError
-from mlx_trace.files import lenient_lines, read_json, read_text, read_yaml
+from mlx_trace.files import lenient_lines, read_json, read_text
 from mlx_trace.json_text import parse_json
 from mlx_trace.notice import tell
 from mlx_trace.run_files import ADAPTER_CONFIG, CONFIG_FILE, METRICS_FILE, PROGRESS, STATE
+from mlx_trace.yaml_text import read_yaml
 
 FILES: Final = (METRICS_FILE, CONFIG_FILE, ADAPTER_CONFIG)
 _NO_METRIC: Final = ("phase", "update")
