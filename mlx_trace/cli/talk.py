@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mlx_trace.cli.options import NO_ADAPTER, sampling_of
+from mlx_trace.api.loading import NO_ADAPTER
+from mlx_trace.cli.options import sampling_of
 from mlx_trace.cli.reply import follow, follow_vote, show_reply
 from mlx_trace.cli.screen import Screen
 from mlx_trace.errors import UserError
