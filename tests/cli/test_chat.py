@@ -20,7 +20,7 @@ from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
-from mlx_trace.chat import Reply, reply_to
+from mlx_trace.chat import Reply, ask, poll, polling, reply_to
 from mlx_trace.cli import history
 from mlx_trace.cli.commands import HELP, completions, obey
 from mlx_trace.cli.frame import Frame
@@ -31,8 +31,14 @@ from mlx_trace.cli.main import make_parser
 from mlx_trace.cli.paint import LONGEST, UNUSED, USED, marked
 from mlx_trace.cli.screen import Screen
 from mlx_trace.cli.talk import Talk
+from mlx_trace.config import Decoding
+from mlx_trace.decode.decoder import Decoder
 from mlx_trace.decode.episode import Episode
+from mlx_trace.decode.params import SamplingParams
 from mlx_trace.errors import UserError
+from mlx_trace.evaluate.vote import Vote, cast
+from mlx_trace.model.base import Base
+from mlx_trace.model.prompts import Prompter
 from mlx_trace.notice import safe
 from tests.cli.scripted_chat import opener
 
@@ -396,3 +402,32 @@ def test_a_reply_that_is_stopped_leaves_the_one_before_to_nobody(monkeypatch: py
     with pytest.raises(UserError, match="was stopped"):
         say(talk, "/repair")
     assert len(talk.rows) == 1
+
+
+def test_a_first_reply_that_is_stopped_while_its_prompt_is_read_spoils_no_other(
+    random_base: Base, prompter: Prompter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = SamplingParams(200)
+    expected = poll(Decoder(random_base, prompter, Decoding(rules="all")), QUESTION, params)[0].text
+    decoder = Decoder(random_base, prompter, Decoding(rules="all"))
+    with monkeypatch.context() as patch:
+        patch.setattr(decoder.engine, "read", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            list(ask(decoder, QUESTION, params))
+    *texts, reply = ask(decoder, QUESTION, params)
+    assert isinstance(reply, Reply) and reply.text == expected
+    assert expected.startswith("".join(text for text in texts if isinstance(text, str)))
+
+
+def interrupted(*_: Any) -> list[list[int]]:
+    raise KeyboardInterrupt
+
+
+def test_a_vote_that_is_watched_is_the_vote(random_base: Base, prompter: Prompter) -> None:
+    params = SamplingParams(200, temperature=1.0, n=5)
+    decoder = Decoder(random_base, prompter, Decoding(rules="all"))
+    *growing, (reply, vote) = polling(decoder, QUESTION, params)
+    texts = [prompter.decode(episode.ids) for episode in decoder.sample([QUESTION], params)]
+    assert vote.ballots == cast(QUESTION, texts)
+    assert reply.text == texts[vote.speaker]
+    assert [len(one.ballots) for one in growing if isinstance(one, Vote)] == [1, 2, 3, 4, 5]
