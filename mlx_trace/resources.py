@@ -51,7 +51,7 @@ def adapters_dir() -> Path:
 
 
 def adapter_at(path: Path) -> Path:
-    """Return where an adapter is: adapters/NAME that is not here is the one of that name that comes with the package."""
+    """Return where an adapter is: adapters/NAME that is not here is the one of that name from the package."""
     if path.exists() or path.is_absolute() or path.parent != Path("adapters"):
         return path
     bundled = adapters_dir() / path.name

@@ -41,11 +41,12 @@ def test_a_sections_blocks_run(title: str, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLX_TRACE_CACHE", str(tmp_path / "cache"))
     for file, content in statements(BLOCKS[title]):
-        if file:
-            (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        program, *arguments = ["cat"] if file else shlex.split(content)
+        if program == "cat":
             (tmp_path / file).write_text(content, encoding="utf-8")
+        elif (program, arguments[0]) == ("mkdir", "-p"):
+            (tmp_path / arguments[1]).mkdir(parents=True)
         else:
-            program, *arguments = shlex.split(content)
             assert program == "mlx-trace", content
             assert main(arguments) == 0, content
 
@@ -80,6 +81,11 @@ def test_flags_and_commands_exist(page: str) -> None:
     assert set(re.findall(r"(?<![\w-])--[a-z][\w.-]*\b", text)) <= flags | OTHERS
     shown = set(re.findall(r"(?:`|^    |&& )mlx-trace\s([a-z]+)", text, re.MULTILINE))
     assert shown and shown <= set(COMMANDS)
+
+
+def test_the_readme_names_every_command() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [name for name in COMMANDS if not re.search(rf"(?:mlx-trace |`){name}\b", text)] == []
 
 
 def test_keys_that_troubles_are_met_with_exist() -> None:
