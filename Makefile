@@ -93,5 +93,10 @@ bench:
 	@$(MAKE) --no-print-directory setup WITH=bench
 	@$(BIN)/python eval/bench/all.py $(if $(ROWS),--rows '$(ROWS)') $(if $(TOKENIZER),--tokenizer '$(TOKENIZER)') $(if $(GGUF),--gguf '$(GGUF)')
 
+# Configurations' keys and commands' flags, as pages; tests say when they are not what the code says.
+.PHONY: reference
+reference: setup
+	@$(BIN)/python eval/reference.py
+
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

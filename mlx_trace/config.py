@@ -121,7 +121,9 @@ class Decoding(Section):
         "hours are asked for), as_computed (an equation in a comment with its own result), as_said (a step as the "
         "comment before it says), all_used (no query before all but the answer is used)",
     )
-    max_tokens_per_pass: Annotated[int | Literal["auto", "probe"], BeforeValidator(_tokens_per_pass)] = Field(
+    max_tokens_per_pass: Annotated[
+        Annotated[int, Field(ge=1)] | Literal["auto", "probe"], BeforeValidator(_tokens_per_pass)
+    ] = Field(
         "auto",
         description="most tokens that a sequence reads in one pass; auto: by what passes usually cost, the same in "
         "every run; probe: as timed on this device, and two runs may then differ in their last bits",
@@ -234,7 +236,7 @@ class Config(Section):
     activation_cache: Annotated[Literal["auto", "memory", "disk", "off"], BeforeValidator(unquoted_off)] = Field(
         "auto", description="where SFT keeps what the frozen layers make of each example: auto, memory, disk or off"
     )
-    memory: Annotated[float | Literal["auto"], BeforeValidator(_auto_or_size)] = Field(
+    memory: Annotated[Annotated[float, Field(gt=0, lt=1e6)] | Literal["auto"], BeforeValidator(_auto_or_size)] = Field(
         "auto", description="most memory to plan for, in GB; auto: three quarters of what the device recommends"
     )
     gpu_seconds: float = Field(

@@ -21,11 +21,11 @@ _COMPARING: Final = ("leave_one_out", "group_mean")  # baselines within a prompt
 class Rewards(Section, allow_inf_nan=False):
     """The five rewards; they may be changed but must stay in this order."""
 
-    correct: float = 1.0
-    wrong_answer: float = 0.7
-    invalid_trace: float = 0.5
-    wrong_expert: float = 0.3
-    parse_failure: float = 0.0
+    correct: float = Field(1.0, description="the right answer")
+    wrong_answer: float = Field(0.7, description="a trace that runs, to another answer")
+    invalid_trace: float = Field(0.5, description="a trace of the right expert that does not run")
+    wrong_expert: float = Field(0.3, description="a trace of another expert than the problem's")
+    parse_failure: float = Field(0.0, description="no trace")
 
     @model_validator(mode="after")
     def _in_order(self) -> "Rewards":

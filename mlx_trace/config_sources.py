@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 NUMBER_WORD_RATE: Final = 0.15  # how often a question's small numbers are words
 MOST: Final = 10**9  # of anything that is counted
+_DISTRACTORS: Final = "the share of problems with a fact that does not matter"
+_FIELDS: Final = "what the file calls its fields, where its names do not say, as {question: Body}"
 
 
 class Section(BaseModel):
@@ -24,8 +26,8 @@ class Section(BaseModel):
 
 
 class _Sized(Section):
-    n: int | None = Field(None, ge=1)
-    share: float | None = Field(None, gt=0, le=1)
+    n: int | None = Field(None, ge=1, description="how many problems")
+    share: float | None = Field(None, gt=0, le=1, description="a part of the whole instead, as 0.4")
 
     @model_validator(mode="after")
     def _one_size(self) -> Self:
@@ -37,12 +39,16 @@ class _Sized(Section):
 class SyntheticSource(_Sized):
     """Problems drawn from the schemas, in the historical shares of experts; `weights` multiply families or experts."""
 
-    source: Literal["synthetic"]
-    schemas: list[str] = []
-    weights: dict[str, Annotated[float, Field(ge=0)]] = {}
-    templates_per_schema: int = Field(0, ge=0)
-    number_word_rate: float = Field(NUMBER_WORD_RATE, ge=0, le=1)
-    distractors: float = Field(0, ge=0, le=1)  # the share of problems with a fact that does not matter
+    source: Literal["synthetic"] = Field(description="generated problems")
+    schemas: list[str] = Field([], description="families or experts to draw from; none: all")
+    weights: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        {}, description="what the shares of families or experts are multiplied by, as {percentage: 2}"
+    )
+    templates_per_schema: int = Field(0, ge=0, description="use the first so many templates of each family; 0: all")
+    number_word_rate: float = Field(
+        NUMBER_WORD_RATE, ge=0, le=1, description="how often a question's small numbers are words"
+    )
+    distractors: float = Field(0, ge=0, le=1, description=_DISTRACTORS)
 
     @model_validator(mode="after")
     def _needs_size(self) -> Self:
@@ -60,19 +66,19 @@ class CompiledSource(_Sized):
     Only grounded ones; questions held out for evaluation, one in ten by hash, are left out with all their variants.
     """
 
-    source: Literal["compiled"]
-    file: Path
-    variants: int = Field(0, ge=0)
-    distractors: float = Field(0, ge=0, le=1)  # as of synthetic ones
-    fields: dict[FieldName, str] = {}  # what the file calls them, where its names do not say: {question: Body}
+    source: Literal["compiled"] = Field(description="worked solutions")
+    file: Path = Field(description="what to compile: a file, or a data set of the hub")
+    variants: int = Field(0, ge=0, description="tell each problem so many times again, with other numbers and people")
+    distractors: float = Field(0, ge=0, le=1, description=_DISTRACTORS)
+    fields: dict[FieldName, str] = Field({}, description=_FIELDS)
 
 
 class FileSource(_Sized):
     """Problems from a file: ours, GSM-8K's, mlx-lm's chat forms, other sets'. Those without a trace serve RL only."""
 
-    source: Literal["file"]
-    path: Path
-    fields: dict[FieldName, str] = {}  # as of compiled ones
+    source: Literal["file"] = Field(description="problems as they are")
+    path: Path = Field(description="a file, or a data set of the hub")
+    fields: dict[FieldName, str] = Field({}, description=_FIELDS)
 
 
 Source = Annotated[SyntheticSource | CompiledSource | FileSource, Field(discriminator="source")]

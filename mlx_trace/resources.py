@@ -51,6 +51,14 @@ def adapters_dir() -> Path:
     return _find("adapters")
 
 
+def adapter_at(path: Path) -> Path:
+    """Return where an adapter is: adapters/NAME that is not here is the one of that name from the package."""
+    if path.exists() or path.is_absolute() or path.parent != Path("adapters"):
+        return path
+    bundled = adapters_dir() / path.name
+    return bundled if bundled.is_dir() else path
+
+
 def report_dir() -> Path:
     """Return the folder of a report's template, style and script."""
     return _find("evaluate/report/web")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from mlx_trace.errors import UserError
 from mlx_trace.notice import tell
+from mlx_trace.resources import adapter_at
 from mlx_trace.run_files import ADAPTER_CONFIG
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def settle_adapter(model: str | None, adapter: Path | None) -> Path | None:
     from mlx_trace.model.named import TINY, canonical, named
 
     if adapter is not None:
-        return None if str(adapter) == NO_ADAPTER else adapter
+        return None if str(adapter) == NO_ADAPTER else adapter_at(adapter)
     name = canonical(model or TINY)
     return find_adapter(name) if name == TINY or named(name) else None
 

@@ -85,7 +85,8 @@ def add_schema_options(parser: argparse.ArgumentParser) -> None:
 
 def add_seed_option(parser: argparse.ArgumentParser) -> None:
     """Add --seed."""
-    parser.add_argument("--seed", type=at_least(0, SEEDS - 1), default=0, metavar="N", help="default %(default)s")
+    parser.add_argument("--seed", type=at_least(0, SEEDS - 1), default=0, metavar="N",
+                        help="of everything random (default %(default)s)")  # fmt: skip
 
 
 def add_decoding_options(parser: argparse.ArgumentParser) -> None:

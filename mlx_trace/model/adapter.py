@@ -22,6 +22,7 @@ from mlx_trace.model.config_json import ARCHITECTURES
 from mlx_trace.model.fingerprint import OLD_SIZE, old_digest
 from mlx_trace.model.named import same_model
 from mlx_trace.notice import tell
+from mlx_trace.resources import adapter_at
 from mlx_trace.run_files import ADAPTER_CONFIG
 
 ADAPTER_WEIGHTS: Final = "adapters.safetensors"
@@ -129,6 +130,7 @@ def check_start(paths: Sequence[Path]) -> None:
 
 
 def _weights_file(path: Path) -> Path:
+    path = adapter_at(path)
     return path / ADAPTER_WEIGHTS if path.is_dir() else path
 
 

@@ -93,6 +93,8 @@ def load_schemas(folder: Path | None = None) -> dict[str, Schema]:
 def _load(folder: Path) -> dict[str, Schema]:
     faults: list[str] = []
     vocabulary = load_vocabulary(folder / VOCABULARY, faults)
+    if folder != schemas_dir():  # families from elsewhere have our words, too, unless they say their own
+        vocabulary = load_vocabulary(schemas_dir() / VOCABULARY, faults) | vocabulary
     schemas: dict[str, Schema] = {}
     for path in sorted(folder.glob("*/*.json")):
         if path.parent.name == VOCABULARY:

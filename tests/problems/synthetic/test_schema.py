@@ -230,3 +230,14 @@ def test_everyday_questions_come_in_many_wordings_that_name_what_they_compute() 
     assert len(everyday) >= 30
     assert len(wordings) >= 750
     assert not [wording for wording in wordings if re.search(r"var: (?:result|step[0-9])\b", "".join(wording.pieces))]
+
+
+def test_families_from_elsewhere_have_the_bundled_words_and_those_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "arithmetic").mkdir()
+    (tmp_path / "vocab").mkdir()
+    (tmp_path / "vocab" / "mine.json").write_text(json.dumps({"rock": ["pebble"], "fruit": ["quince"]}))
+    own = GOOD | {"slots": {"person": "person", "item": ["rock", "fruit"]}}
+    (tmp_path / "arithmetic" / "gift.json").write_text(json.dumps(own))
+    (schema,) = load_schemas(tmp_path).values()
+    assert {word.one for word in schema.slots["item"]} == {"pebble", "quince"}, "a list of theirs takes ours' place"
+    assert len(schema.slots["person"]) > 20
