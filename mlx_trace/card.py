@@ -28,12 +28,14 @@ Form = Literal["adapter", "peft", "model"]
 MADE: Final = (
     "<!-- made by mlx-trace push: pushed again, it is made anew; take this line out to keep what you write -->"
 )
-LICENCES: Final = {  # of the models that have a name here, as their cards on the hub have it
-    "smollm2-135m": "apache-2.0", "smollm2-1.7b": "apache-2.0", "qwen25-coder-0.5b": "apache-2.0",
-    "qwen3-0.6b": "apache-2.0", "tinyllama-1.1b": "apache-2.0", "llama32-1b": "llama3.2", "llama32-3b": "llama3.2",
-    TINY: "mit",
-}  # fmt: skip
 LLAMA: Final = "llama3.2"
+_APACHE: Final = "apache-2.0"
+LICENCES: Final = {  # of all models that have a name here, as their cards on the hub have it
+    "smollm2-135m": _APACHE, "smollm2-360m": _APACHE, "smollm2-1.7b": _APACHE, "qwen25-coder-0.5b": _APACHE,
+    "qwen25-0.5b": _APACHE, "qwen25-1.5b": _APACHE, "qwen3-0.6b": _APACHE, "qwen3-1.7b": _APACHE,
+    "tinyllama-1.1b": _APACHE, "llama32-1b": LLAMA, "llama32-1b-base": LLAMA, "llama32-1b-4bit": LLAMA,
+    "llama32-3b": LLAMA, "llama32-3b-base": LLAMA, "llama32-3b-4bit": LLAMA, TINY: "mit",
+}  # fmt: skip
 _LIBRARIES: Final[dict[Form, str]] = {"adapter": "mlx", "peft": "peft", "model": "mlx"}
 _HOUR: Final = 3600.0
 
@@ -208,7 +210,7 @@ def _figures(told: CardSubject) -> Iterator[str]:
     best = _best(told.run)
     if not (rows or told.files or best):
         return
-    yield from ["## Figures", "", "Shares with their 95% intervals; no problem that is measured on was trained on."]
+    yield from ["## Figures", "", "Shares with their 95% intervals."]
     if best:
         yield from ["", best]
     if rows:

@@ -28,7 +28,7 @@ def meant(word: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]}? " if near else ""
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """Return an error's message in one line."""
     return " ".join(str(error).split())[:200] or type(error).__name__
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 import yaml
 
 from mlx_trace.card import MADE, Form
-from mlx_trace.errors import UserError
+from mlx_trace.errors import UserError, one_line
 from mlx_trace.files import read_json, read_text
 from mlx_trace.hub_access import network_error
 from mlx_trace.model.adapter import ADAPTER_WEIGHTS, read_adapter_config
@@ -184,12 +184,8 @@ def _told(repository: str, token: str) -> Iterator[None]:
             error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ else error
         )  # of one file's upload
         status = getattr(getattr(cause, "response", None), "status_code", None)
-        said = _in_words(status, repository) or f"cannot be reached, or refuses ({_one_line(cause)})"
+        said = _in_words(status, repository) or f"cannot be reached, or refuses ({one_line(cause)})"
         raise UserError(redacted(f"{repository}: the hub {said}", token)) from None
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _in_words(status: int | None, repository: str) -> str:

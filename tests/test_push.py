@@ -15,8 +15,9 @@ import pytest
 import yaml
 from huggingface_hub import HfApi, close_session, constants
 
-from mlx_trace.card import MADE, origin_of
+from mlx_trace.card import LICENCES, MADE, origin_of
 from mlx_trace.cli.main import main
+from mlx_trace.model.named import NAMED, TINY
 from mlx_trace.push import form_of, redacted, upload_files
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of the client's uploads
@@ -357,6 +358,12 @@ def test_an_origin_is_known_by_our_names_and_the_hubs(tmp_path: Path) -> None:
     path = origin_of(str(tmp_path / "secret place" / "base"))
     assert (path.name, path.hub, path.licence) == ("base", None, None)
     assert origin_of("llama32-1b").licence == "llama3.2"
+
+
+def test_the_licence_of_every_model_with_a_name_is_known() -> None:
+    assert set(LICENCES) == {TINY, *(entry.name for entry in NAMED)}
+    for entry in NAMED:
+        assert origin_of(entry.hub).licence == origin_of(entry.name).licence == LICENCES[entry.name]
 
 
 @pytest.mark.parametrize("text", [TOKEN, f"x{TOKEN}", f"token={TOKEN}.", f"{TOKEN} {TOKEN}"])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from mlx_trace.api import html
+from mlx_trace.api.arguments import check_fields_told, check_report, path_of
 from mlx_trace.api.model import DecodingSettings, Model, decoding_of, load, sampling_of
 from mlx_trace.api.problems import problems_of
 from mlx_trace.api.quiet import quietly
@@ -89,7 +90,7 @@ class Evaluated:
 
     def save(self, path: str | Path) -> None:
         """Write the records to FILE.jsonl and the figures to FILE.summary.json, as `compare` and `report` read them."""
-        file = Path(path).expanduser()
+        file = Path(path_of(path, "path")).expanduser()
         write_atomically(file, (row.as_json() + "\n" for row in self.counted.rows))
         figures = json.dumps(self.as_json(), ensure_ascii=False, indent=1)
         write_atomically(file.with_suffix(SUMMARY), [figures + "\n"])
@@ -131,6 +132,8 @@ def evaluate(
 
     params, held = sampling_of(samples, temperature, max_tokens, seed), decoding_of(decoding)
     _check(by, repair, batch_size)
+    check_fields_told(fields)
+    check_report(report)
     problems = problems_of(data, n, dict(fields) if fields else None, seed)  # before a model is loaded
     asked = model if isinstance(model, Model) else load(model)
     asked.check_thread()

@@ -3,14 +3,15 @@
 A model belongs to the thread that loaded it, as MLX's arrays do: calls from others are refused, in a line.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, Unpack, get_args, overload
 
 from pydantic import ValidationError
 
+from mlx_trace.api.arguments import path_of
 from mlx_trace.api.loading import ModelChoice, load_chosen
 from mlx_trace.api.quiet import quietly
 from mlx_trace.api.reply import ModelReply
@@ -127,6 +128,8 @@ class Model:
         from mlx_trace.decode.engine import MAX_SEQUENCES
 
         params = sampling_of(n, temperature, max_tokens, seed)
+        if not isinstance(questions, Iterable):
+            raise UserError(f"questions is a {type(questions).__name__}, not a question or several")
         asked = [_checked(one) for one in ([questions] if isinstance(questions, str) else questions)]
         for one in asked:
             check(one)
@@ -197,8 +200,10 @@ def load(
     """
     from mlx_trace.model.prompts import Prompter
 
-    named = None if model is None else str(model)
-    path = None if adapter_path is None else Path(adapter_path).expanduser()
+    if dtype not in get_args(Dtype):
+        raise UserError(f"dtype is {dtype!r}, not one of {', '.join(get_args(Dtype))}")
+    named = None if model is None else path_of(model, "model")
+    path = None if adapter_path is None else Path(path_of(adapter_path, "adapter_path")).expanduser()
     choice = ModelChoice(named, path, dtype, any_base, trust_remote_code)
     base, prompt, settled = load_chosen(choice)
     return Model(base, Prompter(base.tokenizer, prompt), settled)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlx_trace.api import html
+from mlx_trace.api.arguments import path_of
 from mlx_trace.errors import UserError
 from mlx_trace.files import lenient_lines
 from mlx_trace.notice import safe
@@ -30,9 +31,9 @@ class TrainedRun:
     @classmethod
     def open(cls, path: str | Path) -> "TrainedRun":
         """Return the run of a folder; UserError if there is none."""
-        folder = Path(path).expanduser()
+        folder = Path(path_of(path, "path")).expanduser()
         if not (folder / CONFIG_FILE).is_file():
-            raise UserError(f"{folder}: is no run's folder: it has no {CONFIG_FILE}")
+            raise UserError(f"{folder}: no run's folder: it has no {CONFIG_FILE}")
         return cls(folder)
 
     @property

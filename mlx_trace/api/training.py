@@ -1,11 +1,12 @@
 """Training from Python: a configuration and its overrides become a run, as with `mlx-trace train`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import BaseModel
 
+from mlx_trace.api.arguments import check_report
 from mlx_trace.api.quiet import LOGGER, quietly
 from mlx_trace.api.trained import TrainedRun
 from mlx_trace.config import Config
@@ -41,6 +42,7 @@ def train(
     >>> updates, losses = run.curve("loss")
     >>> model = run.load()
     """
+    check_report(report)
     settled = _settled(config, overrides, resume, overwrite)
     from mlx_trace.model.base import locate_model
     from mlx_trace.model.gguf.convert import check_file
@@ -105,6 +107,8 @@ def _sources(value: Any) -> Any:
         return None
     from mlx_trace.problems.mixture import source_of
 
-    items = [value] if isinstance(value, str | Path | Mapping | BaseModel) else list(value)
+    items = [value] if isinstance(value, str | Path | Mapping | BaseModel) else value
+    if not isinstance(items, Iterable):
+        raise UserError(f"data is a {type(value).__name__}, not a file, a source, or a list of them")
     return [source_of(Path(item).expanduser()).model_dump(mode="json", exclude_defaults=True)
             if isinstance(item, str | Path) else _plain(item) for item in items]  # fmt: skip

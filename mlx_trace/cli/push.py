@@ -92,8 +92,11 @@ def _advise(told: "CardSubject") -> None:
     from mlx_trace.card import LLAMA
     from mlx_trace.model.named import TINY
 
+    if told.form == "model" and told.run is None:
+        tell("the card says nothing of how the model was trained, and from what; --run RUN names the run")
     if told.origin.hub is None and told.origin.name != TINY:
-        tell("the card names no base on the hub, without which an adapter is of little use; --base-model OWNER/NAME")
+        use = "" if told.form == "model" else ", without which an adapter is of little use"
+        tell(f"the card names no base on the hub{use}; --base-model OWNER/NAME")
     if told.origin.licence is None:
         tell("the base's licence is not known here, and the card names none; --license ID")
     if told.origin.licence == LLAMA and not told.repository.partition("/")[2].lower().startswith("llama"):

@@ -19,11 +19,14 @@ def resumed(
 ) -> Config:  # fmt: skip
     """Return the configuration of the run that is resumed, with which the overrides and the file must agree."""
     if overwrite:
-        raise UserError("--resume goes on with a run and --overwrite replaces it; give one of them")
+        resume, replace = ("--resume", "--overwrite") if as_flags else ("resume=True", "overwrite=True")
+        raise UserError(f"{resume} goes on with a run and {replace} replaces it; give one of them")
     if path is None and content is None:
         run = overrides.get("adapter_path")
         if run is None:
-            raise UserError("--resume needs the run's directory: --adapter-path RUN, or -c with its configuration")
+            if as_flags:
+                raise UserError("--resume needs the run's directory: --adapter-path RUN, or -c with its configuration")
+            raise UserError("resume=True needs the run's directory: adapter_path=RUN, or its configuration")
         saved = read_run_config(Path(str(run)))
         wanted = load_config(Path(str(run)) / CONFIG_FILE, overrides, as_flags=as_flags)
     else:

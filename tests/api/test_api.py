@@ -126,6 +126,14 @@ def mistakes(model: mlx_trace.Model) -> dict[str, Callable[[], object]]:
         "batch_size: input should be": lambda: mlx_trace.train(TINY, batch_size=0), "config is a int": lambda: mlx_trace.train(3),  # type: ignore[arg-type]
         "nofile.jsonl: no such file": lambda: mlx_trace.train(TINY, data="nofile.jsonl"),
         "trust_remote_code=True) allows it": lambda: mlx_trace.train({**TINY, "trust_remote_code": True}),
+        "questions is a int": lambda: model.sample(3), "model is a int": lambda: mlx_trace.load(3),  # type: ignore[arg-type, call-overload]
+        "adapter_path is a int": lambda: mlx_trace.load("tiny", 3), "dtype is 'x'": lambda: mlx_trace.load("tiny", dtype="x"),  # type: ignore[arg-type]
+        "fields is a int": lambda: mlx_trace.evaluate(model, fields=3),  # type: ignore[arg-type]
+        "report is a int": lambda: mlx_trace.evaluate(model, report=3),  # type: ignore[arg-type]
+        "report is a str": lambda: mlx_trace.train(TINY, report="x"), "data is a int": lambda: mlx_trace.train(TINY, data=3),  # type: ignore[arg-type]
+        "path is a int": lambda: mlx_trace.TrainedRun.open(3),  # type: ignore[arg-type]
+        "resume=True needs": lambda: mlx_trace.train(resume=True),
+        "overwrite=True replaces it": lambda: mlx_trace.train(TINY, resume=True, overwrite=True),
         "has no config.yaml": lambda: mlx_trace.TrainedRun.open("absent"),
     }  # fmt: skip
 
