@@ -1,7 +1,7 @@
 """Problems with known answers → worked solutions in a model's own words, kept where their calculations come to them.
 
-A pretrained model knows how to reason in its own words: it learns traces sooner from reasons that it would give itself.
-Its calculations are put right before they are held against the answer, since in a trace the solver does them.
+Its calculations are put right before they are held against the answer, since in a trace the solver does them. What is
+kept has GSM-8K's form: it compiles to traces, with the model's own sentences as their reasons.
 """
 
 from collections.abc import Callable, Iterator, Sequence
