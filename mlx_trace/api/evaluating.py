@@ -19,6 +19,7 @@ from mlx_trace.evaluate.polled import PollSummary
 from mlx_trace.evaluate.record import Summary
 from mlx_trace.evaluate.stats import Mean, Rate
 from mlx_trace.files import write_atomically
+from mlx_trace.json_text import parse_json
 from mlx_trace.notice import safe
 from mlx_trace.run_files import SUMMARY
 
@@ -82,7 +83,7 @@ class Evaluated:
     @property
     def records(self) -> list[dict[str, Any]]:
         """Return a flat object a problem, as `mlx-trace eval -o` writes them: for pandas, as they are."""
-        return [json.loads(row.as_json()) for row in self.counted.rows]
+        return [parse_json(row.as_json()) for row in self.counted.rows]
 
     def as_json(self) -> dict[str, Any]:
         """Return what `mlx-trace eval --json` prints."""

@@ -4,8 +4,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from mlx_trace.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,14 +34,14 @@ def problems_of(
 
 def _read(rows: "Iterable[Problem | Mapping[str, Any]]", told: "Told | None") -> "list[Problem]":
     from mlx_trace.problems.fields import Fields
-    from mlx_trace.problems.problem import Problem
+    from mlx_trace.problems.problem import Problem, first_fault
 
     fields, problems, faults = Fields(told), list[Problem](), list[str]()
     for number, row in enumerate(rows):
         try:
             problem = row if isinstance(row, Problem) else _problem(row, f"data:{number}", fields)
         except ValueError as error:  # pydantic's ValidationError is one
-            faults.append(f"data[{number}]: {_first_line(error)}")
+            faults.append(f"data[{number}]: {first_fault(error)}")
             continue
         if problem.answer is None:
             faults.append(f"data[{number}]: has no answer")
@@ -62,10 +60,3 @@ def _problem(row: "Mapping[str, Any]", name: str, fields: Any) -> "Problem":
     ours = fields.read(row)
     check_fields(ours, row)
     return with_gold(read_any_row(ours, name), ours, name)
-
-
-def _first_line(error: ValueError) -> str:
-    if not isinstance(error, ValidationError):
-        return str(error).partition("\n")[0]
-    fault = error.errors(include_url=False)[0]
-    return ": ".join([*map(str, fault["loc"]), fault["msg"].removeprefix("Value error, ")])

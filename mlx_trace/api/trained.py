@@ -1,6 +1,5 @@
 """TrainedRun: a run's folder as programs and notebooks read it: its metrics, its samples, its adapter."""
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from mlx_trace.api import html
 from mlx_trace.api.arguments import path_of
 from mlx_trace.errors import UserError
 from mlx_trace.files import lenient_lines
+from mlx_trace.json_text import parse_json
 from mlx_trace.notice import safe
 from mlx_trace.run_files import BEST, CONFIG_FILE, METRICS_FILE, SAMPLES_FILE
 
@@ -100,6 +100,6 @@ def _rows(file: Path) -> Iterator[dict[str, Any]]:
     """Yield the rows of a file, if there is one; a line that is being written is none."""
     for _, line in lenient_lines(file) if file.is_file() else ():
         with suppress(ValueError, RecursionError):
-            row = json.loads(line or "")
+            row = parse_json(line or "")
             if isinstance(row, dict):
                 yield row

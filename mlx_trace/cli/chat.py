@@ -125,7 +125,7 @@ class Chat:
             else:
                 self.talk.ask(line, mark)
         except UserError as error:
-            if is_drawn and not line.startswith("/"):
+            if (is_drawn or not self.interactive) and not line.startswith("/"):
                 self.screen.print(f"{mark}{shorten(line, _SHOWN, placeholder=' …')}", style="bold")
             self.screen.print("\n".join(error.lines()), style="bold red")
         except KeyboardInterrupt:

@@ -17,13 +17,13 @@ from mlx_trace.cli.memory import Machine, planned_model, settle_on, this_machine
 from mlx_trace.cli.output import show_json
 from mlx_trace.cli.screen import Screen
 from mlx_trace.errors import UserError
+from mlx_trace.memory.macs import GIB
 from mlx_trace.memory.plan import budget_of, gigabytes, physical_memory
 from mlx_trace.model.inventory import Found, models, others_in_hub_cache
 from mlx_trace.model.named import megabytes
 
 _PACKAGES: Final = ("mlx-trace", "mlx", "mlx-lm", "numpy", "transformers", "huggingface_hub")
-_GIB: Final = 2**30
-_LEAST_FREE: Final = 5 * _GIB  # a 1B model in bf16, its cache copy and a run's checkpoints
+_LEAST_FREE: Final = 5 * GIB  # a 1B model in bf16, its cache copy and a run's checkpoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,15 +153,15 @@ def _device() -> Iterator[Check]:
     memory = int(info.get("memory_size") or physical_memory())
     if memory:
         recommended = int(info.get("max_recommended_working_set_size") or 0)
-        share = f", {recommended / _GIB:.1f} GiB of it recommended for the GPU" if recommended else ""
-        advice = "models above about 1B parameters will not fit; use a 4-bit one" if memory < 8 * _GIB else ""
-        yield Check("memory", f"{memory / _GIB:.1f} GiB{share}", advice)
+        share = f", {recommended / GIB:.1f} GiB of it recommended for the GPU" if recommended else ""
+        advice = "models above about 1B parameters will not fit; use a 4-bit one" if memory < 8 * GIB else ""
+        yield Check("memory", f"{memory / GIB:.1f} GiB{share}", advice)
 
 
 def _disk() -> Check:
     free = shutil.disk_usage(Path.cwd()).free
-    advice = "" if free >= _LEAST_FREE else f"a run with a 1B model wants {_LEAST_FREE / _GIB:.0f} GiB; free some space"
-    return Check("disk", f"{free / _GIB:.1f} GiB free here", advice)
+    advice = "" if free >= _LEAST_FREE else f"a run with a 1B model wants {_LEAST_FREE / GIB:.0f} GiB; free some space"
+    return Check("disk", f"{free / GIB:.1f} GiB free here", advice)
 
 
 def _hub_cache() -> Check:

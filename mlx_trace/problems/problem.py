@@ -125,7 +125,7 @@ def read_problems(path: Path, read_row: ReadRow, limit: int | None = None, told:
             check_fields(ours, row)
             problems.append(read_row(ours, name))
         except ValueError as error:  # pydantic's ValidationError is one
-            faults.append(f"{path}:{name.rpartition(':')[2]}: {_first_line(error)}")
+            faults.append(f"{path}:{name.rpartition(':')[2]}: {first_fault(error)}")
     if faults:
         raise UserError(*faults)
     if not problems:
@@ -148,11 +148,12 @@ def read_leniently(path: Path, told: Told | None = None) -> Iterator[Row]:
     fields.tell(path)
 
 
-def _first_line(error: ValueError) -> str:
+def first_fault(error: ValueError) -> str:
+    """Return in a line what is wrong with a row, the first of what pydantic found."""
     if isinstance(error, ValidationError):
         fault = error.errors(include_url=False)[0]
         return ": ".join([*map(str, fault["loc"]), fault["msg"].removeprefix("Value error, ")])
-    return str(error)
+    return str(error).partition("\n")[0]
 
 
 def read_row(row: dict[str, Any], name: str) -> Problem:

@@ -1,11 +1,11 @@
 """A planned run, trained and followed: what its updates measure goes to the trackers of `report_to`, too."""
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import accumulate
 
 from mlx_trace.files import lenient_lines
+from mlx_trace.json_text import parse_json
 from mlx_trace.run_files import METRICS_FILE
 from mlx_trace.tracking.tracker import State
 from mlx_trace.tracking.tracking import Tracking
@@ -56,6 +56,6 @@ def _figures(planned: run.Plan) -> dict[str, float]:
     rows, file = list[Metrics](), planned.config.adapter_path / METRICS_FILE
     for _, line in lenient_lines(file) if file.is_file() else ():
         with suppress(ValueError):
-            row = json.loads(line or "")
+            row = parse_json(line or "")
             rows += [row] if isinstance(row, dict) and "phase" in row else []
     return figures_of(rows)

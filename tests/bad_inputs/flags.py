@@ -34,6 +34,7 @@ FLAGS = [
     Case("a host that is not here", "serve --host 192.0.2.1 --port 0", r"192\.0\.2\.1, port 0: "),
     Case("a model without a name for clients", 'serve --served-model-name ""', "the name is empty"),
     Case("a vote that no server takes", "serve --samples 500", "a server takes 128 at most"),
+    Case("a shell that is none", "completion nope", "invalid choice: 'nope'"),
     Case("a model to begin with that is none", "init --model nope --yes -o i.yaml", "nope: no such model"),
     Case("a configuration that is there", "init --yes -o i.yaml", "i.yaml: is there already, and stays", file("i.yaml", "mine")),
     Case("a repository that is none", 'push {run} "not a name" --plan', "is no repository of the hub: owner/name"),

@@ -45,7 +45,7 @@ RUNS = [
     _flag("an adapter's path that is empty", '--resume-adapter-file ""', "--resume-adapter-file: the value is empty; null is none"),
     _flag("a rows' path that is empty", '--data ""', "--data '': is no file"),
     _flag("a suite that is none", "--eval-every 1 --eval-suite nope", "nope: no such file"),
-    _flag("flags that are no YAML", '--data "[{source: synthetic"', "--data:1: not YAML"),
+    _flag("flags that are no YAML", '--data "[{source: synthetic"', "--data:1:20: not YAML"),
     _flag("a folder of others", "--adapter-path x", "x: is not empty, and no run", file("x/photo.jpg", "mine")),
     _flag("others overwritten", "--adapter-path x --overwrite", "x: is not a run of mlx-trace", file("x/photo.jpg", "mine")),
     _flag("a file in its place", "--adapter-path x", "x: is a file", file("x", "mine")),
@@ -66,7 +66,7 @@ RUNS = [
     _config("a tag that makes objects", "model: !!python/object/apply:os.system ['touch ran']", "not YAML"),
     _config("escapes in a key", '"\\e[2J[red]": 1', r"␛\[2J\[red\]: there is no such key"),
     Case("configuration: a folder", "train -c d", "d: is a directory", folder("d")),
-    Case("memory of a model that is a number", "memory -c c", "c: model: input should be a valid string", file("c", "model: 5")),
+    Case("memory of a model that is a number", "memory -c c", "c:1:1: model: input should be a valid string", file("c", "model: 5")),
     # adapters
     _adapter("a model that is a number", "adapter_config.json: model: ", model=5),
     _adapter("a rank of a billion", r"lora_parameters\.rank: ", lora_parameters=_LORA | {"rank": 10**9}),
