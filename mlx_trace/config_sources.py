@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 NUMBER_WORD_RATE: Final = 0.15  # how often a question's small numbers are words
 MOST: Final = 10**9  # of anything that is counted
+MOST_SAMPLES: Final = 1024  # of one question
+HOTTEST: Final = 100.0  # temperature
 _DISTRACTORS: Final = "the share of problems with a fact that does not matter"
 _FIELDS: Final = "what the file calls its fields, where its names do not say, as {question: Body}"
 

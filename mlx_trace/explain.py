@@ -5,8 +5,8 @@ kept has GSM-8K's form: it compiles to traces, with the model's own sentences as
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import takewhile
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any, Final, Literal
 
 from mlx_trace.config import Prompt
@@ -16,7 +16,7 @@ from mlx_trace.decode.params import SamplingParams
 from mlx_trace.errors import UserError
 from mlx_trace.language.grade import TOLERANCE
 from mlx_trace.model.base import Base
-from mlx_trace.model.prompts import Prompter
+from mlx_trace.model.prompts import Prompter, common_prefix
 from mlx_trace.problems.calculations import corrected
 from mlx_trace.problems.compile.compiler import Compiled, compile_row
 from mlx_trace.problems.fields import GOLD_MARK
@@ -86,8 +86,7 @@ class _SolutionAsker:
             raise UserError(f"{base.name}: its template asks for traces, so that it writes no solutions; say the model "
                             "that it was trained from")  # fmt: skip
         self.stop_ids = frozenset(base.tokenizer.eos_token_ids)
-        pairs = zip(self.ids("How many?"), self.ids("5 of them"), strict=False)
-        self.prefix = [first for first, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)]
+        self.prefix = common_prefix(self.ids)
 
     def ids(self, question: str) -> list[int]:
         """Return the ids of the prompt for a question."""
@@ -107,21 +106,21 @@ class _SolutionAsker:
 
 
 def _judged(problem: Problem, number: int, text: str, tokens: int) -> Explanation:
-    """Return what becomes of a solution: kept where its calculations come to the answer, and a trace can be made."""
+    """Return a solution, corrected, with what becomes of it."""
     solution = corrected(text)
-    fate: Fate = "kept"
-    if solution.outcome is None:
-        fate = "without calculation"
-    elif problem.expected is None or abs(solution.outcome - problem.expected) >= TOLERANCE:
-        fate = "wrong"
-    explanation = Explanation(problem, number, solution.text, fate, solution.mistakes, tokens)
-    if fate != "kept":
-        return explanation
-    compiled = compile_row(explanation.as_row(), problem.id)
+    explanation = Explanation(problem, number, solution.text, "kept", solution.mistakes, tokens)
+    return replace(explanation, fate=_fate(explanation.as_row(), problem, solution.outcome))
+
+
+def _fate(row: dict[str, Any], problem: Problem, outcome: Fraction | None) -> Fate:
+    """Return what becomes of a row: kept where its calculations come to the answer, and a sound trace can be made."""
+    if outcome is None:
+        return "without calculation"
+    if problem.expected is None or abs(outcome - problem.expected) >= TOLERANCE:
+        return "wrong"
+    compiled = compile_row(row, problem.id)
     if not isinstance(compiled, Compiled):
-        fate = "not compiled"
-    elif not compiled.grounded:
-        fate = "ungrounded"
-    elif compiled.problem.doubt:
-        fate = "doubtful"
-    return Explanation(problem, number, solution.text, fate, solution.mistakes, tokens)
+        return "not compiled"
+    if not compiled.grounded:
+        return "ungrounded"
+    return "doubtful" if compiled.problem.doubt else "kept"

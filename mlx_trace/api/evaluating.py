@@ -145,9 +145,8 @@ def evaluate(
     records = sample(asked.base, asked.prompter, problems, way, batch_size or MAX_SEQUENCES, watcher)
     named = str(data) if isinstance(data, str | Path) else f"{len(problems)} rows"
     adapter = None if asked.adapter_path is None else str(asked.adapter_path)
-    sampling = {"samples": samples, "temperature": params.temperature, "seed": seed} if params.temperature else {}
-    described = {"model": asked.name, "adapter": adapter, "data": named, **held.model_dump(), **sampling}
-    return Evaluated(count(records, by), described | ({"repair": repair} if repair else {}), by)
+    described = {"model": asked.name, "adapter": adapter, "data": named, **way.as_json()}
+    return Evaluated(count(records, by), described, by)
 
 
 def _check(by: str, repair: int, batch_size: int | None) -> None:

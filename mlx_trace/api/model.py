@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, Unpack, get_args, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, get_args, overload
 
 from pydantic import ValidationError
 
@@ -17,7 +17,7 @@ from mlx_trace.api.quiet import quietly
 from mlx_trace.api.reply import ModelReply
 from mlx_trace.config import SEEDS, VOTING_TEMPERATURE, Decoding, Dtype, Rule
 from mlx_trace.config_reinforce import MAX_TOKENS
-from mlx_trace.config_sources import MOST
+from mlx_trace.config_sources import HOTTEST, MOST, MOST_SAMPLES
 from mlx_trace.errors import UserError
 from mlx_trace.faults import faults_of
 from mlx_trace.notice import is_text
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from mlx_trace.decode.params import SamplingParams
     from mlx_trace.model.base import Base
     from mlx_trace.model.prompts import Prompter
-
-_MOST_SAMPLES: Final = 1024
-_HOTTEST: Final = 100.0
 
 
 class DecodingSettings(TypedDict, total=False):
@@ -56,10 +53,10 @@ def sampling_of(samples: int, temperature: float | None, max_tokens: int, seed: 
     from mlx_trace.decode.params import SamplingParams
 
     faults = [f"{name} is {value!r}, not a whole number from {least} to {most:,}" for name, value, least, most in
-              (("samples", samples, 1, _MOST_SAMPLES), ("max_tokens", max_tokens, 1, MOST),
+              (("samples", samples, 1, MOST_SAMPLES), ("max_tokens", max_tokens, 1, MOST),
                ("seed", seed, 0, SEEDS - 1)) if type(value) is not int or not least <= value <= most]  # fmt: skip
-    if temperature is not None and not (type(temperature) in (int, float) and 0 <= temperature <= _HOTTEST):
-        faults.append(f"temperature is {temperature!r}, not a number from 0 to {_HOTTEST:.0f}")
+    if temperature is not None and not (type(temperature) in (int, float) and 0 <= temperature <= HOTTEST):
+        faults.append(f"temperature is {temperature!r}, not a number from 0 to {HOTTEST:.0f}")
     if not faults and samples > 1 and temperature == 0:
         faults.append(
             f"samples is {samples}: at temperature 0 all replies are one; {VOTING_TEMPERATURE} is the default"

@@ -48,7 +48,7 @@ class Evaluation:
         """Return what is measured, and how replies are asked for and held."""
         adapter = None if self.options.adapter_path is None else str(self.options.adapter_path)
         sample = {"sample": told} if (told := self.drawn.as_json()) else {}
-        return {"model": self.base.name, "adapter": adapter, "data": self.options.data, **asked.told(), **sample}
+        return {"model": self.base.name, "adapter": adapter, "data": self.options.data, **asked.way.as_json(), **sample}
 
     def examples(self, nearest: "Nearest") -> "list[Examples]":
         """Return the examples that are shown before each problem, as far as the model has room for them."""

@@ -15,6 +15,7 @@ from mlx_trace.cli.graph import render_graph
 from mlx_trace.cli.ledger import render_ledger
 from mlx_trace.cli.options import at_least
 from mlx_trace.cli.talk import Talk
+from mlx_trace.config_sources import MOST_SAMPLES
 from mlx_trace.errors import UserError, meant
 from mlx_trace.files import write_atomically
 from mlx_trace.language.syntax import NoTrace, parse
@@ -40,7 +41,6 @@ KEYS: Final = (
     "Type or paste a word problem and press Return; Alt-Return begins another line. Each question stands by itself. "
     "Ctrl-C stops a reply or clears the line, Ctrl-R searches what was asked, Tab completes commands."
 )
-_MOST_SAMPLES: Final = 1024
 
 
 def completions() -> dict[str, Callable[[], Iterable[str]] | str]:
@@ -115,7 +115,7 @@ def _samples(talk: Talk, words: list[str], mark: str) -> None:
     _takes("/samples", words, 1)
     if words:
         try:
-            talk.sample(at_least(1, _MOST_SAMPLES)(words[0]))
+            talk.sample(at_least(1, MOST_SAMPLES)(words[0]))
         except argparse.ArgumentTypeError as error:
             raise UserError(f"/samples: {error}") from None
     n, warmth = talk.params.n, talk.params.temperature

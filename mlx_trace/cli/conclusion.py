@@ -58,8 +58,8 @@ def _as_json(evaluation: Evaluation, asked: Sequence[MeasuredWay], spent: Costs)
 def _other(one: MeasuredWay, main: MeasuredWay, by: str, spent: Costs) -> dict[str, Any]:
     """Return what was measured in another way, and how the main one differs from it."""
     differs = {kind: compared.as_json() for kind, compared in beside(main.counts, one.counts).items()}
-    return {**one.asked.told(), **one.counts.as_json(by), "costs": [cost.as_json() for cost in spent[one.asked.name]],
-            "difference": differs}  # fmt: skip
+    costs = [cost.as_json() for cost in spent[one.asked.name]]
+    return {**one.asked.way.as_json(), **one.counts.as_json(by), "costs": costs, "difference": differs}
 
 
 def _costs_vary(spent: Costs) -> bool:

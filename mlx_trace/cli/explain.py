@@ -50,7 +50,7 @@ def run_explain(options: argparse.Namespace) -> int:
     params = sampling_of(options, seeds_problems=True)
     check_output(options.output)
     check_apart(options.output, [Path(options.data)])
-    problems = draw(options.data, options.n, parse_told(options.field), options.seed or 0).problems
+    problems = draw(options.data, options.n, parse_told(options.field), options.seed or 0, golds=False).problems
     from mlx_trace.explain import explanations
     from mlx_trace.model.base import load_base
 

@@ -19,15 +19,13 @@ from mlx_trace.config import (
     read_rules,
 )
 from mlx_trace.config_reinforce import MAX_TOKENS
-from mlx_trace.config_sources import MOST
+from mlx_trace.config_sources import HOTTEST, MOST, MOST_SAMPLES
 from mlx_trace.errors import UserError
 
 if TYPE_CHECKING:
     from mlx_trace.decode.params import SamplingParams
     from mlx_trace.model.base import Base
 
-_MOST_SAMPLES: Final = 1024
-_HOTTEST: Final = 100.0
 _VOTING: Final = (
     "replies to a question; several vote: the answer is the one with the most weight, a vote weighing the share of the "
     "question's numbers that its trace uses; of equals the one more say, then the one said first"
@@ -112,7 +110,7 @@ def add_decoding_options(parser: argparse.ArgumentParser) -> None:
 
 def add_sampling_options(parser: argparse.ArgumentParser, meaning: str = _VOTING) -> None:
     """Add --samples, which mean voting unless it is said what, --temperature and --seed."""
-    parser.add_argument("--samples", type=at_least(1, _MOST_SAMPLES), default=1, metavar="K",
+    parser.add_argument("--samples", type=at_least(1, MOST_SAMPLES), default=1, metavar="K",
                         help=f"{meaning} (default %(default)s)")  # fmt: skip
     parser.add_argument(
         "--temperature",
@@ -130,8 +128,8 @@ def _temperature(text: str) -> float:
         value = float(text)
     except ValueError:
         value = -1.0
-    if not 0 <= value <= _HOTTEST:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to {_HOTTEST:.0f}")
+    if not 0 <= value <= HOTTEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to {HOTTEST:.0f}")
     return value
 
 

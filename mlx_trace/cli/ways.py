@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from mlx_trace.cli.options import decoding_of, sampling_of
 from mlx_trace.config import RULES, Decoding
@@ -29,12 +29,6 @@ class AskedWay:
     name: str
     way: "ReplyWay"
     has_examples: bool
-
-    def told(self) -> dict[str, Any]:
-        """Return how replies were held, sampled and repaired, as JSON."""
-        params, repair = self.way.params, {"repair": self.way.repair} if self.way.repair else {}
-        sampling = {"samples": params.n, "temperature": params.temperature, "seed": params.seed}
-        return {**self.way.decoding.model_dump(), **(sampling if params.temperature else {}), **repair}
 
     def __str__(self) -> str:
         params = self.way.params

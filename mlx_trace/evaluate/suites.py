@@ -57,10 +57,13 @@ def suite(
     return draw(name, n, fields, seed).problems
 
 
-def draw(name: str, n: int | None = None, fields: Told | None = None, seed: int = 0) -> ProblemSet:
+def draw(
+    name: str, n: int | None = None, fields: Told | None = None, seed: int = 0, golds: bool = True
+) -> ProblemSet:  # fmt: skip
     """Return a suite, or a file, or n of its problems: drawn by the seed, in their order, and some of a larger sample.
 
-    What is generated has no sample: there n is its size. That a file holds fewer than n is told.
+    What is generated has no sample: there n is its size. That a file holds fewer than n is told. Without `golds`
+    solutions are not compiled.
     """
     if name in SUITES:
         problems = suite(name, n)
@@ -73,7 +76,8 @@ def draw(name: str, n: int | None = None, fields: Told | None = None, seed: int 
     order, is_whole = list(range(len(whole))), n is None or n >= len(whole)
     if not is_whole:
         stream("problems", seed).shuffle(order)
-    problems = [with_gold(whole[index], *rows[index]) for index in sorted(order[:n])]
+    drawn = sorted(order[:n])
+    problems = [with_gold(whole[index], *rows[index]) if golds else whole[index] for index in drawn]
     return ProblemSet(problems, len(whole), None if is_whole else seed, _digest(whole))
 
 

@@ -5,7 +5,7 @@ tokenizer as mlx-lm wraps it; knows nothing of models or batches.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from itertools import takewhile
 from typing import Any, Final, NamedTuple, get_args
@@ -79,6 +79,13 @@ def _holds(text: str, parts: Sequence[str]) -> bool:
             return False
         at += len(part)
     return True
+
+
+def common_prefix(ask: Callable[[str], list[int]]) -> list[int]:
+    """Return the ids that prompts begin with, whatever the question; `ask` returns a question's prompt."""
+    first, *others = (ask(question) for question in ("How many?", "5 of them", "a"))
+    same = (len(set(column)) == 1 for column in zip(first, *others, strict=False))
+    return first[: sum(1 for _ in takewhile(bool, same))]
 
 
 class TurnPair(NamedTuple):
@@ -232,9 +239,7 @@ class Prompter:
     @cached_property
     def prefix(self) -> list[int]:
         """Return the ids that prompts begin with, whatever the question."""
-        first, *others = (self.ids(question) for question in ("How many?", "5 of them", "a"))
-        same = (len(set(column)) == 1 for column in zip(first, *others, strict=False))
-        return first[: sum(1 for _ in takewhile(bool, same))]
+        return common_prefix(self.ids)
 
     def example(self, question: str, trace: str) -> tuple[list[int], list[int]]:
         """Return (prompt ids, target ids) of a training example; together they tokenize as one text does."""

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from mlx_trace.config import SEEDS, VOTING_TEMPERATURE
 from mlx_trace.config_serve import MOST_CHOICES
+from mlx_trace.config_sources import HOTTEST
 from mlx_trace.decode.params import SamplingParams
 from mlx_trace.errors import meant
 from mlx_trace.faults import in_words
@@ -22,7 +23,6 @@ from mlx_trace.notice import is_text
 
 _ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
 _MOST_MESSAGES: Final = 2000
-_HOTTEST: Final = 100.0
 _SEEDS_IN_JSON: Final = 1 << 53  # whole numbers that every client reads exactly
 _SHOWN: Final = 60  # characters of what is refused
 _IGNORED: Final = ("user", "metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "prediction")
@@ -62,7 +62,7 @@ class ChatBody(BaseModel):
     model: str | None = None
     n: int | None = Field(None, ge=1, le=MOST_CHOICES)
     samples: int | None = Field(None, ge=1, le=MOST_CHOICES)
-    temperature: float | None = Field(None, ge=0, le=_HOTTEST, allow_inf_nan=False)
+    temperature: float | None = Field(None, ge=0, le=HOTTEST, allow_inf_nan=False)
     max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)
     seed: int | None = Field(None, ge=0, lt=SEEDS)
