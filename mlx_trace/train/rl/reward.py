@@ -4,6 +4,7 @@ Takes a problem and a reply's text. Knows nothing of networks.
 """
 
 import importlib.util
+import inspect
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -61,4 +62,18 @@ def load_reward(name: str) -> RewardFunction:
     reward = getattr(module, function, None)
     if not callable(reward):
         raise UserError(f"reinforce.reward_function: {path} has no function {function!r}")
+    _check_signature(reward, name)
     return reward  # type: ignore[no-any-return]
+
+
+def _check_signature(reward: Callable[..., Any], name: str) -> None:
+    """Refuse a function that cannot be called as rewards are, before a model is loaded and a reply is sampled."""
+    try:
+        signature = inspect.signature(reward)
+    except (TypeError, ValueError):  # of one that is not written in Python, nothing is known
+        return
+    try:
+        signature.bind("problem", "reply", "grade")
+    except TypeError as error:
+        raise UserError(f"reinforce.reward_function: {name} is called with three arguments, the problem, the reply and "
+                        f"the solver's grade, and takes {signature}: {error}") from None  # fmt: skip
