@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 from mlx_trace.cli.memory import configuration_of, local_model, this_machine
 from mlx_trace.cli.options import add_field_option
-from mlx_trace.cli.output import standard_input
+from mlx_trace.cli.output import as_word, standard_input
 from mlx_trace.cli.screen import Screen
 from mlx_trace.config_file import find_config, load_config
 from mlx_trace.errors import UserError, meant
@@ -90,7 +90,7 @@ def _write(path: Path, answers: Answers) -> int:
     content, found = settled(answers)
     title = [
         f"{answers.model}, {PURPOSES[answers.purpose]}.",
-        f"mlx-trace train -c {path}",
+        f"mlx-trace train -c {as_word(path)}",
         TITLE,
         f"  {found.in_words()}",
     ]
@@ -104,7 +104,7 @@ def _write(path: Path, answers: Answers) -> int:
         smaller = f"{answers.model}-4bit"
         other = f"--model {smaller} may" if published(smaller) else "a 4-bit base may, or a smaller model"
         screen.print(f"it does not fit {answers.size} GB, with the fewest layers either; {other} (mlx-trace memory)")
-    screen.print(f"look at it, and then: mlx-trace train -c {path} --plan")
+    screen.print(f"look at it, and then: mlx-trace train -c {as_word(path)} --plan")
     return 0
 
 

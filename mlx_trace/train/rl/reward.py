@@ -6,6 +6,7 @@ Takes a problem and a reply's text. Knows nothing of networks.
 import importlib.util
 import inspect
 import math
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from numbers import Real
@@ -39,7 +40,9 @@ def _own_reward(own: RewardFunction, problem: Problem, reply: str, graded: Grade
     try:
         reward = own(problem, reply, graded)
     except (Exception, SystemExit) as error:  # the user's code, which may raise anything
-        raise UserError(f"{where}: {type(error).__name__}: {error}") from error
+        *_, last = traceback.extract_tb(error.__traceback__)
+        place = f"{Path(last.filename).name}, line {last.lineno}"
+        raise UserError(f"{where}: {type(error).__name__}: {error} ({place})") from error
     if isinstance(reward, bool) or not isinstance(reward, Real) or not math.isfinite(reward):
         raise UserError(f"{where}: it returned {reward!r}, and a reward is a finite number")
     return float(reward)
