@@ -40,8 +40,8 @@ def _own_reward(own: RewardFunction, problem: Problem, reply: str, graded: Grade
     try:
         reward = own(problem, reply, graded)
     except (Exception, SystemExit) as error:  # the user's code, which may raise anything
-        *_, last = traceback.extract_tb(error.__traceback__)
-        place = f"{Path(last.filename).name}, line {last.lineno}"
+        own_frame = traceback.extract_tb(error.__traceback__)[:2][-1]  # of the function itself, whatever it called
+        place = f"{Path(own_frame.filename).name}, line {own_frame.lineno}"
         raise UserError(f"{where}: {type(error).__name__}: {error} ({place})") from error
     if isinstance(reward, bool) or not isinstance(reward, Real) or not math.isfinite(reward):
         raise UserError(f"{where}: it returned {reward!r}, and a reward is a finite number")
