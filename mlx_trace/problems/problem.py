@@ -27,6 +27,7 @@ from mlx_trace.problems.fields import Fields, Told, check_fields
 from mlx_trace.problems.rows import Row, read_rows
 
 FileForm = Literal["problems", "messages"]
+_LINES_SHOWN: Final = 8
 _ELSEWHERE: Final = re.compile(r"\D*[0-9]+(?:(?:[.\s'’][0-9]{3})+(?:,[0-9]+)?|,[0-9]+)\D*")  # 7,5 and 1 005
 
 
@@ -144,9 +145,11 @@ def read_problems(path: Path, read_row: ReadRow, limit: int | None = None, told:
 
 
 def _more(lines: Sequence[str]) -> str:
-    """Return of how many further lines the same is to be said."""
-    more = len(lines) - 1
-    return f" (and {more:,} more like it)" if more else ""
+    """Return of which further lines the same is to be said, and of how many if they are many."""
+    shown = ", ".join(lines[1 : _LINES_SHOWN + 1])
+    if len(lines) <= _LINES_SHOWN + 1:
+        return f" (and {'line' if len(lines) == 2 else 'lines'} {shown})" if shown else ""
+    return f" (and lines {shown} …, {len(lines):,} in all)"
 
 
 def read_leniently(path: Path, told: Told | None = None) -> Iterator[Row]:

@@ -25,7 +25,7 @@ DATA = [
     _rows("an array of arrays", "d.json:1: not a JSON object", "[[1]]", "json"),
     _rows("an object without rows", "no question: the row has a", '{"a": 5}', "json"),
     _rows("a table without questions", "d.csv:2: no question: the row has a, b", "a,b\n1,2\n", "csv"),
-    _rows("a table, each without a question", r"d.csv:2: no question: the row has a, b; --field question=NAME .*\(and 2 more like it\)", "a,b\n1,2\n1,3\n2,3\n", "csv"),
+    _rows("a table, each without a question", r"d.csv:2: no question: the row has a, b; --field question=NAME .*\(and lines 3, 4\)", "a,b\n1,2\n1,3\n2,3\n", "csv"),
     _rows("a table with an empty answer", "d.csv:2: no answer: the row has question; .*, unless its cell is empty", "question,answer\n5 eggs,\n", "csv"),
     _rows("an answer with a decimal comma", "'7,5' is not a number, or .* a point stands before decimals", "question,answer\n5 eggs,\"7,5\"\n", "csv"),
     _rows("an answer with a space in it", "'1 005' is not a number, or .* commas or nothing between thousands", "question,answer\n5 eggs,1 005\n", "csv"),
