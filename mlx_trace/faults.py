@@ -20,6 +20,8 @@ def in_words(fault: Any) -> str:
     """Return one fault in words, with the value got."""
     message = str(fault["msg"]).removeprefix("Value error, ")
     message = "input should be keys with values" if fault["type"] == "model_type" else message
+    if fault["type"] == "extra_forbidden":
+        return "there is no such key"
     got = fault.get("input")
     is_hidden = isinstance(got, dict | list | BaseModel) or fault["type"] == "missing"
     return message[0].lower() + message[1:] + ("" if is_hidden else f", got {str(got)[:_SHOWN]!r}")

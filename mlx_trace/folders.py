@@ -1,5 +1,6 @@
-"""New folders, which appear whole or not at all, where nothing stood before."""
+"""New folders, which appear whole or not at all, where nothing stood before; old ones under names of plain letters."""
 
+import glob
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -39,3 +40,15 @@ def new_folder(folder: Path) -> Iterator[Path]:
         raise unreadable(folder, error) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def plainly_named(folder: Path) -> Iterator[Path]:
+    """Yield a folder under a path without brackets, stars and question marks: mlx-lm finds files by a pattern."""
+    if glob.escape(str(folder)) == str(folder):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        link = Path(temporary) / "model"
+        link.symlink_to(folder.absolute(), target_is_directory=True)
+        yield link

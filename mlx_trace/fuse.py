@@ -21,7 +21,7 @@ from mlx_trace.config_reinforce import MAX_TOKENS
 from mlx_trace.errors import UserError
 from mlx_trace.fidelity import Fidelity, compare, effect, write_traces
 from mlx_trace.files import read_json, why_unwritten
-from mlx_trace.folders import check_free, new_folder
+from mlx_trace.folders import check_free, new_folder, plainly_named
 from mlx_trace.model.base import Base, load_base
 from mlx_trace.model.chat_template import CHAT_TEMPLATE, PROBES, stock_template
 from mlx_trace.model.prompts import Prompter
@@ -47,8 +47,8 @@ def fuse(
     config = base.config | {"eos_token_id": _ends(base), "torch_dtype": base.written_type}
     network = as_written(_merge(base.network, dequantize, config), base.written)
     with new_folder(folder) as temporary:
-        with _told(folder):
-            save(temporary, base.path, network, base.tokenizer, config, donate_model=False)
+        with _told(folder), plainly_named(base.path) as source:
+            save(temporary, source, network, base.tokenizer, config, donate_model=False)
         (temporary / "README.md").unlink(missing_ok=True)  # mlx-lm's card speaks of a hub model
         _write_asking(temporary, base, template)
         _check_asking(temporary, prompter)

@@ -6,6 +6,7 @@ Takes a question to its client; returns the answer, or in words what "the hub" d
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
+from logging import ERROR, getLogger
 from typing import Final, TypeVar, cast
 
 from mlx_trace.background import begun
@@ -23,6 +24,7 @@ def ask(call: Callable[[], T]) -> tuple[T | None, str]:
 
     if constants.HF_HUB_OFFLINE:
         return None, "is switched off (HF_HUB_OFFLINE)"
+    getLogger("huggingface_hub").setLevel(ERROR)  # it tells of each of its tries; what came of them is said below
     try:
         return begun(call)(PATIENCE), ""
     except GatedRepoError:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from mlx_trace.cli.ledger import print_ledger
 from mlx_trace.cli.options import at_least
-from mlx_trace.cli.output import show_json
+from mlx_trace.cli.output import as_word, show_json
 from mlx_trace.cli.progress import progress, watching
 from mlx_trace.cli.screen import Screen, patient_screen
 from mlx_trace.cli.train import INTERRUPTED, show_plan
@@ -75,7 +75,7 @@ def run_demo(options: argparse.Namespace) -> int:
     console.print(measured.compare("sft", "rl"))
     measured.show_solved(3)
     console.print(f"The adapter is in {options.adapter_path}. Ask it something: ", end="")
-    console.print(f"mlx-trace chat --adapter-path {options.adapter_path}", style="bold")
+    console.print(f"mlx-trace chat --adapter-path {as_word(options.adapter_path)}", style="bold")
     console.print("For what people ask there is a pretrained one, with its adapter bundled: ", end="")
     console.print("mlx-trace chat --model smollm2-135m", style="bold")
     show_json(measured.as_json() | {"unconstrained": unconstrained, "seconds": round(time.perf_counter() - began, 1)})

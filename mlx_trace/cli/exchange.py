@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from mlx_trace.api.loading import settle_adapter
-from mlx_trace.cli.output import show
+from mlx_trace.cli.output import as_word, show
 from mlx_trace.errors import UserError
 from mlx_trace.folders import check_free
 from mlx_trace.notice import tell
@@ -63,5 +63,5 @@ def run_import(options: argparse.Namespace) -> int:
         raise UserError(f"{options.peft}: its base {name!r} is not found; --model names it", *error.faults) from None
     import_peft(options.peft, config, modules, load_base(name, options.trust_remote_code), options.adapter_path)
     show(f"{options.peft} is now {options.adapter_path}, for {name}: {len(modules)} modules adapted")
-    show(f"try: mlx-trace chat --adapter-path {options.adapter_path}")
+    show(f"try: mlx-trace chat --adapter-path {as_word(options.adapter_path)}")
     return 0

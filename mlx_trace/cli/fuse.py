@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Final
 
 from mlx_trace.api.loading import settle_adapter
 from mlx_trace.cli.options import add_model_options, at_least, load_named
-from mlx_trace.cli.output import show
+from mlx_trace.cli.output import as_word, show
 from mlx_trace.cli.screen import Screen
 from mlx_trace.config import FUSE_QUESTIONS
 from mlx_trace.errors import UserError
@@ -63,11 +64,16 @@ def run_fuse(options: argparse.Namespace) -> int:
         if options.gguf is not None:
             kind = options.gguf_type or _KIND
             modelfile = write_for_llama_cpp(folder, options.gguf, kind, prompter)
-            show(f"{source} is now {options.gguf}, in {kind}: llama-server --jinja -m {options.gguf}, "
-                  f"or ollama create {options.gguf.stem} -f {modelfile}")  # fmt: skip
+            show(f"{source} is now {options.gguf}, in {kind}: llama-server --jinja -m {as_word(options.gguf)}, "
+                 f"or ollama create {_ollama_name(options.gguf)} -f {as_word(modelfile)}")  # fmt: skip
     if options.save_path is not None:
-        show(f"try: mlx-trace chat --model {options.save_path}")
+        show(f"try: mlx-trace chat --model {as_word(options.save_path)}")
     return 0
+
+
+def _ollama_name(file: Path) -> str:
+    """Return a name for a file's model that Ollama takes, and no shell reads otherwise."""
+    return re.sub(r"[^\w.-]+", "-", file.stem, flags=re.ASCII).strip("-.") or "my-model"
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -5,12 +5,14 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from mlx_trace.cli.memory import configuration_of, local_model, this_machine
-from mlx_trace.cli.output import standard_input
+from mlx_trace.cli.options import add_field_option
+from mlx_trace.cli.output import as_word, standard_input
 from mlx_trace.cli.screen import Screen
 from mlx_trace.config_file import find_config, load_config
 from mlx_trace.errors import UserError, meant
@@ -21,7 +23,7 @@ from mlx_trace.memory.published import Published, like, published
 from mlx_trace.memory.recipe import TITLE
 from mlx_trace.model.config_json import read_config_json
 from mlx_trace.model.hub import is_hub_name
-from mlx_trace.model.named import NAMED, canonical
+from mlx_trace.model.named import NAMED, TINY, canonical
 from mlx_trace.starter import PURPOSES, Answers, Purpose, settled, written
 
 _FILE: Final = "mlx-trace.yaml"
@@ -41,6 +43,7 @@ def add_init_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="M", help="which model: a name, a directory, a GGUF file or a hub name")
     parser.add_argument("--data", nargs="+", metavar="FILE",
                         help="which data: synthetic, or files with problems beside that")  # fmt: skip
+    add_field_option(parser)
     parser.add_argument("--mac", metavar="MAC", help='what Mac: its memory in GB, its chip, or both, as "M2 Pro 16"')
     parser.add_argument("--for", dest="purpose", choices=tuple(PURPOSES), help="what for")
     parser.add_argument("-o", "--output", type=Path, default=Path(_FILE), metavar="FILE",
@@ -59,7 +62,9 @@ class Question:
 
 
 def run_init(options: argparse.Namespace) -> int:
-    asker = Asker(options.yes)
+    from mlx_trace.problems.fields import parse_told
+
+    asker, told = Asker(options.yes), parse_told(options.field)
     _check_output(options, asker)
     size, own = _this_mac()
     small = size < _SMALL
@@ -68,7 +73,7 @@ def run_init(options: argparse.Namespace) -> int:
     )
     data = asker.ask(Question("Which data, besides problems that are generated? Files, or none",
                               _SYNTHETIC, "files of questions with solutions or answers"),
-                     options.data, _data)  # fmt: skip
+                     options.data, partial(_data, told=told))  # fmt: skip
     mac = asker.ask(Question("What Mac? Memory in GB, and its chip", f"{own.name + ' ' if own else ''}{size}",
                              "as 16, or M2 Pro 32"), options.mac, _mac)  # fmt: skip
     choices = "; ".join(f"{name}: {meaning}" for name, meaning in PURPOSES.items())
@@ -85,7 +90,7 @@ def _write(path: Path, answers: Answers) -> int:
     content, found = settled(answers)
     title = [
         f"{answers.model}, {PURPOSES[answers.purpose]}.",
-        f"mlx-trace train -c {path}",
+        f"mlx-trace train -c {as_word(path)}",
         TITLE,
         f"  {found.in_words()}",
     ]
@@ -99,7 +104,7 @@ def _write(path: Path, answers: Answers) -> int:
         smaller = f"{answers.model}-4bit"
         other = f"--model {smaller} may" if published(smaller) else "a 4-bit base may, or a smaller model"
         screen.print(f"it does not fit {answers.size} GB, with the fewest layers either; {other} (mlx-trace memory)")
-    screen.print(f"look at it, and then: mlx-trace train -c {path} --plan")
+    screen.print(f"look at it, and then: mlx-trace train -c {as_word(path)} --plan")
     return 0
 
 
@@ -163,6 +168,9 @@ def _models() -> str:
 def _model(text: str) -> tuple[str, Published]:
     """Return a model's name and what is known of it; one that nobody knows, and that is not here, is refused."""
     name = canonical(text)
+    if name == TINY:
+        raise UserError(f"{TINY}: has its configurations, mlx-trace train -c {TINY} and -c demo; what is written here "
+                        f"is for a pretrained model: {_models()}")  # fmt: skip
     if (known := published(name)) is not None:
         return name, known
     path = Path(name).expanduser()
@@ -181,10 +189,9 @@ def _model(text: str) -> tuple[str, Published]:
     return name, like(name, read_config_json(located or path))
 
 
-def _data(given: str | list[str]) -> tuple[list[dict[str, Any]], bool]:
+def _data(given: str | list[str], told: Mapping[str, str]) -> tuple[list[dict[str, Any]], bool]:
     """Return the sources that files are, and whether one of them teaches by itself; none for the families alone."""
     from mlx_trace.problems.mixture import source_of
-    from mlx_trace.problems.rows import read_rows
 
     names = given if isinstance(given, list) else [given] if Path(given).expanduser().exists() else given.split()
     sources, teaches = [], False
@@ -192,11 +199,27 @@ def _data(given: str | list[str]) -> tuple[list[dict[str, Any]], bool]:
         if name.lower() in (_SYNTHETIC, "none"):
             continue
         path = Path(name).expanduser()
-        source = source_of(path)
-        looked_at = [row or {} for _, row, _ in islice(read_rows(path), _LOOKED_AT)]
-        teaches |= source.source == "compiled" or any({"trace", "messages"} & set(row) for row in looked_at)
+        source = source_of(path, told)
+        teaches |= _have_traces(path, told) or source.source == "compiled"
         sources.append(source.model_dump(mode="json", exclude_defaults=True))
     return sources, teaches
+
+
+def _have_traces(path: Path, told: Mapping[str, str]) -> bool:
+    """Tell whether rows of a file have traces; UserError if the first of them could not be read as problems."""
+    from mlx_trace.problems.fields import Fields, check_fields
+    from mlx_trace.problems.rows import read_rows
+
+    fields, have = Fields(told), False
+    for name, row, fault in islice(read_rows(path), _LOOKED_AT):
+        try:
+            if row is None:
+                raise ValueError(fault)
+            check_fields(fields.read(row), row)
+        except ValueError as error:
+            raise UserError(f"{path}:{name.rpartition(':')[2]}: {error}") from None
+        have |= bool({"trace", "messages"} & set(row))
+    return have
 
 
 def _mac(text: str) -> tuple[int, Chip | None]:

@@ -6,6 +6,7 @@ Nothing here needs rich, which takes a tenth of a second to import.
 import contextlib
 import json
 import os
+import shlex
 import sys
 from typing import Any, Final, TextIO
 
@@ -29,6 +30,11 @@ def show(text: str = "", flush: bool = False) -> None:
 def show_json(value: Any, flush: bool = False) -> None:
     """Print one line of JSON to stdout."""
     print(safe_json(json.dumps(value, ensure_ascii=False)), flush=flush)
+
+
+def as_word(name: object) -> str:
+    """Return a path or a name as it stands in a command that somebody may copy: in quotes where a shell wants them."""
+    return shlex.quote(str(name))
 
 
 def standard_input() -> TextIO:

@@ -58,6 +58,7 @@ def _legend(tokens: "Sequence[MaskedToken]", planned: "Plan", is_coloured: bool)
         if count := sum(token.use == use for token in tokens):
             mark = "" if is_coloured or use == "context" else f" {_MARKS[use]}"
             text.append(f"{told}{mark}", style=_STYLES[use]).append(f" {count:,}  ")
+    text.right_crop(1)
     text.append("tokens")
     if not planned.material.rows:
         text.append("; replies are sampled, no trace is learnt from")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlx_trace.cli.options import add_seed_option, at_least
-from mlx_trace.cli.output import show
+from mlx_trace.cli.output import as_word, show
 from mlx_trace.folders import check_free
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def run_tiny(options: argparse.Namespace) -> int:
     _line(done)
     if done.drills_until is not None:
         show(f"drills alone until {done.drills_until / MILLION:.2f}M tokens")
-    show(f"written to {options.save_path}; try --model {options.save_path}")
+    show(f"written to {options.save_path}; try --model {as_word(options.save_path)}")
     return 0
 
 

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel
 
 from mlx_trace.cli.options import add_field_option
+from mlx_trace.cli.output import as_word
 from mlx_trace.cli.plan import show_example, show_time
 from mlx_trace.cli.progress import progress, watching
 from mlx_trace.cli.screen import Screen, patient_screen
@@ -110,12 +111,12 @@ def run_train(options: argparse.Namespace) -> int:
             doubts = train(planned, report, options.resume, options.overwrite)
     except (Interrupted, KeyboardInterrupt) as stop:
         how = "stopped and saved" if isinstance(stop, Interrupted) else "stopped at once"
-        console.print(f"{how}; go on with: mlx-trace train --resume --adapter-path {config.adapter_path}")
+        console.print(f"{how}; go on with: mlx-trace train --resume --adapter-path {as_word(config.adapter_path)}")
         return INTERRUPTED
     except RuntimeError as error:
         if (advice := watchdog_advice(error)) is None:
             raise
-        raise UserError(f"{advice}: mlx-trace train --resume --adapter-path {config.adapter_path}") from error
+        raise UserError(f"{advice}: mlx-trace train --resume --adapter-path {as_word(config.adapter_path)}") from error
     _tell_done(console, planned, doubts)
     return 0
 
@@ -130,7 +131,7 @@ def _tell_done(console: Screen, planned: "Plan", doubts: Sequence[str]) -> None:
     if validation is not None and validation.best is not None:
         told = f"right on {validation.best:.0%} of {len(validation.problems):,} problems of {validation.suite}"
         console.print(f"best: {path / BEST}, {told}")
-    console.print(f"done: {path} (try `mlx-trace chat --adapter-path {path}`)")
+    console.print(f"done: {path} (try `mlx-trace chat --adapter-path {as_word(path)}`)")
 
 
 def show_plan(console: Screen, planned: "Plan") -> None:

@@ -18,6 +18,7 @@ from mlx_trace.blas import suit_threads
 from mlx_trace.config import Dtype
 from mlx_trace.errors import UserError, one_line
 from mlx_trace.files import read_json
+from mlx_trace.folders import plainly_named
 from mlx_trace.model.config_json import is_known, read_config_json
 from mlx_trace.model.fingerprint import Fingerprint, begun
 from mlx_trace.model.gguf.convert import model_directory
@@ -101,8 +102,9 @@ def load_base(
     hashing = begun(path) if identify else None
     rope = {key: content[key] for key in ("rope_theta", "rope_scaling") if key in content}
     try:
-        network, config = load_model(path, lazy=True, model_config=rope, trust_remote_code=trust_remote_code)
-        written = settle_types(network, is_dequantised(path), dtype, say)
+        with plainly_named(path) as plain:
+            network, config = load_model(plain, lazy=True, model_config=rope, trust_remote_code=trust_remote_code)
+            written = settle_types(network, is_dequantised(path), dtype, say)
     except Exception as error:  # mlx-lm builds what a file says, and fails in every way there is
         raise UserError(f"{path}: the model cannot be loaded: {_named(error)}") from error
     if not is_known(content):

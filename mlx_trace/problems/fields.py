@@ -144,7 +144,8 @@ def check_fields(ours: Mapping[str, Any], row: Mapping[str, Any]) -> None:
     if not any(key in ours for key in _CHATS):
         for field in ("question", "answer"):
             if field not in ours and not (field == "answer" and ours.get("trace")):
-                raise ValueError(missing(field, row))
+                unless = ", unless its cell is empty" if ours.keys() & {"question", "answer"} else ""
+                raise ValueError(missing(field, row) + unless)
 
 
 def missing(field: str, row: Mapping[str, Any]) -> str:

@@ -5,12 +5,13 @@ form or as `messages`.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from math import isfinite
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -26,6 +27,8 @@ from mlx_trace.problems.fields import Fields, Told, check_fields
 from mlx_trace.problems.rows import Row, read_rows
 
 FileForm = Literal["problems", "messages"]
+_LINES_SHOWN: Final = 8
+_ELSEWHERE: Final = re.compile(r"\D*[0-9]+(?:(?:[.\s'’][0-9]{3})+(?:,[0-9]+)?|,[0-9]+)\D*")  # 7,5 and 1 005
 
 
 class Problem(BaseModel):
@@ -73,7 +76,7 @@ class Problem(BaseModel):
             return None
         number = read_amount(_digits(value)) if isinstance(value, str | int | float) else None
         if number is None:
-            raise ValueError(f"{str(value)[:40]!r} is not a number")
+            raise ValueError(f"{str(value)[:40]!r} is not a number{_hint(str(value))}")
         return spell(number)
 
     @field_validator("expert")
@@ -103,6 +106,13 @@ def _digits(value: str | float) -> str:
     return str(value)
 
 
+def _hint(answer: str) -> str:
+    """Return how a number is written that is written otherwise elsewhere: 7,5 and 1 005."""
+    if not _ELSEWHERE.fullmatch(answer.strip()):
+        return ""
+    return ", or can be read in two ways; a point stands before decimals, and commas or nothing between thousands"
+
+
 ReadRow = Callable[[dict[str, Any], str], Problem]
 
 
@@ -113,7 +123,7 @@ def read_problems(path: Path, read_row: ReadRow, limit: int | None = None, told:
     problems is one too.
     """
     problems: list[Problem] = []
-    faults: list[str] = []
+    faults: dict[str, list[str]] = {}  # what is wrong, and the lines where it is
     fields = Fields(told)
     for name, row, fault in read_rows(path):
         if limit is not None and len(problems) >= limit:
@@ -125,13 +135,21 @@ def read_problems(path: Path, read_row: ReadRow, limit: int | None = None, told:
             check_fields(ours, row)
             problems.append(read_row(ours, name))
         except ValueError as error:  # pydantic's ValidationError is one
-            faults.append(f"{path}:{name.rpartition(':')[2]}: {first_fault(error)}")
+            faults.setdefault(first_fault(error), []).append(name.rpartition(":")[2])
     if faults:
-        raise UserError(*faults)
+        raise UserError(*(f"{path}:{lines[0]}: {fault}{_more(lines)}" for fault, lines in faults.items()))
     if not problems:
         raise UserError(f"{path}: holds no problems")
     fields.tell(path)
     return problems
+
+
+def _more(lines: Sequence[str]) -> str:
+    """Return of which further lines the same is to be said, and of how many if they are many."""
+    shown = ", ".join(lines[1 : _LINES_SHOWN + 1])
+    if len(lines) <= _LINES_SHOWN + 1:
+        return f" (and {'line' if len(lines) == 2 else 'lines'} {shown})" if shown else ""
+    return f" (and lines {shown} …, {len(lines):,} in all)"
 
 
 def read_leniently(path: Path, told: Told | None = None) -> Iterator[Row]:

@@ -29,6 +29,7 @@ from mlx_trace.serve.ticket import Left, Ticket, Timeout
 from mlx_trace.serve.worker import Event, Full, Unasked, Worker
 
 _JSON: Final = "application/json"
+_PATHS: Final = "POST /v1/chat/completions, GET /v1/models and GET /health (a client's base URL ends in /v1)"
 _DRAINED: Final = 64 << 20  # bytes of a body that is too large, which are read so that its sender hears of it
 _STOPPING: Final = 10.0  # seconds
 
@@ -150,6 +151,8 @@ async def _refused(_: Request, error: Exception) -> Response:
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     words = f"{request.method} {request.url.path[:100]}: {error.detail.lower()}"
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        words += f"; there are {_PATHS}"
     return _error(error.status_code, words, headers=dict(error.headers or {}))
 
 

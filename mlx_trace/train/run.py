@@ -205,8 +205,9 @@ def _check_same_data(path: Path, digest: str | None, material: Material) -> None
     if digest is None:
         tell(f"{path}: was begun by a version that did not note its data; if they are other ones now, nobody can tell")
     elif digest != material.digest:
-        raise UserError(f"{path}: its data are not those that it was started on: a file has changed, or the families "
-                        "of mlx-trace have; --resume-adapter-file goes on from its adapter in a new run")  # fmt: skip
+        raise UserError(f"{path}: its data are not those that it was started on: a file has changed, or what its "
+                        "config.yaml says (data, seed), or the families of mlx-trace; --resume-adapter-file goes on "
+                        "from its adapter in a new run")  # fmt: skip
 
 
 class _SavedPlan(BaseModel):

@@ -73,6 +73,7 @@ REQUESTS = [
         "/../../etc/passwd", "/..%2f..%2fetc%2fpasswd", "/page.css/../../x", "//etc/passwd", "/v1/models/../../etc",
         "/v1/models/%2e%2e%2fx", "/%00", "/page.js%00.css", "/v1/models/%1b%5b2J", "/" + "a" * 10_000,
     )),
+    Request("a path without its version", _get("/chat/completions", method="POST"), 404, "; there are POST /v1/chat/completions"),
     Request("a header without an end", _get("/", more=f"X: {'a' * 300_000}\r\n"), 0), Request("headers without an end", _get("/", more="X: a\r\n" * 50_000), 0),
     Request("another protocol", b"\x16\x03\x01\x02\x00\x01\x00", 400), *(Request(method, _get("/v1/models", method=method), 405) for method in ("PUT", "DELETE", "TRACE")),
 ]  # fmt: skip

@@ -53,6 +53,8 @@ RUNS = [
     _flag("a run that is there", "--adapter-path run", "run: holds a run already", run()),
     _flag("a folder to go on with that is none", "--resume --adapter-path nope", "nope: "),
     _reward("is no Python", "def f(:", "f.py: SyntaxError"), _reward("leaves", "raise SystemExit(3)", "f.py: SystemExit: 3"),
+    _reward("takes nothing", "def f(): return 1", r"f.py:f is called with three arguments, .*, and takes \(\): too many"),
+    _reward("takes four", "def f(a, b, c, d): return 1", r"takes \(a, b, c, d\): missing"),
     _reward("is a number", "f = 5", "f.py has no function 'f'"), _reward("is not there", "", "f.py has no function 'f'"),
     # configurations
     _config("NUL in a path", 'adapter_path: "a\\0b"', "adapter_path: holds NUL"),

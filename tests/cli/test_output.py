@@ -4,8 +4,11 @@ import ast
 import io
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from hypothesis import strategies as st
 
 from mlx_trace.cli import main as main_module
 from mlx_trace.cli.main import main
+from mlx_trace.cli.output import as_word
 from mlx_trace.cli.screen import Screen
 from mlx_trace.notice import one_message, safe, safe_json, tell
 
@@ -253,3 +257,19 @@ def test_fuse_onto_a_full_disk_is_one_line_and_leaves_nothing(
     assert main([*flags, "--save-path", str(tmp_path / "fused")]) == 2
     assert "fused: could not be written: no space left on device; nothing is left" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@given(st.text(st.characters(codec="utf-8"), min_size=1))
+def test_a_path_in_a_command_is_one_word_of_it(name: str) -> None:
+    assert shlex.split(f"mlx-trace chat --model {as_word(name)}")[3:] == [name]
+
+
+def test_commands_that_are_proposed_name_paths_as_words() -> None:
+    flag, told = re.compile(r"mlx-trace [a-z]+[^`]* (?:--adapter-path|--model|-c|-m) $"), []
+    for file in COMMANDS.glob("*.py"):
+        for text in (node for node in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(node, ast.JoinedStr)):
+            told += [ast.unparse(shown) for said, shown in pairwise(text.values)
+                     if isinstance(said, ast.Constant) and flag.search(str(said.value))]  # fmt: skip
+    paths = [shown for shown in told if "path" in shown]
+    assert len(paths) >= 6
+    assert [shown for shown in paths if "as_word" not in shown] == []

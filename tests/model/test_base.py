@@ -12,8 +12,10 @@ import pytest
 
 from mlx_trace.config import Config
 from mlx_trace.errors import UserError
+from mlx_trace.fuse import fuse
 from mlx_trace.model.adapter import adapter_weights, attach_adapter, load_adapter, read_adapter_config
 from mlx_trace.model.base import load_base, locate_model, read_outline
+from mlx_trace.model.prompts import Prompter
 from mlx_trace.train.run_dir import open_run
 from tests.conftest import byte_level_tokenizer, write_model
 
@@ -152,6 +154,17 @@ def _no_tokenizer(path: Path) -> None:
 
 def _file(path: Path) -> None:
     path.write_bytes(b"GGUF")
+
+
+@pytest.mark.parametrize("name", ["a [b]", "what?", "all*", "[!x]y"])
+def test_a_directory_is_found_by_its_name_and_not_by_a_pattern(random_model: Path, tmp_path: Path, name: str) -> None:
+    folder = Path(shutil.copytree(random_model, tmp_path / name))
+    (folder / "generation_config.json").write_text('{"eos_token_id": 1}', encoding="utf-8")
+    base, other = load_base(str(folder)), load_base(str(random_model))
+    assert base.path == folder
+    assert mx.array_equal(base.network(IDS), other.network(IDS))
+    fuse(base, Prompter(base.tokenizer, config(tmp_path).prompt), tmp_path / f"{name} fused", dequantize=True, n=0)
+    assert (tmp_path / f"{name} fused" / "generation_config.json").is_file(), "what a base says of replies goes along"
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_other_names_are_told_and_may_be_joined(tmp_path: Path) -> None:
     ("told", "said"),
     [
         ([], "a.jsonl:1: no question: the row has Frage, Antwort; --field question=NAME says which it is"),
-        (["question=Frage"], "a.jsonl:1: no answer: the row has Frage, Antwort; --field answer=NAME says which it is"),
+        (["question=Frage"], "a.jsonl:1: no answer: the row has Frage, Antwort; --field answer=NAME says which it is, unless its cell is empty"),
         (["question=Body"], "a.jsonl:1: no field 'Body' for the question; the row has Frage, Antwort"),
     ],
 )  # fmt: skip

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from mlx_trace.errors import UserError
 from mlx_trace.files import read_json, sync, unreadable
+from mlx_trace.folders import plainly_named
 from mlx_trace.model.gguf import names
 from mlx_trace.model.gguf.architecture import ARCHITECTURES, Sizes
 from mlx_trace.model.gguf.describe import describe_tokenizer
@@ -72,7 +73,8 @@ def _rows(network: Any) -> int:
 
 def _load(directory: Path) -> tuple[Any, dict[str, Any]]:
     try:
-        return load_model(directory, lazy=True)  # type: ignore[no-any-return]
+        with plainly_named(directory) as plain:  # what is lazy keeps its files open
+            return load_model(plain, lazy=True)  # type: ignore[no-any-return]
     except (ValueError, KeyError, TypeError, RuntimeError, OSError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(f"{directory}: the model cannot be loaded: {reason}") from error

@@ -4,7 +4,9 @@ Takes a problem and a reply's text. Knows nothing of networks.
 """
 
 import importlib.util
+import inspect
 import math
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from numbers import Real
@@ -38,7 +40,9 @@ def _own_reward(own: RewardFunction, problem: Problem, reply: str, graded: Grade
     try:
         reward = own(problem, reply, graded)
     except (Exception, SystemExit) as error:  # the user's code, which may raise anything
-        raise UserError(f"{where}: {type(error).__name__}: {error}") from error
+        own_frame = traceback.extract_tb(error.__traceback__)[:2][-1]  # of the function itself, whatever it called
+        place = f"{Path(own_frame.filename).name}, line {own_frame.lineno}"
+        raise UserError(f"{where}: {type(error).__name__}: {error} ({place})") from error
     if isinstance(reward, bool) or not isinstance(reward, Real) or not math.isfinite(reward):
         raise UserError(f"{where}: it returned {reward!r}, and a reward is a finite number")
     return float(reward)
@@ -61,4 +65,18 @@ def load_reward(name: str) -> RewardFunction:
     reward = getattr(module, function, None)
     if not callable(reward):
         raise UserError(f"reinforce.reward_function: {path} has no function {function!r}")
+    _check_signature(reward, name)
     return reward  # type: ignore[no-any-return]
+
+
+def _check_signature(reward: Callable[..., Any], name: str) -> None:
+    """Refuse a function that cannot be called as rewards are, before a model is loaded and a reply is sampled."""
+    try:
+        signature = inspect.signature(reward)
+    except (TypeError, ValueError):  # of one that is not written in Python, nothing is known
+        return
+    try:
+        signature.bind("problem", "reply", "grade")
+    except TypeError as error:
+        raise UserError(f"reinforce.reward_function: {name} is called with three arguments, the problem, the reply and "
+                        f"the solver's grade, and takes {signature}: {error}") from None  # fmt: skip
