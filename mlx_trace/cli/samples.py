@@ -19,6 +19,7 @@ from mlx_trace.cli.screen import Screen
 from mlx_trace.errors import UserError
 from mlx_trace.language.grade import GRADE_KINDS
 from mlx_trace.notice import tell
+from mlx_trace.resources import adapter_at, is_bundled
 
 if TYPE_CHECKING:
     from mlx_trace.train.samples import SavedSample
@@ -110,10 +111,14 @@ class _Less(Pager):
 # --- which -----------------------------------------------------------------------------------------------------
 
 
-def _file_of(run: Path) -> Path:
+def _file_of(named: Path) -> Path:
     from mlx_trace.run_files import SAMPLES_FILE
 
+    run = adapter_at(named)
     path = run / SAMPLES_FILE if run.is_dir() else run
+    if run.is_dir() and not path.exists() and is_bundled(named):
+        raise UserError(f"{named}: the adapter that comes with mlx-trace has no {SAMPLES_FILE}; runs that are trained "
+                        "here with reinforcement save one")  # fmt: skip
     if run.is_dir() and not path.exists():
         raise UserError(f"{run}: has no {SAMPLES_FILE}: no run of mlx-trace, or one without reinforcement, or one "
                         "whose reinforce.samples_every is 0")  # fmt: skip
