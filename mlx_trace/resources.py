@@ -52,7 +52,7 @@ def adapters_dir() -> Path:
 
 
 def adapter_at(path: Path) -> Path:
-    """Return where an adapter, a run or what is in its folder is: adapters/NAME… as it is here, or else the package's."""
+    """Return where an adapter, a run, or a file of it is: in adapters/NAME as it is here, or else in the package's."""
     if path.parts[:1] != ("adapters",) or len(path.parts) < 2 or ".." in path.parts or Path(*path.parts[:2]).exists():
         return path
     bundled = adapters_dir().joinpath(*path.parts[1:])
@@ -60,7 +60,7 @@ def adapter_at(path: Path) -> Path:
 
 
 def is_bundled(path: Path) -> bool:
-    """Tell whether an adapter, or what is in its folder, is one that comes with the package and not one that is here."""
+    """Tell whether an adapter, or a file of it, is one that comes with the package, and none that is here."""
     return adapter_at(path) != path
 
 
