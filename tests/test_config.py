@@ -9,7 +9,8 @@ import yaml
 
 from mlx_trace import cli
 from mlx_trace.cli.train import config_keys
-from mlx_trace.config import RENAMED, RULES, Config, Decoding
+from mlx_trace.config import RENAMED, Config
+from mlx_trace.config_decoding import RULES, Decoding
 from mlx_trace.config_file import dump_config, find_config, load_config, validate_config
 from mlx_trace.config_sources import FileSource, SyntheticSource
 from mlx_trace.errors import UserError

@@ -17,7 +17,7 @@ from mlx_trace.cli.progress import progress, watching
 from mlx_trace.cli.screen import Screen, patient_screen
 from mlx_trace.cli.train import INTERRUPTED, show_plan
 from mlx_trace.cli.ways import describe
-from mlx_trace.config import Decoding
+from mlx_trace.config_decoding import Decoding
 from mlx_trace.config_file import find_config, load_config
 from mlx_trace.config_sources import SyntheticSource
 from mlx_trace.language.syntax import NoTrace, parse

@@ -4,11 +4,12 @@ import argparse
 from pathlib import Path
 from typing import Final
 
-from mlx_trace.api.loading import settle_adapter
+from mlx_trace.api.loading import locate_base, settle_adapter
 from mlx_trace.cli.output import show
 from mlx_trace.errors import UserError
 from mlx_trace.folders import check_free
 from mlx_trace.notice import tell
+from mlx_trace.run_files import ADAPTER_CONFIG
 
 _WHAT: Final = "an adapter"
 
@@ -50,17 +51,15 @@ def run_export(options: argparse.Namespace) -> int:
 
 def run_import(options: argparse.Namespace) -> int:
     check_free(options.adapter_path, _WHAT)
-    from mlx_trace.model.base import load_base, locate_model
+    from mlx_trace.model.base import load_base
     from mlx_trace.model.exchange import import_peft, read_peft
 
     config, modules = read_peft(options.peft)
     name = options.model or config.base_model_name_or_path
     if not name:
         raise UserError(f"{options.peft}: its adapter_config.json names no base; --model names it")
-    try:
-        locate_model(name)
-    except UserError as error:
-        raise UserError(f"{options.peft}: its base {name!r} is not found; --model names it", *error.faults) from None
+    if not options.model:
+        locate_base(name, options.peft / ADAPTER_CONFIG)
     import_peft(options.peft, config, modules, load_base(name, options.trust_remote_code), options.adapter_path)
     show(f"{options.peft} is now {options.adapter_path}, for {name}: {len(modules)} modules adapted")
     show(f"try: mlx-trace chat --adapter-path {options.adapter_path}")

@@ -6,18 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
 from mlx_trace.api.loading import ModelChoice, load_chosen
-from mlx_trace.config import (
-    DTYPE,
-    MODEL,
-    RULES,
-    SEEDS,
-    STRATA_KEY,
-    VOTING_TEMPERATURE,
-    Decoding,
-    Dtype,
-    Prompt,
-    read_rules,
-)
+from mlx_trace.config import DTYPE, MODEL, SEEDS, STRATA_KEY, VOTING_TEMPERATURE, Dtype, Prompt
+from mlx_trace.config_decoding import RULES, Decoding, read_rules
 from mlx_trace.config_reinforce import MAX_TOKENS
 from mlx_trace.config_sources import HOTTEST, MOST, MOST_SAMPLES
 from mlx_trace.errors import UserError

@@ -20,7 +20,8 @@ from pydantic import (
     model_validator,
 )
 
-from mlx_trace.config import RENAMED, unquoted_off
+from mlx_trace.config import RENAMED
+from mlx_trace.config_decoding import unquoted_off
 from mlx_trace.config_file import find_config
 from mlx_trace.errors import UserError
 from mlx_trace.faults import faults_of, in_words, located, near_key
