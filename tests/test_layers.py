@@ -13,7 +13,7 @@ PACKAGE = Path(mlx_trace.__file__).parent
 ORDER = """
 errors notice setting json_text called resources run_files files yaml_text faults destination folders seeds blas background hub_access config_sources config_decoding config_reinforce config_serve config config_file
 language.numbers language.number_words language.signs language.mentions language.amounts language.knowledge language.measures language.steps language.canonical language.comments language.said language.outcome language.experts language.syntax language.solver language.objection language.ledger language.grade
-problems.hub_data problems.rows problems.fields problems.problem problems.english problems.sentences problems.synthetic.expression problems.synthetic.vocabulary problems.skeleton problems.synthetic.template problems.synthetic.schema_file problems.synthetic.schema problems.synthetic.generator
+problems.hub_data problems.rows problems.fields problems.problem problems.english problems.sentences problems.synthetic.expression problems.synthetic.vocabulary problems.skeleton problems.synthetic.template problems.synthetic.schema_file problems.synthetic.template_check problems.synthetic.schema problems.synthetic.generator
 problems.split problems.gsm8k
 problems.compile.words problems.compile.expression problems.compile.items problems.compile.algebra problems.compile.equations problems.compile.formula
 problems.compile.nouns problems.compile.node problems.compile.evidence problems.compile.choice problems.compile.grounding problems.compile.graph problems.compile.context problems.compile.kinds problems.compile.names problems.compile.asked problems.compile.result_names problems.compile.told_results
@@ -31,6 +31,7 @@ explain fidelity fuse card push modelfile llama_cpp starter chat api.arguments a
 cli.output cli.screen cli.progress cli.options cli.ledger cli.solve cli.problems cli.audit cli.compile cli.memory cli.macs cli.plan cli.init cli.train cli.ways cli.counts cli.gold_loss cli.records cli.explain cli.asking cli.conclusion cli.replies cli.samples cli.plot cli.evaluate cli.compare cli.report cli.sweep cli.fuse cli.exchange cli.push cli.reply cli.paint cli.frame cli.graph cli.live cli.history cli.keyboard cli.talk cli.commands cli.chat cli.ask cli.serve cli.demo cli.tiny cli.doctor cli.completion
 cli.main __main__
 """.split()
+MOST_LINES, MOST_OF_A_FUNCTION = 300, 40
 PURE = ("language", "problems")  # these import no MLX, and nothing that does
 
 
@@ -95,3 +96,12 @@ def test_no_two_classes_share_a_name() -> None:
             if isinstance(node, ast.ClassDef):
                 places.setdefault(node.name, []).append(module)
     assert {name: where for name, where in places.items() if len(where) > 1} == {}
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_modules_and_functions_are_short(module: str) -> None:
+    text = (PACKAGE / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= MOST_LINES
+    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    lengths = {node.name: (node.end_lineno or 0) - node.lineno + 1 for node in functions}
+    assert {name: length for name, length in lengths.items() if length > MOST_OF_A_FUNCTION} == {}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlx_trace.config import Config
+from mlx_trace.config import GPU_SECONDS, Config
 from mlx_trace.config_decoding import Decoding
 from mlx_trace.decode.decoder import Decoder
 from mlx_trace.decode.params import SamplingParams
@@ -76,13 +76,13 @@ def test_states_are_the_same_in_short_pieces(random_base: Base, monkeypatch: pyt
     assert mx.array_equal(plain, pieces).item()
 
 
-def test_replies_are_the_same_in_short_pieces(random_model: Path) -> None:
+def test_replies_are_the_same_in_short_pieces(random_model: Path, on_mac: list[int]) -> None:
     replies = []
-    for burst in (None, 1):
+    for seconds in (0.0, 1e-12):
         base = load_base(str(random_model))
-        decoder = Decoder(base, Prompter(base.tokenizer, Config().prompt), Decoding(constraint="none"))
-        decoder.engine.burst = burst
-        decoder.refresh()
+        prompter = Prompter(base.tokenizer, Config().prompt)
+        decoder = Decoder(base, prompter, Decoding(constraint="none"), gpu_seconds=seconds)
+        assert decoder.engine.forward.burst == burst_of(base.network, seconds) != burst_of(base.network, GPU_SECONDS)
         replies.append([episode.ids for episode in decoder.sample(["How many?"], SamplingParams(8, 1.0, 2, 0))])
     assert replies[0] == replies[1]
 
