@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Final
 
 from mlx_trace.api.loading import locate_base, settle_adapter
+from mlx_trace.cli.options import ADAPTER_DEFAULT
 from mlx_trace.cli.output import show
+from mlx_trace.config import MODEL
 from mlx_trace.errors import UserError
 from mlx_trace.folders import check_free
 from mlx_trace.notice import tell
@@ -16,8 +18,8 @@ _WHAT: Final = "an adapter"
 
 def add_export_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--adapter-path", type=Path, metavar="RUN",
-                        help="a run's directory or any mlx-lm adapter; by default that of --model")  # fmt: skip
-    parser.add_argument("--model", metavar="NAME", help="the model whose adapter is meant")
+                        help=f"a run's directory or any mlx-lm adapter; {ADAPTER_DEFAULT}")  # fmt: skip
+    parser.add_argument("--model", metavar="M", help="the model whose adapter is meant, where none is named")
     parser.add_argument("--peft", type=Path, required=True, metavar="DIR", help="where to write the PEFT adapter")
     parser.add_argument("--base-name", metavar="NAME",
                         help="what PEFT finds the base by: a hub name or a path")  # fmt: skip
@@ -27,7 +29,7 @@ def add_import_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("peft", type=Path, metavar="PEFT_DIR",
                         help="a folder with PEFT's adapter_config.json and adapter_model.safetensors")  # fmt: skip
     parser.add_argument("--adapter-path", type=Path, required=True, metavar="DIR", help="where to write the adapter")
-    parser.add_argument("--model", metavar="M", help="its base; unless given, the one that PEFT's file names")
+    parser.add_argument("--model", metavar="M", help=f"its base: {MODEL}; by default the one that PEFT's file names")
     parser.add_argument("--trust-remote-code", action="store_true", help="allow code that comes with the model")
 
 

@@ -25,10 +25,12 @@ def add_push_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--records", type=Path, nargs="+", action="extend", default=[], metavar="RECORDS.jsonl",
                         help="what eval -o wrote: its figures go into the card")  # fmt: skip
     parser.add_argument(
-        "--base-model", metavar="OWNER/NAME", help="the base's name on the hub, where the run's is none"
+        "--base-model", metavar="OWNER/NAME", help="the base's name on the hub, where the run names a folder or a file"
     )
-    parser.add_argument("--license", metavar="ID", help="as the hub names it; the base's, where it is known, otherwise")
-    parser.add_argument("--message", metavar="TEXT", help="of the commit")
+    parser.add_argument(
+        "--license", metavar="ID", help="the licence, as the hub names it; by default the base's, where it is known"
+    )
+    parser.add_argument("--message", metavar="TEXT", help="the commit's message")
 
 
 def run_push(options: argparse.Namespace) -> int:

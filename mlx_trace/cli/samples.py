@@ -33,14 +33,16 @@ def add_samples_options(parser: argparse.ArgumentParser) -> None:
     order.add_argument("--best", action="store_true", help="highest rewards first, and of equals the latest")
     order.add_argument("--worst", action="store_true", help="lowest rewards first, and of equals the latest")
     parser.add_argument("--update", type=_span, metavar="N|A-B",
-                        help="of that update, or from A to B; without any choice of the latest one saved")  # fmt: skip
-    parser.add_argument("--grade", choices=GRADE_KINDS, help="only those that the solver judged so")
+                        help="only those of that update, or from A to B; where nothing is chosen the latest that was "
+                             "saved")  # fmt: skip
+    parser.add_argument("--grade", choices=GRADE_KINDS, metavar="KIND",
+                        help=f"only those that the solver judged so: {', '.join(GRADE_KINDS)}")  # fmt: skip
     parser.add_argument("--prompt", metavar="ID|TEXT",
                         help="how the replies to one prompt changed, by its id or words of its question")  # fmt: skip
     parser.add_argument("--search", metavar="TEXT", help="only those whose question or reply has this in it")
     parser.add_argument("-n", type=at_least(1), metavar="N",
-                        help=f"how many samples are shown, or of a prompt how many updates (unless given {_SHOWN}, "
-                             "and with --json all)")  # fmt: skip
+                        help=f"how many samples to show, or of a prompt how many updates; {_SHOWN} unless given, all "
+                             "with --json")  # fmt: skip
     parser.add_argument(
         "--json", action="store_true", help="print the samples as they were saved, a JSON object a line"
     )

@@ -27,7 +27,7 @@ from mlx_trace.chat import Reply
 from mlx_trace.cli.main import main
 from mlx_trace.language.grade import grade
 from mlx_trace.notice import tell
-from mlx_trace.resources import adapters_dir
+from mlx_trace.resources import adapters_dir, tiny_dir
 
 Out = pytest.CaptureFixture[str]
 QUESTION = "I had 20 eggs and sold 4 of them. How many are left?"
@@ -167,7 +167,8 @@ def test_what_is_wrong_with_a_run_names_arguments_here_and_flags_there(
     lost.write_text(json.dumps(json.loads(lost.read_text()) | {"model": "./gone"}))
     code = tmp_path / "code"
     code.mkdir()
-    (code / "config.json").write_text('{"model_type": "llama", "model_file": "x.py"}')
+    figures = json.loads((tiny_dir() / "config.json").read_text())
+    (code / "config.json").write_text(json.dumps(figures | {"model_file": "x.py"}))
     run, keys = "run", {"model": "tiny", "adapter_path": "run"}
     for told, flags, call, command in (
         ("run: holds a run already; resume=True continues it, overwrite=True replaces it", "--resume continues it",
