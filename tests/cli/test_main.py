@@ -78,6 +78,7 @@ def test_a_flag_says_the_same_in_every_command() -> None:
     own = {
         "--adapter-path": {"RUN", "DIR"},
         "--against": {"FILE.jsonl", "WAY"},
+        "--data": {"FILE", "synthetic|phrasing|everyday|FILE"},
         "--output": {"FILE", "FILE.jsonl", "FILE.html"},
     }
     for flag, by_command in known.items():
