@@ -12,7 +12,8 @@ from rich.console import Console
 
 from mlx_trace.chat import Reply, ask
 from mlx_trace.cli.ledger import print_ledger
-from mlx_trace.config import Decoding, Prompt
+from mlx_trace.config import Prompt
+from mlx_trace.config_decoding import Decoding
 from mlx_trace.decode.decoder import Decoder
 from mlx_trace.decode.params import SamplingParams
 from mlx_trace.language.syntax import Trace, parse

@@ -4,7 +4,7 @@ Keys given twice are errors, as unknown ones are; all faults are reported at onc
 """
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -15,10 +15,10 @@ from pydantic import BaseModel, ValidationError
 from mlx_trace.config import RENAMED, Config
 from mlx_trace.config_sources import CompiledSource, FileSource, SyntheticSource
 from mlx_trace.errors import UserError, meant
-from mlx_trace.faults import in_words
+from mlx_trace.faults import FIRST, in_words, located, unknown_key
 from mlx_trace.files import read_text
 from mlx_trace.notice import is_text, tell
-from mlx_trace.resources import configs_dir
+from mlx_trace.resources import adapter_at, configs_dir
 from mlx_trace.yaml_text import LineColumn, YamlText, read_yaml_text
 
 _SOURCES: Final[dict[str, type[BaseModel]]] = {
@@ -34,13 +34,13 @@ _OTHER_WORDS: Final = {  # what others call our keys
     "val_examples",
 }  # fmt: skip
 _BUNDLED: Final = tuple(map(Path, (".", "configs", "history", "configs/history")))  # where they stand
-_FIRST: Final = LineColumn(0, 0)  # of a fault that stands in no file
 _SOURCE_KEYS: Final = sorted({key for model in _SOURCES.values() for key in model.model_fields})
+Origin = Callable[[Sequence[str]], str | None]  # keys that lead to a value: by what it was overridden, or nothing
 
 
 def find_config(name: str) -> Path:
     """Return a configuration file: as named, or the bundled one of that name."""
-    path = Path(name).expanduser()
+    path = adapter_at(Path(name).expanduser())
     if path.exists():
         return path
     inner = path.parent.name if path.parent.name not in ("", "configs") else ""
@@ -53,21 +53,38 @@ def find_config(name: str) -> Path:
 
 
 def load_config(
-    path: Path | None, overrides: Mapping[str, Any], given: Mapping[str, Any] | None = None, as_flags: bool = True
-) -> Config:
+    path: Path | None, overrides: Mapping[str, Any], given: Mapping[str, Any] | None = None, as_flags: bool = True,
+    origin: Origin | None = None,
+) -> Config:  # fmt: skip
     """Read a configuration (or take what is given) and lay the overrides over it; a dotted key reaches into a section.
 
-    Raises UserError with every fault, each with the file (or the flag, if overrides are flags), its line and column,
-    and the key.
+    Raises UserError with every fault, each with the file, its line and column, and the key; of overrides with the flag,
+    if they are flags, or with the `origin` they have.
     """
     where, read = "the configuration", YamlText(dict(given or {}))
     if path is not None:
         where, read = str(path), read_config(path)
     content = read.content
-    overrides = {_name_of_today(key): value for key, value in overrides.items()}
+    overrides = {_name_of_today(key, as_flags): value for key, value in overrides.items()}
     for key, value in sorted(overrides.items(), key=lambda item: item[0].count(".")):  # a section before its keys
         _put(content, key.split("."), value)
-    return validate_config(content, where, overrides if as_flags else {}, read)
+    return validate_config(content, where, origin or _overridden(overrides, _flag if as_flags else str), read)
+
+
+def _overridden(keys: Iterable[str], name: Callable[[str], str]) -> Origin:
+    """Return the origin of overrides: what each is named by, and what is wrong within it."""
+
+    def origin(fault: Sequence[str]) -> str | None:
+        for end in range(len(fault), 0, -1):
+            if (key := ".".join(fault[:end])) in keys:
+                return ": ".join([name(key), *([".".join(fault[end:])] if fault[end:] else [])])
+        return None
+
+    return origin
+
+
+def _flag(key: str) -> str:
+    return f"--{key.replace('_', '-')}"
 
 
 def unallowed(config: Config, overrides: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
@@ -118,9 +135,11 @@ def _tell_renamed(where: str, old: str, new: str) -> None:
     tell(f"{where}: {old} is called {new} now; the old name will go")  # once, however often a file is read
 
 
-def _name_of_today(key: str) -> str:
-    if key in RENAMED:
-        _tell_renamed("the command line", f"--{key.replace('_', '-')}", f"--{RENAMED[key].replace('_', '-')}")
+def _name_of_today(key: str, is_flag: bool) -> str:
+    if key in RENAMED and is_flag:
+        _tell_renamed("the command line", _flag(key), _flag(RENAMED[key]))
+    elif key in RENAMED:
+        _tell_renamed("an override", key, RENAMED[key])
     return RENAMED.get(key, key)
 
 
@@ -133,7 +152,7 @@ def _put(content: dict[str, Any], keys: list[str], value: Any) -> None:
 
 
 def validate_config(
-    content: Mapping[str, Any], where: str, overrides: Mapping[str, Any] = {}, read: YamlText | None = None
+    content: Mapping[str, Any], where: str, origin: Origin = lambda keys: None, read: YamlText | None = None
 ) -> Config:
     """Check a configuration's content, keys of earlier versions among it; UserError with every fault.
 
@@ -141,18 +160,17 @@ def validate_config(
     """
     read, faults = read or YamlText(content), []
     content = _renamed(content, where)
-    if mangled := [_origin(key.split("."), where, overrides, read)[1] for key in _no_text(content)]:
-        raise UserError(*(f"{origin}: holds NUL or half a character, and is no text" for origin in mangled))
+    if mangled := [_origin(key.split("."), where, origin, read)[1] for key in _no_text(content)]:
+        raise UserError(*(f"{told}: holds NUL or half a character, and is no text" for told in mangled))
     try:
         config = Config.model_validate(content)
     except ValidationError as error:
         for fault in error.errors(include_url=False):
             keys = _keys(fault["loc"])
-            place, origin = _origin(keys, where, overrides, read)
-            faults.append((place, f"{origin}: {_explain(fault, keys)}"))
-    told = [fault for _, fault in sorted(faults, key=lambda fault: fault[0])]
-    if read.twins or told:
-        raise UserError(*read.faults(where), *told)
+            place, told = _origin(keys, where, origin, read)
+            faults.append((place, f"{told}: {_explain(fault, keys)}"))
+    if read.twins or faults:
+        raise UserError(*read.faults(where), *(fault for _, fault in sorted(faults, key=lambda fault: fault[0])))
     return config
 
 
@@ -162,14 +180,12 @@ def _keys(location: Sequence[str | int]) -> list[str]:
     return [str(part) for at, part in enumerate(location) if at not in kinds or part not in _SOURCES]
 
 
-def _origin(keys: list[str], where: str, overrides: Mapping[str, Any], read: YamlText) -> tuple[LineColumn, str]:
-    """Return where a fault stands, by which faults are in order, and the flag, or the file and the key."""
-    for end in range(len(keys), 0, -1):
-        if (flag := ".".join(keys[:end])) in overrides:
-            inner = ".".join(keys[end:])
-            return _FIRST, f"--{flag.replace('_', '-')}" + (f": {inner}" if inner else "")
-    place, key = _place(keys, read), ".".join(keys)
-    return place or _FIRST, (f"{where}:{place}" if place else where) + (f": {key}" if key else "")
+def _origin(keys: list[str], where: str, origin: Origin, read: YamlText) -> tuple[LineColumn, str]:
+    """Return where a fault stands, by which faults are in order, and the override, or the file and the key."""
+    if (told := origin(keys)) is not None:
+        return FIRST, told
+    place = _place(keys, read)
+    return place or FIRST, located(where, place, keys)
 
 
 def _place(keys: list[str], read: YamlText) -> LineColumn | None:
@@ -193,10 +209,7 @@ def _explain(fault: Any, keys: list[str]) -> str:
         source = next((_SOURCES[part] for part in fault["loc"] if part in _SOURCES), None)
         known = _known_keys(keys[:-1]) if source is None else list(source.model_fields)
         key = keys[-1].replace("-", "_")
-        hint = (
-            meant_elsewhere(key) or meant(key, known) or meant(key, all_keys()) or f"those here are {', '.join(known)}"
-        )
-        return f"there is no such key; {hint.strip()}"
+        return unknown_key(meant_elsewhere(key) or meant(key, known) or meant(key, all_keys()), known)
     return in_words(fault)
 
 

@@ -1,19 +1,15 @@
-"""What pydantic finds wrong with something that was read, in the words that people are told."""
+"""What pydantic finds wrong with something that was read, and where in its file, in the words that people are told."""
 
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
-_SHOWN = 60  # characters of a value
+from mlx_trace.errors import meant
+from mlx_trace.yaml_text import LineColumn, YamlText
 
-
-def faults_of(error: ValidationError, where: str) -> list[str]:
-    """Return a line for every fault: the place, the key, and what is wrong with its value."""
-    faults = []
-    for fault in error.errors(include_url=False):
-        key = ".".join(str(part) for part in fault["loc"])
-        faults.append(f"{where}: {key}{': ' * bool(key)}{in_words(fault)}")
-    return faults
+FIRST: Final = LineColumn(0, 0)  # of a fault that stands in no file
+_SHOWN: Final = 60  # characters of a value
 
 
 def in_words(fault: Any) -> str:
@@ -25,3 +21,31 @@ def in_words(fault: Any) -> str:
     got = fault.get("input")
     is_hidden = isinstance(got, dict | list | BaseModel) or fault["type"] == "missing"
     return message[0].lower() + message[1:] + ("" if is_hidden else f", got {str(got)[:_SHOWN]!r}")
+
+
+def unknown_key(hint: str, known: Iterable[str]) -> str:
+    """Say that there is no such key, and which is meant, or which there are."""
+    return f"there is no such key; {hint.strip() or 'those here are ' + ', '.join(known)}"
+
+
+def near_key(key: str, known: Sequence[str]) -> str:
+    """Say that there is no such key among those that are known, and which is near."""
+    return unknown_key(meant(key, known), known)
+
+
+def located(where: str, place: LineColumn | None, keys: Sequence[str]) -> str:
+    """Return where a fault stands: `FILE:LINE:COLUMN: KEY`, as far as that is known."""
+    key = ".".join(keys)
+    return (f"{where}:{place}" if place else where) + (f": {key}" if key else "")
+
+
+def faults_of(
+    error: ValidationError, where: str, read: YamlText | None = None, explain: Callable[[Any], str] = in_words
+) -> list[str]:
+    """Return a line for every fault: the place, the key, and what is wrong with its value; in the order of the file."""
+    faults = []
+    for fault in error.errors(include_url=False):
+        keys = tuple(str(part) for part in fault["loc"])
+        place = None if read is None else read.place(keys)
+        faults.append((place or FIRST, f"{located(where, place, keys)}: {explain(fault)}"))
+    return [fault for _, fault in sorted(faults, key=lambda told: told[0])]

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import mlx.core as mx
 
-from mlx_trace.config import FUSE_QUESTIONS, Decoding
+from mlx_trace.config import FUSE_QUESTIONS
+from mlx_trace.config_decoding import Decoding
 from mlx_trace.decode.decoder import Decoder
 from mlx_trace.decode.params import SamplingParams
 from mlx_trace.evaluate.suites import EVERYDAY, suite

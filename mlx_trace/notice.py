@@ -57,6 +57,11 @@ def heard(hear: Callable[[str], None]) -> Iterator[None]:
         _HEARD.reset(before)
 
 
+def is_heard() -> bool:
+    """Tell whether a program hears what is told here, which then is told to whoever wrote it."""
+    return _HEARD.get() is not None
+
+
 def tell(line: str, is_urgent: bool = False) -> None:
     """Print a line to stderr, at once; a stderr that is closed or full is no reason to stop.
 

@@ -52,11 +52,16 @@ def adapters_dir() -> Path:
 
 
 def adapter_at(path: Path) -> Path:
-    """Return where an adapter is: adapters/NAME that is not here is the one of that name from the package."""
-    if path.exists() or path.is_absolute() or path.parent != Path("adapters"):
+    """Return where an adapter, a run, or a file of it is: in adapters/NAME as it is here, or else in the package's."""
+    if path.parts[:1] != ("adapters",) or len(path.parts) < 2 or ".." in path.parts or Path(*path.parts[:2]).exists():
         return path
-    bundled = adapters_dir() / path.name
-    return bundled if bundled.is_dir() else path
+    bundled = adapters_dir().joinpath(*path.parts[1:])
+    return bundled if bundled.exists() else path
+
+
+def is_bundled(path: Path) -> bool:
+    """Tell whether an adapter, or a file of it, is one that comes with the package, and none that is here."""
+    return adapter_at(path) != path
 
 
 def report_dir() -> Path:

@@ -11,9 +11,9 @@ PACKAGE = Path(mlx_trace.__file__).parent
 
 # From the ground up. A folder's entries are in order too; cli may import anything but its own siblings' commands.
 ORDER = """
-errors faults notice json_text called resources run_files files yaml_text destination folders seeds blas background hub_access config_sources config_reinforce config_serve config config_file
+errors notice setting json_text called resources run_files files yaml_text faults destination folders seeds blas background hub_access config_sources config_decoding config_reinforce config_serve config config_file
 language.numbers language.number_words language.signs language.mentions language.amounts language.knowledge language.measures language.steps language.canonical language.comments language.said language.outcome language.experts language.syntax language.solver language.objection language.ledger language.grade
-problems.hub_data problems.rows problems.fields problems.problem problems.english problems.sentences problems.synthetic.expression problems.synthetic.vocabulary problems.skeleton problems.synthetic.template problems.synthetic.schema_file problems.synthetic.schema problems.synthetic.generator
+problems.hub_data problems.rows problems.fields problems.problem problems.english problems.sentences problems.synthetic.expression problems.synthetic.vocabulary problems.skeleton problems.synthetic.template problems.synthetic.schema_file problems.synthetic.template_check problems.synthetic.schema problems.synthetic.generator
 problems.split problems.gsm8k
 problems.compile.words problems.compile.expression problems.compile.items problems.compile.algebra problems.compile.equations problems.compile.formula
 problems.compile.nouns problems.compile.node problems.compile.evidence problems.compile.choice problems.compile.grounding problems.compile.graph problems.compile.context problems.compile.kinds problems.compile.names problems.compile.asked problems.compile.result_names problems.compile.told_results
@@ -25,12 +25,13 @@ decode.grammar.vocabulary decode.grammar.shortest decode.grammar.saying decode.g
 evaluate.stats evaluate.losses evaluate.strata evaluate.suites evaluate.looks evaluate.computation evaluate.usage evaluate.vote evaluate.causes evaluate.way evaluate.repair evaluate.nearest evaluate.record evaluate.evaluate evaluate.polled evaluate.counted evaluate.costs evaluate.kept evaluate.compared evaluate.records
 evaluate.report.training evaluate.report.curves evaluate.report.graph evaluate.report.layout evaluate.report.gallery evaluate.report.figures evaluate.report.markdown evaluate.report.page
 tracking.tracker tracking.trackers tracking.tracking
-train.rl.advantages train.run_dir train.resuming train.checkpoint train.ranks train.metrics train.collapse train.tempo train.samples train.validation train.schedule train.interrupt train.loop train.learner train.choices train.examples train.activation_cache train.sft train.gold_loss train.rl.reward train.rl.rollout train.rl.packing train.rl.measures train.rl.loss train.rl.reference train.rehearse train.rl.reinforce train.masked train.gather train.work train.run train.tracked train.probe
+train.rl.advantages train.run_dir train.resuming train.checkpoint train.saved_plan train.ranks train.metrics train.collapse train.tempo train.samples train.validation train.schedule train.interrupt train.loop train.learner train.choices train.examples train.activation_cache train.sft train.gold_loss train.rl.reward train.rl.rollout train.rl.packing train.rl.measures train.rl.loss train.rl.reference train.rehearse train.rl.reinforce train.masked train.gather train.work train.run train.tracked train.probe
 tiny.text tiny.tokenizer tiny.first_weights tiny.pretrain
 explain fidelity fuse card push modelfile llama_cpp starter chat api.arguments api.quiet api.html api.reply api.solution api.loading api.model api.problems api.evaluating api.trained api.training serve.address serve.stops serve.inquiry serve.worker serve.answers serve.ticket serve.completion serve.log serve.page serve.hosts serve.app serve.run sweep.file sweep.runs sweep.outcomes
 cli.output cli.screen cli.progress cli.options cli.ledger cli.solve cli.problems cli.audit cli.compile cli.memory cli.macs cli.plan cli.init cli.train cli.ways cli.counts cli.gold_loss cli.records cli.explain cli.asking cli.conclusion cli.replies cli.samples cli.plot cli.evaluate cli.compare cli.report cli.sweep cli.fuse cli.exchange cli.push cli.reply cli.paint cli.frame cli.graph cli.live cli.history cli.keyboard cli.talk cli.commands cli.chat cli.ask cli.serve cli.demo cli.tiny cli.doctor cli.completion
 cli.main __main__
 """.split()
+MOST_LINES, MOST_OF_A_FUNCTION = 300, 40
 PURE = ("language", "problems")  # these import no MLX, and nothing that does
 
 
@@ -95,3 +96,12 @@ def test_no_two_classes_share_a_name() -> None:
             if isinstance(node, ast.ClassDef):
                 places.setdefault(node.name, []).append(module)
     assert {name: where for name, where in places.items() if len(where) > 1} == {}
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_modules_and_functions_are_short(module: str) -> None:
+    text = (PACKAGE / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= MOST_LINES
+    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    lengths = {node.name: (node.end_lineno or 0) - node.lineno + 1 for node in functions}
+    assert {name: length for name, length in lengths.items() if length > MOST_OF_A_FUNCTION} == {}

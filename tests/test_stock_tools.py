@@ -17,7 +17,8 @@ import pytest
 from transformers import AutoTokenizer
 
 from mlx_trace.cli.main import main
-from mlx_trace.config import Decoding, Prompt
+from mlx_trace.config import Prompt
+from mlx_trace.config_decoding import Decoding
 from mlx_trace.decode.decoder import Decoder
 from mlx_trace.decode.params import SamplingParams
 from mlx_trace.evaluate.suites import suite

@@ -91,8 +91,8 @@ def test_a_grid_is_every_combination(random_model: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(("changes", "fault"), [
     ({"arms": {}}, "give arms"),
     ({"grid": {"iters": [1]}}, "give arms"),
-    ({"arms": {}, "grid": {"iters": []}}, "iters|no values"),
-    ({"arms": {"a": {"learning_rat": 1}}}, "a: .*learning_rat"),
+    ({"arms": {}, "grid": {"iters": []}}, "grid.iters: .* at least 1"),
+    ({"arms": {"a": {"learning_rat": 1}}}, "arms.a.learning_rat: there is no such key; did you mean learning_rate"),
     ({"arms": {"a/b": {}, "a b": {}}}, "one folder"),
     ({"measure": []}, "measure"),
     ({"measure": [{"data": "everyday", "tempature": 1}]}, "tempature"),
@@ -106,6 +106,61 @@ def test_a_wrong_file_is_refused_before_anything_runs(
     with pytest.raises(UserError, match=fault):
         runs_in(write(tmp_path, random_model, **changes), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+BASE = """\
+model: tiny
+data: [{source: synthetic, n: 8}]
+reinforce: {iters: 1}
+"""
+SWEEP = """\
+base: base.yaml
+set:
+  max_seq_length: 512
+measure:
+- {data: everyday, n: 2}
+"""
+ARMS = f"""{SWEEP}arms:
+  as it is: {{}}
+  other:
+    batch_size: 2
+"""
+
+
+@pytest.mark.parametrize(("text", "old", "new", "faults"), [
+    (ARMS, "n: 2", "n: 0", ["s.yaml:5:20: measure.0.n: input should be greater than or equal to 1, got '0'"]),
+    (ARMS, "n: 2", "m: 2, n: x", [
+        "s.yaml:5:20: measure.0.m: there is no such key; those here are data, n,",
+        "s.yaml:5:26: measure.0.n: input should be a valid integer",
+    ]),
+    (ARMS, "measure:", "mesure:", [
+        "s.yaml: measure: field required", "s.yaml:4:1: mesure: there is no such key; did you mean measure?",
+    ]),
+    (ARMS, "base: base.yaml", "base: base.yaml\nset: {}", ["s.yaml:3:1: the key 'set' stands twice"]),
+    (ARMS, "measure:", "seeds: [1, 2, 1]\nmeasure:", ["s.yaml:4:1: seeds: 1 is given twice"]),
+    (ARMS, "measure:", "seeds: [1, -2]\nmeasure:", ["s.yaml:4:12: seeds.1: input should be greater than"]),
+    (ARMS, "n: 2}", "n: 2}\n- {n: 2, data: everyday}", ["s.yaml:4:1: measure: everyday, n 2 is given twice"]),
+    (ARMS, "batch_size: 2", "batch_size: 0", ["s.yaml:9:5: arms.other.batch_size: input should be greater than"]),
+    (ARMS, "batch_size: 2", "reinforce: {iters: 1, itres: 1}", ["s.yaml:9:27: arms.other.reinforce.itres: there is no"]),
+    (ARMS, "batch_size: 2", "reinforce.group_size: 1", ["s.yaml:8:3: arms.other: reinforce: leave_one_out compares"]),
+    (ARMS, "batch_size: 2", "decoding.cap: -1", ["s.yaml:9:5: arms.other.decoding.cap: input should be auto, probe"]),
+    (ARMS, "max_seq_length: 512", "max_seq_length: 1", ["s.yaml:3:3: set.max_seq_length: input should be greater"]),
+    (SWEEP + "grid:\n  iters: [1, -1]\n", "", "", ["s.yaml:7:14: grid.iters.1: input should be greater than or"]),
+    (ARMS, "base.yaml", "wrong.yaml", ["wrong.yaml:3:13: reinforce.itres: there is no such key; did you mean iters?"]),
+])  # fmt: skip
+def test_faults_name_line_and_column_once_in_the_order_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: str, old: str, new: str,
+    faults: list[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    Path("base.yaml").write_text(BASE, encoding="utf-8")
+    Path("wrong.yaml").write_text(BASE.replace("iters", "itres"), encoding="utf-8")
+    Path("s.yaml").write_text(text.replace(old, new), encoding="utf-8")
+    assert main(["sweep", "s.yaml", "--plan"]) == 2
+    said = [line for line in capsys.readouterr().err.splitlines() if "the old name will go" not in line]
+    assert len(said) == len(faults), said
+    for line, fault in zip(said, faults, strict=True):
+        assert line.startswith(f"mlx-trace: {fault}")
 
 
 def test_what_is_measured_is_named_by_what_is_not_usual() -> None:
@@ -157,7 +212,7 @@ def test_a_directory_of_configurations_is_a_sweep_with_figures_from_elsewhere_be
 
 
 @pytest.mark.parametrize(("changes", "fault"), [
-    ({"reported": {"run07": {"then": "1"}}}, "there is no run07.yaml"),
+    ({"reported": {"run07": {"then": "1"}}}, r"sweep\.yaml:\d+:3: reported\.run07: there is no run07\.yaml"),
     ({"base": "tiny"}, "base"),
     ({"measure": []}, "measure"),
 ])  # fmt: skip

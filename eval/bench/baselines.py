@@ -16,7 +16,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
-from mlx_trace.config import Decoding, Prompt
+from mlx_trace.config import Prompt
+from mlx_trace.config_decoding import Decoding
 from mlx_trace.evaluate.evaluate import evaluate
 from mlx_trace.evaluate.stats import Rate
 from mlx_trace.evaluate.suites import suite

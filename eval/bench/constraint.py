@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mlx_trace.cli.options import add_model_options, load_named
-from mlx_trace.config import Decoding
+from mlx_trace.config_decoding import Decoding
 from mlx_trace.config_reinforce import MAX_TOKENS
 from mlx_trace.evaluate.evaluate import evaluate
 from mlx_trace.evaluate.record import Record, summarise

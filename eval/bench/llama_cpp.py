@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
-from mlx_trace.config import Decoding, Prompt
+from mlx_trace.config import Prompt
+from mlx_trace.config_decoding import Decoding
 from mlx_trace.decode.decoder import Decoder  # before MLX, whose BLAS our packages choose
 from mlx_trace.decode.params import SamplingParams
 from mlx_trace.evaluate.suites import suite

@@ -17,7 +17,8 @@ from mlx_trace.decode.params import SamplingParams
 import mlx.core as mx
 from mlx_lm.generate import GenerationBatch
 
-from mlx_trace.config import Decoding, Prompt
+from mlx_trace.config import Prompt
+from mlx_trace.config_decoding import Decoding
 from mlx_trace.decode.decoder import Decoder
 from mlx_trace.decode.episode import Request
 from mlx_trace.decode.grammar.automaton import Automaton

@@ -34,7 +34,8 @@ from rich.console import Console
 from rich.table import Table
 from scaled import write_scaled
 
-from mlx_trace.config import Config, Decoding, Prompt
+from mlx_trace.config import Config, Prompt
+from mlx_trace.config_decoding import Decoding
 from mlx_trace.errors import UserError
 from mlx_trace.evaluate.suites import suite
 from mlx_trace.memory.predict import MemoryPlan

@@ -15,7 +15,8 @@ from typing import get_args
 from rich.console import Console
 from rich.table import Table
 
-from mlx_trace.config import OPERATION_FIRST, RULES, Rule, TraceForm
+from mlx_trace.config import OPERATION_FIRST, TraceForm
+from mlx_trace.config_decoding import RULES, Rule
 from mlx_trace.decode.grammar.automaton import Automaton
 from mlx_trace.decode.grammar.follow import follow
 from mlx_trace.decode.grammar.rules import rules_for

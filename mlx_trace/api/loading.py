@@ -11,6 +11,7 @@ from mlx_trace.errors import UserError
 from mlx_trace.notice import tell
 from mlx_trace.resources import adapter_at
 from mlx_trace.run_files import ADAPTER_CONFIG
+from mlx_trace.setting import setting
 
 if TYPE_CHECKING:
     from mlx_trace.config import Dtype, Prompt
@@ -61,7 +62,7 @@ def load_chosen(choice: ModelChoice) -> "tuple[Base, Prompt, Path | None]":
     from mlx_trace.model.gguf.convert import check_file
 
     if choice.model == "":
-        raise UserError("--model: the name is empty")
+        raise UserError(f"{setting('model')}: the name is empty")
     check_file(choice.model)
     from mlx_trace.memory.published import published
     from mlx_trace.model.adapter import load_adapter, read_adapter_config
@@ -75,14 +76,14 @@ def load_chosen(choice: ModelChoice) -> "tuple[Base, Prompt, Path | None]":
     if choice.adapter is None and adapter is None and named(name) and (known := published(name)):
         tell(f"{name} as it is: adapters/ has none for it (mlx-trace train -c {known.configuration} makes one)")
     if path is not None and not choice.model:
-        _locate_base(name, path / ADAPTER_CONFIG)
+        locate_base(name, path / ADAPTER_CONFIG)
     base = load_base(name, choice.trust_remote_code, choice.dtype, identify=adapter is not None)
     if path is not None:
         load_adapter(base, path, choice.any_base)
     return base, adapter.prompt if adapter and adapter.prompt else carried_prompt(base.tokenizer), path
 
 
-def _locate_base(name: str, file: Path) -> None:
+def locate_base(name: str, file: Path) -> None:
     """Find an adapter's base, or say where its name stands, and from where a relative path is read."""
     from mlx_trace.model.base import locate_model
 
@@ -90,4 +91,5 @@ def _locate_base(name: str, file: Path) -> None:
         locate_model(name)
     except UserError as error:
         here = "" if Path(name).expanduser().is_absolute() else f", from {Path.cwd()} if it is a path"
-        raise UserError(f"{file}: its base {name!r} is not found{here}; --model names it", *error.faults) from None
+        named = f"{setting('model')} names it"
+        raise UserError(f"{file}: its base {name!r} is not found{here}; {named}", *error.faults) from None

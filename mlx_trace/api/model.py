@@ -15,7 +15,8 @@ from mlx_trace.api.arguments import path_of
 from mlx_trace.api.loading import ModelChoice, load_chosen
 from mlx_trace.api.quiet import quietly
 from mlx_trace.api.reply import ModelReply
-from mlx_trace.config import SEEDS, VOTING_TEMPERATURE, Decoding, Dtype, Rule
+from mlx_trace.config import SEEDS, VOTING_TEMPERATURE, Dtype
+from mlx_trace.config_decoding import Decoding, Rule
 from mlx_trace.config_reinforce import MAX_TOKENS
 from mlx_trace.config_sources import HOTTEST, MOST, MOST_SAMPLES
 from mlx_trace.errors import UserError

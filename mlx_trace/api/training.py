@@ -44,6 +44,11 @@ def train(
     """
     check_report(report)
     settled = _settled(config, overrides, resume, overwrite)
+    return _trained(settled, report, resume, overwrite)
+
+
+def _trained(settled: Config, report: Report, resume: bool, overwrite: bool) -> TrainedRun:
+    """Check all that a run needs, train it, and return it."""
     from mlx_trace.model.base import locate_model
     from mlx_trace.model.gguf.convert import check_file
     from mlx_trace.tracking.trackers import check_installed

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from mlx_trace.cli.options import add_field_option, add_seed_option, at_least
+from mlx_trace.cli.options import FORMATS, add_field_option, add_seed_option, at_least
 from mlx_trace.cli.output import show, show_json
 from mlx_trace.cli.screen import Screen
 from mlx_trace.destination import check_apart
@@ -26,12 +26,12 @@ _WATCHED_EVERY = 50  # items between two lines of progress
 
 
 def add_compile_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("rows", type=Path, metavar="ROWS",
+    parser.add_argument("rows", type=Path, metavar="FILE",
                         help="questions with worked solutions (GSM-8K's form, or a field for each) or equations: "
-                             "JSONL, a JSON array, CSV, TSV, Parquet, or a data set of the hub")  # fmt: skip
+                             + FORMATS)  # fmt: skip
     add_field_option(parser)
     parser.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="OUT.jsonl", help="where to write the problems"
+        "-o", "--output", type=Path, required=True, metavar="FILE.jsonl", help="where to write the problems"
     )
     parser.add_argument("--grounded", action="store_true",
                         help="write only problems whose numbers are all stated or common knowledge")  # fmt: skip
@@ -119,12 +119,12 @@ def _why_none(path: Path, rows: int, reasons: Counter[str], told: Told) -> list[
 
 
 def add_variants_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("problems", type=Path, metavar="IN.jsonl", help="problems with traces, as compile writes them")
+    parser.add_argument("problems", type=Path, metavar="FILE", help="problems with traces, as compile writes them")
     add_field_option(parser)
     parser.add_argument(
         "-k", type=at_least(1), default=20, metavar="N", help="variants of each problem (default %(default)s)"
     )
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.jsonl", help="where to write them")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.jsonl", help="where to write them")
     add_seed_option(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 

@@ -20,14 +20,17 @@ _FILES: Final = ("output", "save_path", "gguf", "examples_from")
 
 
 def add_completion_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("shell", nargs="?", choices=SHELLS, help="by default the one that $SHELL names")
+    parser.add_argument(
+        "shell", nargs="?", choices=SHELLS, help="whose completions; by default those of the shell that $SHELL names"
+    )
     parser.epilog = f"{parser.epilog}\n\n{_HOW}"
 
 
 _HOW: Final = """\
 in ~/.bashrc:                  eval "$(mlx-trace completion bash)"
 in ~/.zshrc, after compinit:   eval "$(mlx-trace completion zsh)"
-in fish, once:                 mlx-trace completion fish > ~/.config/fish/completions/mlx-trace.fish"""
+in fish, once:                 mlx-trace completion fish \\
+                                 > ~/.config/fish/completions/mlx-trace.fish"""
 
 
 def run_completion(options: argparse.Namespace) -> int:

@@ -17,7 +17,7 @@ from mlx_trace.cli.progress import progress, watching
 from mlx_trace.cli.screen import Screen, patient_screen
 from mlx_trace.cli.train import INTERRUPTED, show_plan
 from mlx_trace.cli.ways import describe
-from mlx_trace.config import Decoding
+from mlx_trace.config_decoding import Decoding
 from mlx_trace.config_file import find_config, load_config
 from mlx_trace.config_sources import SyntheticSource
 from mlx_trace.language.syntax import NoTrace, parse
@@ -74,12 +74,17 @@ def run_demo(options: argparse.Namespace) -> int:
     )
     console.print(measured.compare("sft", "rl"))
     measured.show_solved(3)
-    console.print(f"The adapter is in {options.adapter_path}. Ask it something: ", end="")
-    console.print(f"mlx-trace chat --adapter-path {as_word(options.adapter_path)}", style="bold")
-    console.print("For what people ask there is a pretrained one, with its adapter bundled: ", end="")
-    console.print("mlx-trace chat --model smollm2-135m", style="bold")
+    _tell_next(console, options.adapter_path)
     show_json(measured.as_json() | {"unconstrained": unconstrained, "seconds": round(time.perf_counter() - began, 1)})
     return 0
+
+
+def _tell_next(console: Screen, adapter_path: Path) -> None:
+    """Say where the adapter is, and what to ask now."""
+    console.print(f"The adapter is in {adapter_path}. Ask it something: ", end="")
+    console.print(f"mlx-trace chat --adapter-path {as_word(adapter_path)}", style="bold")
+    console.print("For what people ask there is a pretrained one, with its adapter bundled: ", end="")
+    console.print("mlx-trace chat --model smollm2-135m", style="bold")
 
 
 class _Measurement:

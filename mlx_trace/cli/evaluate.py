@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from mlx_trace.cli.asking import NEAREST, Evaluation
 from mlx_trace.cli.conclusion import conclude
 from mlx_trace.cli.options import (
+    FORMATS,
     add_decoding_options,
     add_field_option,
     add_model_options,
@@ -36,15 +37,15 @@ _MOST_EXAMPLES: Final = 64
 def add_eval_options(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser)
     parser.add_argument("--data", default="synthetic", metavar="synthetic|phrasing|everyday|FILE",
-                        help="new numbers (default), new wording, thirty everyday questions, or problems of your own "
-                             "(JSONL, a JSON array, CSV, TSV, Parquet, a data set of the hub)")  # fmt: skip
+                        help="synthetic: new numbers (default); phrasing: new wording; everyday: thirty everyday "
+                             f"questions; or problems of your own ({FORMATS})")  # fmt: skip
     add_field_option(parser)
     parser.add_argument("-n", "--limit", dest="n", type=at_least(1), metavar="N",
-                        help=f"how many (default {DEFAULT_SIZE} of what is generated, all of a set or file); of a set "
-                             "or file a random sample, drawn by --seed, in the file's order")  # fmt: skip
+                        help="how many problems: of a set or file a random sample drawn by --seed, in its order; "
+                             f"unless given {DEFAULT_SIZE} of what is generated, and all of a set or file")  # fmt: skip
     parser.add_argument("--final", action="store_true",
-                        help="the data is for final numbers, as what is called test is: note and say how often it was "
-                             "looked at")  # fmt: skip
+                        help="the data is for final figures: how often it was looked at is counted and said, as for "
+                             "data that is called test")  # fmt: skip
     add_decoding_options(parser)
     add_sampling_options(parser)
     _add_way_options(parser)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
-from mlx_trace.cli.options import add_field_option, add_sampling_options, at_least, sampling_of
+from mlx_trace.cli.options import FORMATS, add_field_option, add_sampling_options, at_least, sampling_of
 from mlx_trace.cli.output import show, show_json
 from mlx_trace.cli.records import reporter
 from mlx_trace.cli.screen import Screen
@@ -25,19 +25,18 @@ _LONGEST: Final = 256
 
 
 def add_explain_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("data", metavar="FILE", help="problems with answers: JSONL, a JSON array, CSV, TSV, Parquet, a "
-                                                     "data set of the hub")  # fmt: skip
+    parser.add_argument("data", metavar="FILE", help=f"problems with answers: {FORMATS}")
     parser.add_argument("--model", required=True, metavar="M", help=f"{MODEL}; it is asked without an adapter")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.jsonl",
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.jsonl",
                         help="where to write the solutions that come to their answers, in GSM-8K's form")  # fmt: skip
     add_field_option(parser)
     parser.add_argument("-n", "--limit", dest="n", type=at_least(1), metavar="N",
-                        help="how many problems: a random sample, drawn by --seed")  # fmt: skip
+                        help="how many problems, a random sample drawn by --seed; all unless given")  # fmt: skip
     add_sampling_options(parser, "solutions to a problem, of which every one that is right is kept")
     parser.add_argument("--max-tokens", type=at_least(1), default=_LONGEST, metavar="N",
-                        help="longest solution (default %(default)s)")  # fmt: skip
+                        help="longest solution, in tokens (default %(default)s)")  # fmt: skip
     parser.add_argument("--batch-size", type=at_least(1), default=64, metavar="N",
-                        help="solutions written at once (default %(default)s; fewer take less memory)")  # fmt: skip
+                        help="solutions decoded at once (default %(default)s; fewer take less memory)")  # fmt: skip
     parser.add_argument("--dtype", choices=get_args(Dtype), default="auto", help=f"{DTYPE} (default %(default)s)")
     parser.add_argument("--trust-remote-code", action="store_true", help="allow code that comes with the model")
     parser.add_argument("--json", action="store_true", help="print one JSON object")

@@ -24,7 +24,12 @@ _KIND: Final = "f16"
 
 def add_fuse_options(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser)
-    parser.add_argument("--save-path", type=Path, metavar="DIR", help="where to write the model")
+    parser.add_argument(
+        "--save-path",
+        type=Path,
+        metavar="DIR",
+        help="where to write the model, for mlx-lm and transformers; this, --gguf, or both",
+    )
     parser.add_argument("--dequantize", action="store_true", help="write full-precision weights of a quantised base")
     parser.add_argument("--check-n", type=at_least(0, _MOST_CHECKED), metavar="N",
                         help="held-out questions whose greedy traces and logits are compared with the adapter's, from "

@@ -14,6 +14,7 @@ from mlx_trace.cli.memory import configuration_of, local_model, this_machine
 from mlx_trace.cli.options import add_field_option
 from mlx_trace.cli.output import as_word, standard_input
 from mlx_trace.cli.screen import Screen
+from mlx_trace.config import MODEL
 from mlx_trace.config_file import find_config, load_config
 from mlx_trace.errors import UserError, meant
 from mlx_trace.files import write_atomically
@@ -40,14 +41,21 @@ Answer = TypeVar("Answer")
 
 
 def add_init_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", metavar="M", help="which model: a name, a directory, a GGUF file or a hub name")
+    parser.add_argument("--model", metavar="M", help=MODEL)
     parser.add_argument("--data", nargs="+", metavar="FILE",
-                        help="which data: synthetic, or files with problems beside that")  # fmt: skip
+                        help="files of problems beside those that are generated, or synthetic for none")  # fmt: skip
     add_field_option(parser)
-    parser.add_argument("--mac", metavar="MAC", help='what Mac: its memory in GB, its chip, or both, as "M2 Pro 16"')
-    parser.add_argument("--for", dest="purpose", choices=tuple(PURPOSES), help="what for")
+    parser.add_argument(
+        "--mac", metavar="MAC", help='the Mac to train on: its memory in GB, its chip, or both, as "M2 Pro 16"'
+    )
+    parser.add_argument(
+        "--for",
+        dest="purpose",
+        choices=tuple(PURPOSES),
+        help="; ".join(f"{name}: {meaning}" for name, meaning in PURPOSES.items()),
+    )
     parser.add_argument("-o", "--output", type=Path, default=Path(_FILE), metavar="FILE",
-                        help="where it goes (default %(default)s)")  # fmt: skip
+                        help="where to write it (default %(default)s)")  # fmt: skip
     parser.add_argument("--yes", action="store_true", help="ask nothing: take what is offered where no flag answers")
     parser.add_argument("--overwrite", action="store_true", help="replace a file that is there")
 

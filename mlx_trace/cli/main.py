@@ -23,26 +23,26 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "compile": ("compile", "turn worked solutions into gold traces", "mlx-trace compile gsm8k.jsonl -o compiled.jsonl"),
     "variants": ("compile", "tell compiled problems again with other numbers and people",
                  "mlx-trace variants compiled.jsonl -k 20 -o variants.jsonl"),
-    "explain": ("explain", "let a model write solutions to problems with answers, and keep those that are right",
+    "explain": ("explain", "let a model solve problems in its words, and keep what is right",
                 "mlx-trace explain questions.jsonl --model smollm2-135m -o solutions.jsonl"),
     "init": ("init", "write a configuration of one's own, from four questions",
              "mlx-trace init --model llama32-1b --mac 16 -o mine.yaml"),
     "train": ("train", "train an adapter: SFT, then reinforcement", "mlx-trace train -c configs/tiny.yaml"),
-    "samples": ("samples", "look through what reinforcement sampled: best and worst, and how replies changed",
+    "samples": ("samples", "look through what reinforcement sampled, and how replies changed",
                 "mlx-trace samples adapters/run --worst"),
     "plot": ("plot", "draw what a run's updates measured in the terminal", "mlx-trace plot adapters/tiny"),
     "eval": ("evaluate", "measure a model on problems", "mlx-trace eval --adapter-path adapters/tiny -n 200"),
-    "compare": ("compare", "say whether one measurement is better than another, problem by problem",
+    "compare": ("compare", "compare measurements, problem by problem: gained, lost, and p",
                 "mlx-trace compare before.jsonl after.jsonl"),
-    "report": ("report", "show runs and measurements in one page, or as tables of Markdown",
+    "report": ("report", "show runs and measurements in one page, or as Markdown tables",
                "mlx-trace report adapters/mine records.jsonl -o report.html"),
-    "sweep": ("sweep", "train and measure a configuration in several ways, and compare them",
+    "sweep": ("sweep", "train and measure a configuration in several ways; compare them",
               "mlx-trace sweep eval/levers.yaml"),
     "fuse": ("fuse", "merge an adapter into its base", "mlx-trace fuse --adapter-path adapters/tiny --save-path fused"),
     "export": ("exchange", "write an adapter as PEFT, vLLM and others load it",
                "mlx-trace export --adapter-path adapters/mine --peft adapters/mine-peft"),
     "import": ("exchange", "take over a PEFT adapter", "mlx-trace import peft-adapter --adapter-path adapters/theirs"),
-    "push": ("push", "upload an adapter or a fused model to the Hugging Face hub, with a model card",
+    "push": ("push", "upload an adapter or a model to the Hugging Face hub, with a card",
              "mlx-trace push adapters/mine me/mine --plan"),
     "ask": ("ask", "answer one word problem", 'mlx-trace ask "I had 20 eggs and sold 4 of them. How many are left?"'),
     "chat": ("chat", "ask a model word problems", "mlx-trace chat"),
@@ -212,8 +212,10 @@ def _overview() -> str:
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {purpose}" for name, (_, purpose, _) in COMMANDS.items()]
     return "\n".join(
-        ["usage: mlx-trace COMMAND [options]", "", "commands:", *lines, "", "`mlx-trace COMMAND --help` says more; "
-         "begin with `mlx-trace demo` or `mlx-trace chat`."]
+        ["usage: mlx-trace COMMAND [options]", "", "commands:", *lines, "",
+         "`mlx-trace COMMAND --help` says more, `mlx-trace --version` which one this is;",
+         "begin with `mlx-trace demo` or `mlx-trace chat`. Exit codes: 0 done; 1 the",
+         "command's own no, as no answer; 2 a mistake in what it was given; 130 Ctrl-C."]
     )  # fmt: skip
 
 

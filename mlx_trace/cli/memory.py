@@ -46,10 +46,12 @@ Planned = Callable[[bool], PlannedRun]  # a run, given whether it is computed on
 
 
 def add_memory_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-c", "--config", metavar="FILE", help="plan this configuration")
+    parser.add_argument(
+        "-c", "--config", metavar="FILE", help="plan this configuration: a YAML file, or the name of a bundled one"
+    )
     line = "plan this model, with that configuration or the bundled one of its size"
-    parser.add_argument("--model", metavar="NAME", help=line)
-    parser.add_argument("--markdown", action="store_true", help="print a table in markdown")
+    parser.add_argument("--model", metavar="M", help=line)
+    parser.add_argument("--markdown", action="store_true", help="print a table in Markdown")
 
 
 def run_memory(options: argparse.Namespace) -> int:

@@ -6,18 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
 from mlx_trace.api.loading import ModelChoice, load_chosen
-from mlx_trace.config import (
-    DTYPE,
-    MODEL,
-    RULES,
-    SEEDS,
-    STRATA_KEY,
-    VOTING_TEMPERATURE,
-    Decoding,
-    Dtype,
-    Prompt,
-    read_rules,
-)
+from mlx_trace.config import DTYPE, MODEL, SEEDS, STRATA_KEY, VOTING_TEMPERATURE, Dtype, Prompt
+from mlx_trace.config_decoding import RULES, Decoding, read_rules
 from mlx_trace.config_reinforce import MAX_TOKENS
 from mlx_trace.config_sources import HOTTEST, MOST, MOST_SAMPLES
 from mlx_trace.errors import UserError
@@ -29,6 +19,12 @@ if TYPE_CHECKING:
 _VOTING: Final = (
     "replies to a question; several vote: the answer is the one with the most weight, a vote weighing the share of the "
     "question's numbers that its trace uses; of equals the one more say, then the one said first"
+)
+
+
+FORMATS: Final = "JSONL, a JSON array, CSV, TSV, Parquet, or a data set of the hub"
+ADAPTER_DEFAULT: Final = (
+    "by default adapters/NAME-run or adapters/NAME of a --model NAME, here or bundled, and adapters/tiny without one"
 )
 
 
@@ -53,8 +49,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Add --model, --adapter-path and what goes with them."""
     parser.add_argument("--model", metavar="M", help=f"{MODEL}; by default the adapter's base")
     parser.add_argument("--adapter-path", type=Path, metavar="RUN",
-                        help="a run's directory, any mlx-lm adapter, or none; by default adapters/NAME of a --model "
-                             "NAME, and adapters/tiny without one")  # fmt: skip
+                        help="a run's directory, any mlx-lm adapter, or the word none for the model as it is; "
+                             + ADAPTER_DEFAULT)  # fmt: skip
     parser.add_argument("--dtype", choices=get_args(Dtype), default="auto", help=f"{DTYPE} (default %(default)s)")
     parser.add_argument("--any-base", action="store_true", help="load the adapter even if its base was another one")
     parser.add_argument("--trust-remote-code", action="store_true", help="allow code that comes with the model")
@@ -77,7 +73,12 @@ def add_schema_options(parser: argparse.ArgumentParser) -> None:
     """Add --schema, --schemas-dir and --seed."""
     which = "a family: its name, expert/name, or an expert for all of its; may be repeated"
     parser.add_argument("--schema", action="append", default=[], metavar="NAME", help=which)
-    parser.add_argument("--schemas-dir", type=Path, metavar="DIR", help="families of your own")
+    parser.add_argument(
+        "--schemas-dir",
+        type=Path,
+        metavar="DIR",
+        help="a directory of families of your own, instead of those that come along",
+    )
     add_seed_option(parser)
 
 
@@ -96,7 +97,7 @@ def add_decoding_options(parser: argparse.ArgumentParser) -> None:
     meaning = {name: f"{field.description} (default {getattr(default, name)})"
                for name, field in Decoding.model_fields.items()}  # fmt: skip
     parser.add_argument("--max-tokens", type=at_least(1), default=MAX_TOKENS, metavar="N",
-                        help="longest reply (default %(default)s)")  # fmt: skip
+                        help="longest reply, in tokens (default %(default)s)")  # fmt: skip
     parser.add_argument("--constraint", choices=("none", "scope"), default=default.constraint,
                         help=meaning["constraint"])  # fmt: skip
     parser.add_argument("--grounding", choices=("off", "hard"), default=default.grounding, help=meaning["grounding"])
@@ -116,11 +117,9 @@ def add_sampling_options(parser: argparse.ArgumentParser, meaning: str = _VOTING
         "--temperature",
         type=_temperature,
         metavar="T",
-        help=f"0 is greedy; unless given 0, or {VOTING_TEMPERATURE} for several replies",
+        help=f"of sampling; 0, which is greedy, unless given, or {VOTING_TEMPERATURE} where there are several replies",
     )
-    parser.add_argument(
-        "--seed", type=at_least(0, SEEDS - 1), metavar="N", help="of all that is sampled; 0 unless given"
-    )
+    parser.add_argument("--seed", type=at_least(0, SEEDS - 1), metavar="N", help="of everything random; 0 unless given")
 
 
 def _temperature(text: str) -> float:

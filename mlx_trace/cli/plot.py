@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final
 from mlx_trace.cli.options import at_least
 from mlx_trace.cli.screen import Screen
 from mlx_trace.errors import UserError, meant
+from mlx_trace.resources import is_bundled
+from mlx_trace.run_files import METRICS_FILE
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -92,12 +94,19 @@ def charts(options: argparse.Namespace, screen: Screen) -> "Iterator[RenderableT
         listed = f"there are {', '.join(known)}"
         raise UserError(*(f"no update measured {name!r}; {meant(name, known).strip() or listed}" for name in missing))
     if not found:
-        raise UserError(f"{', '.join(map(str, options.runs))}: there are no updates to draw yet")
+        raise UserError(*map(_undrawn, options.runs))
     has_colours = screen.color_system is not None
     for phase, metric, curves in found:
         yield Text(f"{phase} {metric}, over {options.over}", style="bold")
         for own in [curves] if has_colours else [[curve] for curve in curves]:
             yield from _chart(own, curves, options, screen, has_colours)
+
+
+def _undrawn(run: Path) -> str:
+    """Say that there is nothing to draw of a run, and whether there will be."""
+    if is_bundled(run):
+        return f"{run}: the adapter that comes with mlx-trace has no updates in a {METRICS_FILE} to draw"
+    return f"{run}: there are no updates to draw yet"
 
 
 def _found(

@@ -17,7 +17,7 @@ def add_generate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-n", type=at_least(1), default=1000, metavar="N", help="how many problems (default %(default)s)"
     )
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE.jsonl", help="where to write them")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE.jsonl", help="where to write the problems")
     add_schema_options(parser)
     parser.add_argument("--split", choices=("train", "eval"), default="train",
                         help="training templates (default), or those kept for evaluation")  # fmt: skip
@@ -26,7 +26,7 @@ def add_generate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--number-word-rate", type=_share, default=NUMBER_WORD_RATE, metavar="X",
                         help="how often small numbers are words (default %(default)s)")  # fmt: skip
     parser.add_argument("--form", choices=("problems", "messages"), default="problems",
-                        help="our own JSONL, or mlx-lm's messages for stock trainers")  # fmt: skip
+                        help="problems: our own JSONL (default); messages: mlx-lm's, for stock trainers")  # fmt: skip
     parser.add_argument("--list", action="store_true", help="name the families and stop")
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from mlx_trace.cli.output import show
 from mlx_trace.errors import UserError
 from mlx_trace.notice import tell
+from mlx_trace.resources import adapter_at
 
 if TYPE_CHECKING:
     from mlx_trace.card import CardSubject, Form
@@ -24,18 +25,21 @@ def add_push_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--records", type=Path, nargs="+", action="extend", default=[], metavar="RECORDS.jsonl",
                         help="what eval -o wrote: its figures go into the card")  # fmt: skip
     parser.add_argument(
-        "--base-model", metavar="OWNER/NAME", help="the base's name on the hub, where the run's is none"
+        "--base-model", metavar="OWNER/NAME", help="the base's name on the hub, where the run names a folder or a file"
     )
-    parser.add_argument("--license", metavar="ID", help="as the hub names it; the base's, where it is known, otherwise")
-    parser.add_argument("--message", metavar="TEXT", help="of the commit")
+    parser.add_argument(
+        "--license", metavar="ID", help="the licence, as the hub names it; by default the base's, where it is known"
+    )
+    parser.add_argument("--message", metavar="TEXT", help="the commit's message")
 
 
 def run_push(options: argparse.Namespace) -> int:
     from mlx_trace.push import README, check_repository, form_of, push, upload_files
 
-    if not options.folder.is_dir() and Path(options.repository).is_dir():
+    if not adapter_at(options.folder).is_dir() and adapter_at(Path(options.repository)).is_dir():
         raise UserError(f"the folder comes first: mlx-trace push {options.repository} {options.folder}")
     check_repository(options.repository)
+    options.folder, options.run = adapter_at(options.folder), options.run and adapter_at(options.run)
     form = form_of(options.folder)
     if (options.folder / README).is_file() and (options.records or options.license):
         raise UserError(f"{options.folder}: its own {README} is the card, into which no --records and no --license go; "

@@ -10,6 +10,7 @@ from mlx_trace.cli.screen import Screen
 from mlx_trace.destination import check_apart
 from mlx_trace.errors import UserError
 from mlx_trace.files import check_output, is_stream, write_atomically
+from mlx_trace.resources import adapter_at
 
 if TYPE_CHECKING:
     from mlx_trace.evaluate.report.figures import Report
@@ -72,7 +73,7 @@ def _read(sources: Sequence[Path]) -> "Report":
         try:
             if sources.count(path) > 1:
                 raise UserError(f"{path}: is given twice")
-            if path.is_dir():
+            if adapter_at(path).is_dir():
                 runs.append(read_training(path))
             else:
                 files.append(read_records(path))

@@ -19,6 +19,7 @@ from mlx_trace.cli.screen import Screen
 from mlx_trace.errors import UserError
 from mlx_trace.language.grade import GRADE_KINDS
 from mlx_trace.notice import tell
+from mlx_trace.resources import adapter_at, is_bundled
 
 if TYPE_CHECKING:
     from mlx_trace.train.samples import SavedSample
@@ -32,14 +33,16 @@ def add_samples_options(parser: argparse.ArgumentParser) -> None:
     order.add_argument("--best", action="store_true", help="highest rewards first, and of equals the latest")
     order.add_argument("--worst", action="store_true", help="lowest rewards first, and of equals the latest")
     parser.add_argument("--update", type=_span, metavar="N|A-B",
-                        help="of that update, or from A to B; without any choice of the latest one saved")  # fmt: skip
-    parser.add_argument("--grade", choices=GRADE_KINDS, help="only those that the solver judged so")
+                        help="only those of that update, or from A to B; where nothing is chosen the latest that was "
+                             "saved")  # fmt: skip
+    parser.add_argument("--grade", choices=GRADE_KINDS, metavar="KIND",
+                        help=f"only those that the solver judged so: {', '.join(GRADE_KINDS)}")  # fmt: skip
     parser.add_argument("--prompt", metavar="ID|TEXT",
                         help="how the replies to one prompt changed, by its id or words of its question")  # fmt: skip
     parser.add_argument("--search", metavar="TEXT", help="only those whose question or reply has this in it")
     parser.add_argument("-n", type=at_least(1), metavar="N",
-                        help=f"how many samples are shown, or of a prompt how many updates (unless given {_SHOWN}, "
-                             "and with --json all)")  # fmt: skip
+                        help=f"how many samples to show, or of a prompt how many updates; {_SHOWN} unless given, all "
+                             "with --json")  # fmt: skip
     parser.add_argument(
         "--json", action="store_true", help="print the samples as they were saved, a JSON object a line"
     )
@@ -110,10 +113,14 @@ class _Less(Pager):
 # --- which -----------------------------------------------------------------------------------------------------
 
 
-def _file_of(run: Path) -> Path:
+def _file_of(named: Path) -> Path:
     from mlx_trace.run_files import SAMPLES_FILE
 
+    run = adapter_at(named)
     path = run / SAMPLES_FILE if run.is_dir() else run
+    if run.is_dir() and not path.exists() and is_bundled(named):
+        raise UserError(f"{named}: the adapter that comes with mlx-trace has no {SAMPLES_FILE}; runs that are trained "
+                        "here with reinforcement save one")  # fmt: skip
     if run.is_dir() and not path.exists():
         raise UserError(f"{run}: has no {SAMPLES_FILE}: no run of mlx-trace, or one without reinforcement, or one "
                         "whose reinforce.samples_every is 0")  # fmt: skip

@@ -26,9 +26,9 @@ def add_serve_options(parser: argparse.ArgumentParser) -> None:
                         help="the address to listen at; 0.0.0.0 is every one that this machine has, and there is no "
                              "password (default %(default)s)")  # fmt: skip
     parser.add_argument("--port", type=at_least(0, _LAST_PORT), default=address.port, metavar="P",
-                        help="0 is any free one (default %(default)s)")  # fmt: skip
+                        help="the port to listen at; 0 is any free one (default %(default)s)")  # fmt: skip
     parser.add_argument("--max-sequences", type=at_least(1, 4096), default=limits.max_sequences, metavar="N",
-                        help="replies that are written at once (default %(default)s)")  # fmt: skip
+                        help="replies decoded at once (default %(default)s)")  # fmt: skip
     parser.add_argument("--max-queue", type=at_least(0, 1 << 20), default=limits.max_queue, metavar="N",
                         help="replies that may wait beside those; who comes then is told to try again "
                              "(default %(default)s)")  # fmt: skip

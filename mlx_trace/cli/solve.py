@@ -21,7 +21,8 @@ _RIGHT = ("solved", "correct")
 def add_solve_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="the trace, or any text that holds one; - is standard input")
     parser.add_argument("--expected", metavar="X", help="the right answer: 26, 80,000, $7.50 or 2/3")
-    parser.add_argument("--expert", choices=EXPECTABLE, help="the expert that the trace should name")
+    parser.add_argument("--expert", choices=EXPECTABLE, metavar="NAME",
+                        help=f"the expert that the trace should name: {', '.join(EXPECTABLE)}")  # fmt: skip
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print one JSON object: reward, kind, answer, detail")
     lines = 'FILE has lines {"text", "expected": str|null, "expert": str|null}; print one grade a line'

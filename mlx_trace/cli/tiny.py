@@ -19,9 +19,11 @@ def add_tiny_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("rebuild",), help="the one thing there is to do")
     parser.add_argument("--save-path", type=Path, required=True, metavar="DIR", help="where to write the model")
     parser.add_argument("--tokens", type=at_least(1), metavar="MILLIONS",
-                        help="how many million tokens to read; the default makes the bundled one")  # fmt: skip
+                        help="how many million tokens to read; by default as many as the bundled one")  # fmt: skip
     add_seed_option(parser)
-    parser.add_argument("--gsm8k", type=Path, metavar="FILE.jsonl", help="read these questions too")
+    parser.add_argument(
+        "--gsm8k", type=Path, metavar="FILE.jsonl", help="read the questions of this file of GSM-8K's, too"
+    )
 
 
 def run_tiny(options: argparse.Namespace) -> int:

@@ -80,10 +80,7 @@ def run_train(options: argparse.Namespace) -> int:
     check_installed(config.report_to)
     from mlx_trace.cli.macs import elsewhere, show_elsewhere, show_macs
     from mlx_trace.model.base import locate_model
-    from mlx_trace.model.bursts import watchdog_advice
-    from mlx_trace.train.interrupt import Interrupted
     from mlx_trace.train.run import check_folder, plan
-    from mlx_trace.train.tracked import train
 
     if options.plan and (known := elsewhere(config)) is not None:
         show_elsewhere(Screen(soft_wrap=True), config, known)
@@ -96,27 +93,42 @@ def run_train(options: argparse.Namespace) -> int:
     with watching() as watch:
         planned = plan(config, options.resume, watch)
     console.quiet = not planned.ranks.is_first  # one voice for all processes
-    trained, count = planned.config.num_layers, planned.base.num_layers
-    part = f"all {count}" if trained in (-1, count) else f"{trained} of {count}"
-    layers = f"{config.fine_tune_type} on {part} layers"
-    console.print(f"{config.model}: {layers}; {'; '.join(planned.notes)}")
+    _introduce(console, planned)
     show_plan(console, planned)
-    if options.plan:
-        show_example(console, planned)
-        show_time(console, planned)
-        show_macs(console, planned)
-        return 0
+    if not options.plan:
+        return _train(console, planned, options)
+    show_example(console, planned)
+    show_time(console, planned)
+    show_macs(console, planned)
+    return 0
+
+
+def _introduce(console: Screen, planned: "Plan") -> None:
+    """Say what is trained of which model, and what each phase will do."""
+    config = planned.config
+    trained, count = config.num_layers, planned.base.num_layers
+    part = f"all {count}" if trained in (-1, count) else f"{trained} of {count}"
+    console.print(f"{config.model}: {config.fine_tune_type} on {part} layers; {'; '.join(planned.notes)}")
+
+
+def _train(console: Screen, planned: "Plan", options: argparse.Namespace) -> int:
+    """Train what was planned, and say how that ended and what comes next."""
+    from mlx_trace.model.bursts import watchdog_advice
+    from mlx_trace.train.interrupt import Interrupted
+    from mlx_trace.train.tracked import train
+
+    again = f"mlx-trace train --resume --adapter-path {as_word(planned.config.adapter_path)}"
     try:
         with progress(console) as report:
             doubts = train(planned, report, options.resume, options.overwrite)
     except (Interrupted, KeyboardInterrupt) as stop:
         how = "stopped and saved" if isinstance(stop, Interrupted) else "stopped at once"
-        console.print(f"{how}; go on with: mlx-trace train --resume --adapter-path {as_word(config.adapter_path)}")
+        console.print(f"{how}; go on with: {again}")
         return INTERRUPTED
     except RuntimeError as error:
         if (advice := watchdog_advice(error)) is None:
             raise
-        raise UserError(f"{advice}: mlx-trace train --resume --adapter-path {as_word(config.adapter_path)}") from error
+        raise UserError(f"{advice}: {again}") from error
     _tell_done(console, planned, doubts)
     return 0
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from mlx_trace.cli.options import decoding_of, sampling_of
-from mlx_trace.config import RULES, Decoding
+from mlx_trace.config_decoding import RULES, Decoding
 from mlx_trace.errors import UserError
 from mlx_trace.evaluate.suites import SUITES
 

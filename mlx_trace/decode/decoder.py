@@ -9,7 +9,8 @@ from typing import Final
 import mlx.core as mx
 from mlx_lm.generate import wired_limit
 
-from mlx_trace.config import Decoding
+from mlx_trace.config import GPU_SECONDS
+from mlx_trace.config_decoding import Decoding
 from mlx_trace.decode.engine import MAX_SEQUENCES, Engine
 from mlx_trace.decode.episode import Episode, Request
 from mlx_trace.decode.forward import check_rows
@@ -30,12 +31,13 @@ _SHOWN: Final = 60  # characters of a question in a message
 class Decoder:
     """A model that replies to questions, `max_sequences` of them at once. `refresh` once its weights have changed.
 
-    With `cached_layer`, the activations (N, D) that go into that layer are kept, for training to go on from.
+    With `cached_layer`, the activations (N, D) that go into that layer are kept, for training to go on from. A GPU with
+    a display is given `gpu_seconds` of work at once.
     """
 
     def __init__(
         self, base: Base, prompter: Prompter, decoding: Decoding, max_sequences: int = MAX_SEQUENCES,
-        cached_layer: int | None = None,
+        cached_layer: int | None = None, gpu_seconds: float = GPU_SECONDS,
     ) -> None:  # fmt: skip
         self.prompter, self.decoding, self.name = prompter, decoding, base.name
         self.positions = positions_of(base.config)
@@ -46,7 +48,7 @@ class Decoder:
         vocabulary = vocabulary_of(base.tokenizer) if decoding.constraint == "scope" else None
         self.engine = Engine(base.network, prompter.stop_ids, vocabulary, prompter.prefix,
                              decoding.max_tokens_per_pass, max_sequences, cached_layer,
-                             prompter.prompt.trace_form)  # fmt: skip
+                             prompter.prompt.trace_form, gpu_seconds)  # fmt: skip
         self.masks = self.engine.masks
 
     def check(self, max_tokens: int) -> None:

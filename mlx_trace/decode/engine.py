@@ -45,6 +45,7 @@ class Engine:
         self, network: Any, stop_ids: Collection[int], vocabulary: Vocabulary | None = None,
         prefix: Sequence[int] = (), max_tokens_per_pass: MaxTokensPerPass = "auto",
         max_sequences: int = MAX_SEQUENCES, cached_layer: int | None = None, form: TraceForm = OPERATION_FIRST,
+        gpu_seconds: float = GPU_SECONDS,
     ) -> None:  # fmt: skip
         self.network, self.stop_ids, self.vocabulary = network, frozenset(stop_ids), vocabulary
         self.prefix, self.max_sequences, self.cached_layer = list(prefix), max_sequences, cached_layer
@@ -52,7 +53,7 @@ class Engine:
         # tokens that take as long as a pass takes by itself
         self.headroom = None if max_tokens_per_pass == "probe" else HEADROOM
         self.masks = Masks(vocabulary)
-        self.sampler, self.burst = Sampler(network, self.masks), burst_of(network, GPU_SECONDS)
+        self.sampler, self.burst = Sampler(network, self.masks), burst_of(network, gpu_seconds)
         self.passes = self.tokens_read = 0
         self.automaton_seconds = 0.0
         self.refresh()

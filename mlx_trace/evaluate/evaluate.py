@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mlx_trace.config import Decoding
+from mlx_trace.config_decoding import Decoding
 from mlx_trace.decode.decoder import Decoder
 from mlx_trace.decode.engine import MAX_SEQUENCES
 from mlx_trace.decode.episode import Episode

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from mlx_trace.config import Decoding
+from mlx_trace.config_decoding import Decoding
 from mlx_trace.decode.params import SamplingParams
 
 

@@ -24,6 +24,7 @@ from mlx_trace.model.named import same_model
 from mlx_trace.notice import tell
 from mlx_trace.resources import adapter_at
 from mlx_trace.run_files import ADAPTER_CONFIG
+from mlx_trace.setting import setting
 
 ADAPTER_WEIGHTS: Final = "adapters.safetensors"
 FineTuneType = Literal["lora", "dora", "full"]
@@ -245,7 +246,7 @@ def check_same_base(base: Base, path: Path) -> None:
     if file.is_file() and not _is_base(base, path, _read_config(file)):
         raise UserError(
             f"{path}: this run was started on other weights than those of {base.path}, to which {base.name} leads now; "
-            "a new run may begin with its adapter: --resume-adapter-file"
+            f"a new run may begin with its adapter: {setting('resume_adapter_file')}"
         )
 
 
@@ -267,10 +268,11 @@ def _check_base(base: Base, path: Path, content: AdapterConfig) -> None:
     if _is_base(base, path, content):
         return
     name, weights = content.model or "unknown", base.fingerprint()
-    anyway = "; --any-base loads it all the same"
+    anyway = f"; {setting('any_base', True)} loads it all the same"
     if content.base_rest == weights.without(_modules(path)):
+        bare = setting("adapter_path", "none")
         raise UserError(f"{path}: {base.name} has an adapter merged into it already: it differs from {name} in nothing "
-                        f"but what this one changes; ask it as it is, --adapter-path none{anyway}")  # fmt: skip
+                        f"but what this one changes; ask it as it is, {bare}{anyway}")  # fmt: skip
     if same_model(name, base.name):
         tell(f"{path}: trained on other weights of the same model ({name}, as another source rounds them)")
         return

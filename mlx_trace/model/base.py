@@ -29,6 +29,7 @@ from mlx_trace.model.precision import is_dequantised
 from mlx_trace.model.weights import settle_types, type_name
 from mlx_trace.notice import tell
 from mlx_trace.resources import tiny_dir
+from mlx_trace.setting import setting
 
 _TOKENIZER_CONFIG: Final = "tokenizer_config.json"
 _PROBED: Final = 5  # tokens on which a network's pieces are compared with the whole of it
@@ -142,7 +143,7 @@ def read_tokenizer(path: Path, config: dict[str, Any], trust_remote_code: bool =
     except Exception as error:  # transformers and mlx-lm do what files say, and fail in every way there is
         if own and not trust_remote_code:
             raise UserError(f"{path}: its tokenizer is code that comes with the model ({own}), and was not loaded; "
-                            "--trust-remote-code runs it") from error  # fmt: skip
+                            f"{setting('trust_remote_code', True)} runs it") from error  # fmt: skip
         raise UserError(f"{path}: its tokenizer cannot be loaded: {_named(error)}") from error
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from mlx_trace.errors import UserError
 from mlx_trace.faults import faults_of
 from mlx_trace.files import read_json
+from mlx_trace.setting import setting
 
 CONFIG_JSON: Final = "config.json"
 _GENERATION: Final = "generation_config.json"
@@ -82,7 +83,7 @@ def read_config_json(path: Path, trust_remote_code: bool = False) -> dict[str, A
         raise UserError(f"{path}: a model of type {architecture!r}; mlx-trace trains Llama-shaped ones: {known}")
     if "model_file" in content and not trust_remote_code:
         raise UserError(f"{path}: {content['model_file']!r}, which comes with the model, is code that would be run to "
-                        "build it; --trust-remote-code allows that")  # fmt: skip
+                        f"build it; {setting('trust_remote_code', True)} allows that")  # fmt: skip
     return {**content, **_ends(path)}
 
 

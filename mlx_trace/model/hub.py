@@ -10,6 +10,7 @@ from typing import Final
 from mlx_trace import hub_access
 from mlx_trace.errors import UserError, short
 from mlx_trace.json_text import parse_json
+from mlx_trace.setting import setting
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
 _WANTED: Final = ["*.json", "model*.safetensors", "tokenizer.model", "*.tiktoken", "*.txt", "*.jinja", "*.py"]
@@ -79,5 +80,5 @@ def download(name: str) -> Path:
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError, hub_access.network_error()) as error:
         raise UserError(
             f"{name} is not in the local cache and cannot be downloaded ({short(error)}); go online once, or name "
-            "a model directory, or use --model tiny"
+            f"a model directory, or use {setting('model', 'tiny')}"
         ) from None

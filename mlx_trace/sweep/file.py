@@ -3,20 +3,31 @@
 A directory of configurations is a sweep as well: each is an arm, and its `sweep.yaml` says the rest.
 """
 
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from mlx_trace.config import unquoted_off
+from mlx_trace.config import RENAMED
+from mlx_trace.config_decoding import unquoted_off
 from mlx_trace.config_file import find_config
 from mlx_trace.errors import UserError
-from mlx_trace.faults import faults_of
+from mlx_trace.faults import faults_of, in_words, located, near_key
 from mlx_trace.files import read_text
 from mlx_trace.resources import configs_dir
-from mlx_trace.yaml_text import read_yaml
+from mlx_trace.yaml_text import YamlText, read_yaml_text
 
 SETTINGS: Final = "sweep.yaml"  # of a directory
 
@@ -63,14 +74,35 @@ class _Compared(BaseModel):
     seeds: list[int] = Field(default_factory=lambda: [0], min_length=1)
     measure: list[Measure] = Field(min_length=1)
     reported: dict[str, dict[str, str]] = Field(default_factory=dict)  # arm: {heading: figure}
+    _file: str = PrivateAttr("")
+    _read: YamlText = PrivateAttr(default_factory=lambda: YamlText({}))
 
-    @model_validator(mode="after")
-    def _each_once(self) -> Self:
-        if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError("seeds: one is given twice")
-        if len(set(map(str, self.measure))) < len(self.measure):
-            raise ValueError("measure: one is given twice")
-        return self
+    @field_validator("seeds", "measure")
+    @classmethod
+    def _each_once(cls, values: list[Any]) -> list[Any]:
+        if twice := [value for value in map(str, values) if list(map(str, values)).count(value) > 1]:
+            raise ValueError(f"{twice[0]} is given twice")
+        return values
+
+    def located(self, keys: Sequence[str]) -> str:
+        """Return where keys stand in the file: `FILE:LINE:COLUMN: KEY`."""
+        return located(self._file, self._read.place(tuple(keys)), keys)
+
+    def origin(self, arm: str, seed: int, keys: Sequence[str]) -> str | None:
+        """Return where in the file stands what makes keys of an arm's configuration what they are; None where its own
+        file says so."""
+        told = {RENAMED.get(key, key): place for key, place in self._places(arm).items()}
+        told["seed"] = ("seeds", str(self.seeds.index(seed)))
+        for end in range(len(keys), 0, -1):
+            if (place := told.get(".".join(keys[:end]))) is not None:
+                return self.located((*place, *keys[end:]))
+        section = "".join(f"{key}." for key in keys)  # that is wrong as a whole, a part of it being said here
+        within = [place[:-1] for key, place in told.items() if key.startswith(section) and key != "seed"]
+        return ": ".join([self.located(within[-1]), *([section[:-1]] if section else [])]) if within else None
+
+    def _places(self, arm: str) -> dict[str, tuple[str, ...]]:
+        """Return by each key that is set for an arm's configuration the keys that lead to it in the file."""
+        return {key: ("set", key) for key in self.set}
 
     def measures(self) -> list[Measure]:
         """Return what is measured: all, but for files that need not be there and are not."""
@@ -82,15 +114,20 @@ class SweepFile(_Compared):
 
     base: str
     arms: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    grid: dict[str, list[Any]] = Field(default_factory=dict)
+    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
         if bool(self.arms) == bool(self.grid):
             raise ValueError("give arms (names with changes) or grid (keys with lists of values)")
-        if any(not values for values in self.grid.values()):
-            raise ValueError("grid: a key has no values")
         return self
+
+    def _places(self, arm: str) -> dict[str, tuple[str, ...]]:
+        change = self.changes()[arm][1]
+        own = {key: ("arms", arm, key) for key in change} if self.arms else {
+            key: ("grid", key, str(next(n for n, known in enumerate(self.grid[key]) if known is value)))
+            for key, value in change.items()}  # fmt: skip
+        return super()._places(arm) | own
 
     def changes(self) -> dict[str, tuple[Path, dict[str, Any]]]:
         """Return by each arm's name the configuration that it is of, and what it changes."""
@@ -113,7 +150,7 @@ class SweepFolder(_Compared):
         if not files:
             raise UserError(f"{self.folder}: holds no configuration, that is no .yaml file besides {SETTINGS}")
         if strange := sorted(set(self.reported) - {file.stem for file in files}):
-            raise UserError(f"{self.folder / SETTINGS}: reported: there is no {strange[0]}.yaml")
+            raise UserError(*(f"{self.located(('reported', arm))}: there is no {arm}.yaml" for arm in strange))
         return {file.stem: (file, {}) for file in files}
 
 
@@ -132,15 +169,27 @@ def read_sweep(path: Path) -> Sweep:
     if path.is_dir() and not file.is_file():
         raise UserError(f"{path}: has no {SETTINGS}, which says what its configurations are measured on: measure: "
                         "[{data: everyday}]")  # fmt: skip
-    content = read_yaml(read_text(file), str(file))
-    if not isinstance(content, dict):
+    read = read_yaml_text(read_text(file), str(file))
+    if not isinstance(read.content, dict):
         raise UserError(f"{file}: is no sweep: keys such as base, arms and measure, with their values")
+    model, given = (SweepFolder, {"folder": path}) if path.is_dir() else (SweepFile, {})
     try:
-        if path.is_dir():
-            return SweepFolder.model_validate({**content, "folder": path})
-        return SweepFile.model_validate(content)
+        sweep = model.model_validate({**read.content, **given})
     except ValidationError as error:
-        raise UserError(*faults_of(error, str(file))) from None
+        found = faults_of(error, str(file), read, lambda fault: _explain(fault, model))
+        raise UserError(*read.faults(str(file)), *found) from None
+    if read.twins:
+        raise UserError(*read.faults(str(file)))
+    sweep._file, sweep._read = str(file), read
+    return sweep
+
+
+def _explain(fault: Any, model: type[BaseModel]) -> str:
+    """Return a fault in words; of a key that there is not, which was meant."""
+    if fault["type"] != "extra_forbidden":
+        return in_words(fault)
+    *sections, key = fault["loc"]
+    return near_key(str(key), list(Measure.model_fields if sections else model.model_fields))
 
 
 def _brief(value: Any) -> str:

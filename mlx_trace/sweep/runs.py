@@ -96,20 +96,22 @@ class SweepRun:
 
 def runs_of(content: Sweep, file: Path, folder: Path) -> list[SweepRun]:
     """Return every arm with every seed; UserError if a configuration is wrong, or two folders would be one."""
-    runs, faults = [], []
+    runs: list[SweepRun] = []
+    faults: list[str] = []
     for arm, (base, change) in content.changes().items():
         for seed in content.seeds:
             path = folder / f"{_SLUG.sub('-', arm)}-{seed}"
             settings = {**content.set, **change, "seed": seed, "adapter_path": str(path)}
             try:
-                runs.append(SweepRun(arm, seed, load_config(base, settings)))
+                origin = partial(content.origin, arm, seed)
+                runs.append(SweepRun(arm, seed, load_config(base, settings, as_flags=False, origin=origin)))
             except UserError as error:
-                faults += [f"{file}: {arm}: {fault}" for fault in error.faults]
+                faults += error.faults
                 break
     if len({run.folder for run in runs}) < len(runs):
         faults.append(f"{file}: two arms would have one folder: name them apart in letters or digits")
     if faults:
-        raise UserError(*faults)
+        raise UserError(*dict.fromkeys(faults))  # what is wrong for all arms, once
     for run in runs:
         run.check_same()
     return runs

@@ -18,6 +18,7 @@ import numpy as np
 
 from mlx_trace.errors import UserError, why
 from mlx_trace.model.layers import Level, PrefixTree, Split, gather, rectangle
+from mlx_trace.setting import setting
 from mlx_trace.train.examples import Example
 
 Keep = Literal["memory", "disk", "off"]
@@ -164,7 +165,8 @@ class _Disk:
                 if os.pwrite(self.file.fileno(), raw, self.end) < len(raw):  # the disk filled up on the way
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError as error:
-                raise UserError(f"activation_cache: disk: {why(error)}; free some space and go on with --resume, or "
+                again = setting("resume", True)
+                raise UserError(f"activation_cache: disk: {why(error)}; free some space and go on with {again}, or "
                                 "start with activation_cache: off") from None  # fmt: skip
             self.places[index] = self.end, tuple(array.shape), array.dtype
             self.end += len(raw)

@@ -20,6 +20,7 @@ from mlx_trace.files import is_full, sync, why_unwritten
 from mlx_trace.json_text import parse_json
 from mlx_trace.notice import tell
 from mlx_trace.run_files import PROGRESS, STATE
+from mlx_trace.setting import setting
 from mlx_trace.train.run_dir import ARRAYS, is_half_saved, is_numbered, remove_checkpoint
 
 _KEPT: Final = 2  # the newest checkpoint and the one before it
@@ -98,7 +99,8 @@ def load(run: Path, is_said: bool = True) -> Checkpoint | None:
             tell(f"{line}; the run goes on from checkpoint {path.name}")
         return checkpoint
     if damaged:
-        raise UserError(*damaged, f"{run}: no checkpoint is left to go on from; --overwrite begins anew")
+        anew = f"{setting('overwrite', True)} begins anew"
+        raise UserError(*damaged, f"{run}: no checkpoint is left to go on from; {anew}")
     return None
 
 
@@ -159,7 +161,8 @@ def written_whole(final: Path, temporary: Path | None = None) -> Iterator[None]:
             remove_checkpoint(temporary)
         elif temporary is not None:
             temporary.unlink(missing_ok=True)
-        hint = "free some space and continue with --resume" if full else "the last checkpoint is untouched"
+        hint = f"free some space and continue with {setting('resume', True)}" if full else (
+            "the last checkpoint is untouched")  # fmt: skip
         raise UserError(f"{final}: could not be written: {reason}; {hint}") from error
 
 

@@ -14,7 +14,8 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 
-from mlx_trace.config import Decoding, TraceForm
+from mlx_trace.config import TraceForm
+from mlx_trace.config_decoding import Decoding
 from mlx_trace.decode.grammar.automaton import Automaton
 from mlx_trace.decode.grammar.follow import choices_on
 from mlx_trace.decode.grammar.rules import rules_for

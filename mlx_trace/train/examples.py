@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from mlx_trace.config import Decoding
+from mlx_trace.config_decoding import Decoding
 from mlx_trace.decode.grammar.vocabulary import Vocabulary, usable_vocabulary
 from mlx_trace.errors import UserError
 from mlx_trace.model.prompts import CLOSING, Prompter

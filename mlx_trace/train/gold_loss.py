@@ -13,7 +13,7 @@ from typing import Final
 import mlx.optimizers as optim
 import numpy as np
 
-from mlx_trace.config import Decoding
+from mlx_trace.config_decoding import Decoding
 from mlx_trace.decode.grammar.writing import Choice
 from mlx_trace.errors import UserError
 from mlx_trace.evaluate.losses import SPELLED, deciding

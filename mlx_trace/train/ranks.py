@@ -14,6 +14,7 @@ from mlx.nn.utils import average_gradients
 from mlx.utils import tree_map
 
 from mlx_trace.errors import UserError
+from mlx_trace.setting import setting
 
 
 class Ranks:
@@ -100,4 +101,5 @@ def _together() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise UserError(f"another process of this run was lost ({error}); go on with --resume") from error
+        raise UserError(f"another process of this run was lost ({error}); go on with "
+                        f"{setting('resume', True)}") from error  # fmt: skip

@@ -6,7 +6,7 @@ Takes problems, a prompter and settings. Knows nothing of networks.
 from collections.abc import Sequence
 from typing import Final
 
-from mlx_trace.config import RULES, Decoding
+from mlx_trace.config_decoding import RULES, Decoding
 from mlx_trace.decode.grammar.automaton import Automaton
 from mlx_trace.decode.grammar.follow import follow
 from mlx_trace.decode.grammar.rules import rules_for

@@ -10,6 +10,7 @@ from mlx_trace.config import Config
 from mlx_trace.config_file import load_config
 from mlx_trace.errors import UserError
 from mlx_trace.run_files import CONFIG_FILE
+from mlx_trace.setting import setting
 from mlx_trace.train.run_dir import read_run_config
 
 
@@ -18,15 +19,14 @@ def resumed(
     as_flags: bool = True,
 ) -> Config:  # fmt: skip
     """Return the configuration of the run that is resumed, with which the overrides and the file must agree."""
+    resume, replace = setting("resume", True), setting("overwrite", True)
     if overwrite:
-        resume, replace = ("--resume", "--overwrite") if as_flags else ("resume=True", "overwrite=True")
         raise UserError(f"{resume} goes on with a run and {replace} replaces it; give one of them")
     if path is None and content is None:
         run = overrides.get("adapter_path")
         if run is None:
-            if as_flags:
-                raise UserError("--resume needs the run's directory: --adapter-path RUN, or -c with its configuration")
-            raise UserError("resume=True needs the run's directory: adapter_path=RUN, or its configuration")
+            its = "-c with its configuration" if as_flags else "its configuration"
+            raise UserError(f"{resume} needs the run's directory: {setting('adapter_path')}, or {its}")
         saved = read_run_config(Path(str(run)))
         wanted = load_config(Path(str(run)) / CONFIG_FILE, overrides, as_flags=as_flags)
     else:
@@ -35,8 +35,8 @@ def resumed(
     saved = saved.model_copy(update={"adapter_path": wanted.adapter_path})  # a run may have been moved
     if changes := list(_changes(saved.model_dump(mode="json"), wanted.model_dump(mode="json"))):
         raise UserError(
-            f"{saved.adapter_path}: --resume goes on with a run as it was started; without -c and other flags it does. "
-            "What is not as it was:",
+            f"{saved.adapter_path}: {resume} goes on with a run as it was started; without "
+            f"{'-c and other flags' if as_flags else 'a configuration and overrides'} it does. What is not as it was:",
             *changes,
         )
     return saved

@@ -1,21 +1,18 @@
 """Assemble a run from its configuration: model, data, adapter, memory, phases; then train, or go on training."""
 
-import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
 from mlx_lm.generate import wired_limit
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from mlx_trace.config import Config
 from mlx_trace.errors import UserError
-from mlx_trace.files import read_json, write_atomically
 from mlx_trace.memory import plan as budget
 from mlx_trace.memory.predict import MemoryPlan
 from mlx_trace.memory.shape import Shape, shape_of
@@ -34,8 +31,9 @@ from mlx_trace.model.layers import Split, check_split
 from mlx_trace.model.precision import is_dequantised
 from mlx_trace.model.prompts import Prompter
 from mlx_trace.notice import tell
+from mlx_trace.setting import setting
 from mlx_trace.train import checkpoint
-from mlx_trace.train.checkpoint import Checkpoint, checked
+from mlx_trace.train.checkpoint import Checkpoint
 from mlx_trace.train.examples import Watch, unwatched
 from mlx_trace.train.gather import Material, gather
 from mlx_trace.train.loop import Phase, Report, Run
@@ -44,7 +42,6 @@ from mlx_trace.train.rehearse import try_reward
 from mlx_trace.train.rl.reinforce import Reinforce
 from mlx_trace.train.rl.reward import Scorer, make_scorer
 from mlx_trace.train.run_dir import (
-    PLAN_FILE,
     Hold,
     check_new,
     check_unheld,
@@ -53,6 +50,7 @@ from mlx_trace.train.run_dir import (
     open_run,
     sweep,
 )
+from mlx_trace.train.saved_plan import check_same_data, read_plan, write_plan
 from mlx_trace.train.sft import Sft
 from mlx_trace.train.validation import Validation, replies_at_once
 from mlx_trace.train.work import work_of
@@ -91,7 +89,7 @@ def check_folder(config: Config, resume: bool = False, overwrite: bool = False) 
         check_writable(path)
         check_unheld(path)
         if resume:
-            _saved_plan(path)
+            read_plan(path)
             _check_resumable(path, checkpoint.load(path, is_said=False))
         is_ready = True
     finally:
@@ -100,7 +98,8 @@ def check_folder(config: Config, resume: bool = False, overwrite: bool = False) 
 
 def _check_resumable(path: Path, saved: Checkpoint | None) -> None:
     if saved is None and (path / ADAPTER_WEIGHTS).exists():
-        raise UserError(f"{path}: has an adapter but no checkpoint to go on from; --overwrite replaces it")
+        raise UserError(f"{path}: has an adapter but no checkpoint to go on from; "
+                        f"{setting('overwrite', True)} replaces it")  # fmt: skip
 
 
 def plan(asked: Config, resume: bool = False, watch: Watch = unwatched) -> Plan:
@@ -119,9 +118,9 @@ def plan(asked: Config, resume: bool = False, watch: Watch = unwatched) -> Plan:
     work = work_of(config, material, prompter, ranks.size, on_gpu)
     allowed = budget.budget_of(config.memory, usable)
     shape = shape_of(outline.config, config, not on_gpu, is_dequantised(outline.path))
-    saved, digest = _saved_plan(config.adapter_path) if resume else (None, None)
+    saved, digest = read_plan(config.adapter_path) if resume else (None, None)
     if saved is not None:
-        _check_same_data(config.adapter_path, digest, material)
+        check_same_data(config.adapter_path, digest, material.digest)
     if saved is None:  # refused on its shape alone, if it is
         budget.settle(budget.PlannedRun(shape, work, config.activation_cache, allowed), usable=usable)
     base = _load(config, outline, resume)
@@ -191,39 +190,6 @@ def _free_disk(path: Path) -> int:
     return shutil.disk_usage(next(folder for folder in (path, *path.absolute().parents) if folder.exists())).free
 
 
-def _saved_plan(path: Path) -> tuple[MemoryPlan | None, str | None]:
-    """Return what was settled when a run was started, and the digest of its data; None where it is not known."""
-    file = path / PLAN_FILE
-    if not file.exists():
-        return None, None
-    saved = checked(_SavedPlan, read_json(file), file)
-    return MemoryPlan(**saved.model_dump(exclude={"data"})), saved.data
-
-
-def _check_same_data(path: Path, digest: str | None, material: Material) -> None:
-    """Refuse to go on with other data than a run was started on: its order and its best loss are of those."""
-    if digest is None:
-        tell(f"{path}: was begun by a version that did not note its data; if they are other ones now, nobody can tell")
-    elif digest != material.digest:
-        raise UserError(f"{path}: its data are not those that it was started on: a file has changed, or what its "
-                        "config.yaml says (data, seed), or the families of mlx-trace; --resume-adapter-file goes on "
-                        "from its adapter in a new run")  # fmt: skip
-
-
-class _SavedPlan(BaseModel):
-    """A plan as a run has kept it; earlier versions had other names for two keys."""
-
-    model_config = ConfigDict(strict=True)
-
-    micro_tokens: int = Field(ge=1)
-    max_sequences: int = Field(ge=1, validation_alias=AliasChoices("max_sequences", "width"))
-    activation_cache: Literal["memory", "disk", "off"] = Field(
-        validation_alias=AliasChoices("activation_cache", "trunk_cache")
-    )
-    headroom: int | None = Field(None, ge=1)
-    data: str | None = None  # the digest of what is trained on
-
-
 def train(
     planned: Plan,
     report: Report,
@@ -257,8 +223,8 @@ def _settle_passes(planned: Plan) -> None:
     for engine in engines:
         engine.headroom = headroom
     if planned.ranks.is_first:
-        settled = asdict(replace(planned.memory, headroom=headroom)) | {"data": planned.material.digest}
-        write_atomically(planned.config.adapter_path / PLAN_FILE, [json.dumps(settled) + "\n"])
+        settled = replace(planned.memory, headroom=headroom)
+        write_plan(planned.config.adapter_path, settled, planned.material.digest)
 
 
 @contextmanager

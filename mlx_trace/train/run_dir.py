@@ -19,6 +19,7 @@ from mlx_trace.model.adapter import ADAPTER_WEIGHTS, adapter_config
 from mlx_trace.model.base import Base
 from mlx_trace.model.chat_template import CHAT_TEMPLATE, stock_template_or_none
 from mlx_trace.run_files import ADAPTER_CONFIG, BEST, CONFIG_FILE, METRICS_FILE, PROGRESS, SAMPLES_FILE, STATE
+from mlx_trace.setting import setting
 from mlx_trace.yaml_text import read_yaml
 
 PLAN_FILE: Final = "plan.json"
@@ -100,9 +101,11 @@ def check_new(run: Path, overwrite: bool) -> None:
         raise UserError(f"{run}: is a file; adapter_path is a directory")
     if not run.exists() or is_unused(run):
         return
+    if not overwrite and not _is_run(run):
+        raise UserError(f"{run}: is not empty, and no run of mlx-trace")
     if not overwrite:
-        raise UserError(f"{run}: holds a run already; --resume continues it, --overwrite replaces it"
-                        if _is_run(run) else f"{run}: is not empty, and no run of mlx-trace")  # fmt: skip
+        raise UserError(f"{run}: holds a run already; {setting('resume', True)} continues it, "
+                        f"{setting('overwrite', True)} replaces it")  # fmt: skip
     if not _is_run(run):
         raise UserError(f"{run}: is not a run of mlx-trace, so it is not overwritten")
 

@@ -1,8 +1,11 @@
 """What programs call: importing is light, nothing is printed, mistakes are lines, and figures are those of the commands."""
 
+import ast
 import inspect
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mlx_trace
+from mlx_trace import api
 from mlx_trace.api import html
 from mlx_trace.api.quiet import logged
 from mlx_trace.api.reply import ModelReply
@@ -23,6 +27,7 @@ from mlx_trace.chat import Reply
 from mlx_trace.cli.main import main
 from mlx_trace.language.grade import grade
 from mlx_trace.notice import tell
+from mlx_trace.resources import adapters_dir, tiny_dir
 
 Out = pytest.CaptureFixture[str]
 QUESTION = "I had 20 eggs and sold 4 of them. How many are left?"
@@ -134,7 +139,9 @@ def mistakes(model: mlx_trace.Model) -> dict[str, Callable[[], object]]:
         "path is a int": lambda: mlx_trace.TrainedRun.open(3),  # type: ignore[arg-type]
         "resume=True needs": lambda: mlx_trace.train(resume=True),
         "overwrite=True replaces it": lambda: mlx_trace.train(TINY, resume=True, overwrite=True),
-        "has no config.yaml": lambda: mlx_trace.TrainedRun.open("absent"),
+        "has no config.yaml": lambda: mlx_trace.TrainedRun.open("absent"), "model: the name is empty": lambda: mlx_trace.load(""),
+        "resume=True needs the run's directory: adapter_path, or its": lambda: mlx_trace.train(resume=True, iters=2),
+        "fields={'answer': 'NAME'} says which": lambda: mlx_trace.evaluate(model, [{"question": "3 eggs?"}]),
     }  # fmt: skip
 
 
@@ -146,8 +153,48 @@ def test_a_mistake_is_a_line_that_says_what_and_where(
         with pytest.raises(mlx_trace.UserError) as caught:
             call()
         assert said in str(caught.value), said
+        assert "--" not in str(caught.value), "a flag, which nobody here has"
     assert capsys.readouterr() == ("", "")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_wrong_with_a_run_names_arguments_here_and_flags_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(adapters_dir() / "tiny", "run")
+    lost = Path(shutil.copytree("run", "lost")) / "adapter_config.json"
+    lost.write_text(json.dumps(json.loads(lost.read_text()) | {"model": "./gone"}))
+    code = tmp_path / "code"
+    code.mkdir()
+    figures = json.loads((tiny_dir() / "config.json").read_text())
+    (code / "config.json").write_text(json.dumps(figures | {"model_file": "x.py"}))
+    run, keys = "run", {"model": "tiny", "adapter_path": "run"}
+    for told, flags, call, command in (
+        ("run: holds a run already; resume=True continues it, overwrite=True replaces it", "--resume continues it",
+         lambda: mlx_trace.train(keys), "train --adapter-path run"),
+        ("run: resume=True goes on with a run as it was started; without a configuration and overrides",
+         "run: --resume goes on with a run as it was started; without -c and other flags",
+         lambda: mlx_trace.train(resume=True, adapter_path=run, iters=9), "train --resume --adapter-path run --iters 9"),
+        ("if it is a path; model names it", "if it is a path; --model names it",
+         lambda: mlx_trace.load(adapter_path="lost"), "chat --adapter-path lost"),
+        ("to build it; trust_remote_code=True allows that", "to build it; --trust-remote-code allows that",
+         lambda: mlx_trace.load(code, "none"), "chat --model code --adapter-path none"),
+    ):  # fmt: skip
+        with pytest.raises(mlx_trace.UserError) as caught:
+            call()
+        assert told in str(caught.value) and "--" not in str(caught.value)
+        assert main(command.split()) == 2
+        assert flags in capsys.readouterr().err
+
+
+def test_no_message_of_these_modules_names_a_flag() -> None:
+    for module in Path(api.__file__).parent.glob("*.py"):
+        tree = ast.parse(module.read_text(encoding="utf-8"))
+        documented = [node.body[0].value for node in ast.walk(tree) if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+                      and isinstance((node.body or [None])[0], ast.Expr)]  # fmt: skip
+        texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and node not in documented]
+        assert not [text for text in texts if isinstance(text, str) and re.search(r"(?<!\w)--[a-z]", text)], module
 
 
 def test_a_model_is_asked_in_its_own_thread(model: mlx_trace.Model) -> None:

@@ -31,7 +31,7 @@ from mlx_trace.cli.main import make_parser
 from mlx_trace.cli.paint import LONGEST, UNUSED, USED, marked
 from mlx_trace.cli.screen import Screen
 from mlx_trace.cli.talk import Talk
-from mlx_trace.config import Decoding
+from mlx_trace.config_decoding import Decoding
 from mlx_trace.decode.decoder import Decoder
 from mlx_trace.decode.episode import Episode
 from mlx_trace.decode.params import SamplingParams

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mlx_trace.cli.main import main
-from mlx_trace.config import RULES
+from mlx_trace.config_decoding import RULES
 from mlx_trace.problems.mixture import read_file
 
 Out = pytest.CaptureFixture[str]

@@ -1,7 +1,9 @@
 """Every command helps, and every mistake of a user is one clear line per fault, exit code 2, and nothing touched."""
 
+import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -47,6 +49,41 @@ def test_the_examples_of_help_are_well_formed(name: str) -> None:
 
     words = COMMANDS[name][2].split()
     make_parser(name).parse_args(words[2:])
+
+
+@pytest.mark.parametrize("name", [None, *COMMANDS])
+def test_help_fits_eighty_columns(run: Run, monkeypatch: pytest.MonkeyPatch, name: str | None) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, _ = run(*([name] if name else []), "--help")
+    assert [line for line in out.splitlines() if len(line) > 80] == []
+
+
+def actions() -> dict[str, dict[str, argparse.Action]]:
+    """Return by each long flag the commands that have it."""
+    from mlx_trace.cli.main import make_parser
+
+    found: dict[str, dict[str, argparse.Action]] = {}
+    for name in COMMANDS:
+        for action in make_parser(name)._actions:
+            for flag in action.option_strings[-1:]:
+                found.setdefault(flag, {})[name] = action
+    return found
+
+
+def test_a_flag_says_the_same_in_every_command() -> None:
+    known = actions()
+    for flag in ("--seed", "--dtype", "--trust-remote-code", "--field", "--temperature", "--any-base", "--schema"):
+        said = {re.split(r";| \(default", action.help or "")[0] for action in known[flag].values()}
+        assert len(said) == 1, (flag, said)
+    own = {
+        "--adapter-path": {"RUN", "DIR"},
+        "--against": {"FILE.jsonl", "WAY"},
+        "--data": {"FILE", "synthetic|phrasing|everyday|FILE"},
+        "--output": {"FILE", "FILE.jsonl", "FILE.html"},
+    }
+    for flag, by_command in known.items():
+        metavars = {action.metavar for name, action in by_command.items() if name != "train" and action.nargs != 0}
+        assert metavars <= own.get(flag, metavars) and (flag in own or len(metavars) < 2), (flag, metavars)
 
 
 def test_the_overview_names_every_command(run: Run) -> None:

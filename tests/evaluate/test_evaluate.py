@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mlx_trace.config import Decoding
+from mlx_trace.config_decoding import Decoding
 from mlx_trace.evaluate.evaluate import evaluate
 from mlx_trace.evaluate.record import summarise
 from mlx_trace.evaluate.strata import strata

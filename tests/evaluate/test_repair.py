@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mlx_trace.config import Decoding
+from mlx_trace.config_decoding import Decoding
 from mlx_trace.decode.decoder import Decoder
 from mlx_trace.decode.params import SamplingParams
 from mlx_trace.evaluate.evaluate import Watcher, sample

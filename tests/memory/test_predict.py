@@ -33,7 +33,9 @@ from mlx_trace.model.named import same_model
 from mlx_trace.train import learner
 from mlx_trace.train.examples import Example
 from mlx_trace.train.ranks import Ranks
-from mlx_trace.train.run import PLAN_FILE, _saved_plan, _shape, plan
+from mlx_trace.train.run import _shape, plan
+from mlx_trace.train.run_dir import PLAN_FILE
+from mlx_trace.train.saved_plan import read_plan
 from mlx_trace.train.sft import Sft
 from tests.train.test_run import config as run_config
 from tests.train.test_run import run as train
@@ -230,7 +232,7 @@ def test_a_resumed_run_keeps_its_plan(random_model: Path, tmp_path: Path) -> Non
     assert plan(settings, resume=True).memory == MemoryPlan(777, 3, "off"), "as an earlier version named it"
     file.write_text("{}", encoding="utf-8")
     with pytest.raises(UserError, match="not what a run writes"):
-        _saved_plan(tmp_path / "run")
+        read_plan(tmp_path / "run")
 
 
 def test_a_run_that_cannot_fit_is_refused_before_anything_is_written(random_model: Path, tmp_path: Path) -> None:

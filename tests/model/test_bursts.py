@@ -8,16 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlx_trace.config import Config, Decoding
+from mlx_trace.config import GPU_SECONDS, Config
+from mlx_trace.config_decoding import Decoding
 from mlx_trace.decode.decoder import Decoder
 from mlx_trace.decode.params import SamplingParams
 from mlx_trace.memory.macs import chip
+from mlx_trace.memory.predict import MemoryPlan
 from mlx_trace.memory.shape import shape_of
 from mlx_trace.model import bursts
 from mlx_trace.model.base import Base, load_base
 from mlx_trace.model.bursts import burst_ends, burst_of, display_speed, watchdog_advice
 from mlx_trace.model.layers import Level, PrefixTree, Split
 from mlx_trace.model.prompts import Prompter
+from mlx_trace.train.ranks import Ranks
+from mlx_trace.train.rl.reinforce import Reinforce
+from mlx_trace.train.rl.reward import make_scorer
 
 import mlx.core as mx  # isort: skip
 import itertools
@@ -75,15 +80,26 @@ def test_states_are_the_same_in_short_pieces(random_base: Base, monkeypatch: pyt
     assert mx.array_equal(plain, pieces).item()
 
 
-def test_replies_are_the_same_in_short_pieces(random_model: Path) -> None:
+def test_replies_are_the_same_in_short_pieces(random_model: Path, on_mac: list[int]) -> None:
     replies = []
-    for burst in (None, 1):
+    for seconds in (0.0, 1e-12):
         base = load_base(str(random_model))
-        decoder = Decoder(base, Prompter(base.tokenizer, Config().prompt), Decoding(constraint="none"))
-        decoder.engine.burst = burst
-        decoder.refresh()
+        prompter = Prompter(base.tokenizer, Config().prompt)
+        decoder = Decoder(base, prompter, Decoding(constraint="none"), gpu_seconds=seconds)
+        assert decoder.engine.forward.burst == burst_of(base.network, seconds) != burst_of(base.network, GPU_SECONDS)
         replies.append([episode.ids for episode in decoder.sample(["How many?"], SamplingParams(8, 1.0, 2, 0))])
     assert replies[0] == replies[1]
+
+
+def test_rollouts_keep_to_the_seconds_that_the_configuration_says(
+    random_base: Base, tmp_path: Path, on_mac: list[int]
+) -> None:
+    for seconds in (0.0, 0.5):
+        config = Config(num_layers=1, adapter_path=tmp_path, gpu_seconds=seconds)
+        prompter, scorer = Prompter(random_base.tokenizer, config.prompt), make_scorer(config.reinforce)
+        phase = Reinforce(random_base, Split(random_base.network, 1), prompter, config, [], [], MemoryPlan(8192), Ranks(),
+                          scorer)  # fmt: skip
+        assert phase.decoder.engine.forward.burst == burst_of(random_base.network, seconds)
 
 
 def test_the_wired_limit_is_raised_while_a_model_replies_and_then_what_it_was(

@@ -219,3 +219,12 @@ def test_a_name_of_ours_is_the_hubs_for_peft(peft: Path, tmp_path: Path, capsys:
     assert "tiny is on no hub" in capsys.readouterr().err
     assert main(["import", str(tmp_path / "tiny"), "--adapter-path", str(tmp_path / "new")]) == 2
     assert "names no base; --model names it" in capsys.readouterr().err
+    content = json.loads((tmp_path / "tiny" / "adapter_config.json").read_text()) | {
+        "base_model_name_or_path": "./gone"
+    }
+    (tmp_path / "tiny" / "adapter_config.json").write_text(json.dumps(content), encoding="utf-8")
+    assert main(["import", str(tmp_path / "tiny"), "--adapter-path", str(tmp_path / "new")]) == 2
+    said = capsys.readouterr().err
+    assert f"its base './gone' is not found, from {Path.cwd()} if it is a path; --model names it" in said
+    assert main(["import", str(tmp_path / "tiny"), "--adapter-path", str(tmp_path / "new"), "--model", "./out"]) == 2
+    assert "./out" in (said := capsys.readouterr().err) and "--model names it" not in said

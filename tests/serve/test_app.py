@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from mlx_trace.config import Decoding, Prompt
+from mlx_trace.config import Prompt
+from mlx_trace.config_decoding import Decoding
 from mlx_trace.config_serve import Limits
 from mlx_trace.decode.decoder import Decoder
 from mlx_trace.model.adapter import load_adapter

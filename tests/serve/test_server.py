@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from mlx_trace.chat import as_row, poll, reply_to
-from mlx_trace.config import VOTING_TEMPERATURE, Decoding, Prompt
+from mlx_trace.config import VOTING_TEMPERATURE, Prompt
+from mlx_trace.config_decoding import Decoding
 from mlx_trace.decode.decoder import Decoder
 from mlx_trace.decode.params import SamplingParams
 from mlx_trace.model.adapter import load_adapter

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlx_trace.config import Config, Decoding
+from mlx_trace.config import Config
+from mlx_trace.config_decoding import Decoding
 from mlx_trace.decode.grammar.vocabulary import Vocabulary, vocabulary_of
 from mlx_trace.decode.grammar.writing import Choice
 from mlx_trace.decode.sampler import Masks

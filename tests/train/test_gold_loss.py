@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from mlx_trace.cli.main import main
-from mlx_trace.config import Decoding, Prompt
+from mlx_trace.config import Prompt
+from mlx_trace.config_decoding import Decoding
 from mlx_trace.decode.grammar.vocabulary import vocabulary_of
 from mlx_trace.errors import UserError
 from mlx_trace.evaluate.losses import SPELLED

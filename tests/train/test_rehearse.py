@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from mlx_trace.config import Config, Decoding, Prompt
+from mlx_trace.config import Config, Prompt
+from mlx_trace.config_decoding import Decoding
 from mlx_trace.decode.grammar.vocabulary import vocabulary_of
 from mlx_trace.errors import UserError
 from mlx_trace.model.prompts import CLOSING, Prompter

@@ -13,7 +13,7 @@ from itertools import product as ways_of
 from math import prod
 from typing import Any, Final
 
-from mlx_trace.config import Rule
+from mlx_trace.config_decoding import Rule
 from mlx_trace.decode.grammar.saying import Saying
 from mlx_trace.language.experts import Scope
 from mlx_trace.language.knowledge import called_numbers, may_be_fraction, may_be_negative

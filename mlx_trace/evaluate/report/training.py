@@ -14,6 +14,7 @@ from mlx_trace.errors import UserError
 from mlx_trace.files import lenient_lines, read_json, read_text
 from mlx_trace.json_text import parse_json
 from mlx_trace.notice import tell
+from mlx_trace.resources import adapter_at
 from mlx_trace.run_files import ADAPTER_CONFIG, CONFIG_FILE, METRICS_FILE, PROGRESS, STATE
 from mlx_trace.yaml_text import read_yaml
 
@@ -44,8 +45,10 @@ class TrainingRun:
     versions: dict[str, str]
 
 
-def read_training(folder: Path) -> TrainingRun:
-    """Read a run's folder; UserError where it holds none of a run's files."""
+def read_training(named: Path) -> TrainingRun:
+    """Read a run's folder, by which it stays named, or a bundled adapter's; UserError where it holds none of a run's
+    files."""
+    folder = adapter_at(named)
     if not any((folder / name).is_file() for name in FILES):
         raise UserError(f"{folder}: is no run's folder: it has none of {', '.join(FILES)}")
     config = read_text(folder / CONFIG_FILE) if (folder / CONFIG_FILE).is_file() else ""
@@ -53,7 +56,7 @@ def read_training(folder: Path) -> TrainingRun:
     seed = content.get("seed") if isinstance(content, dict) else None
     adapter = read_json(folder / ADAPTER_CONFIG) if (folder / ADAPTER_CONFIG).is_file() else {}
     return TrainingRun(
-        str(folder), _phases(folder / METRICS_FILE), config, seed if isinstance(seed, int) else None,
+        str(named), _phases(folder / METRICS_FILE), config, seed if isinstance(seed, int) else None,
         adapter if isinstance(adapter, dict) else {}, _versions(folder / STATE),
     )  # fmt: skip
 

@@ -17,24 +17,13 @@ from mlx_trace.errors import UserError
 from mlx_trace.files import read_json
 from mlx_trace.language.experts import COMPOSITION
 from mlx_trace.language.grade import EXPECTABLE
-from mlx_trace.language.mentions import find_numbers
-from mlx_trace.language.numbers import spell
 from mlx_trace.language.steps import NAME, Malformed
 from mlx_trace.language.syntax import NoTrace, parse_document
 from mlx_trace.problems.synthetic.expression import Evaluate, compile_expression
 from mlx_trace.problems.synthetic.schema_file import Quantity, SchemaFile, WordingFile
-from mlx_trace.problems.synthetic.template import (
-    QUANTITY_FORMS,
-    SLOT_FORMS,
-    Template,
-    certain_names,
-    fields_of,
-    literal_texts,
-    names_in,
-    parse_template,
-)
-from mlx_trace.problems.synthetic.template import Field as TemplateField
-from mlx_trace.problems.synthetic.vocabulary import PRONOUNS, Vocabulary, Word, load_vocabulary
+from mlx_trace.problems.synthetic.template import Template, parse_template
+from mlx_trace.problems.synthetic.template_check import TemplateCheck
+from mlx_trace.problems.synthetic.vocabulary import Vocabulary, Word, load_vocabulary
 from mlx_trace.resources import schemas_dir
 
 VOCABULARY: Final = "vocab"
@@ -233,7 +222,7 @@ class _Check:
                 self.fault(where, f"<{reference}> is neither a quantity nor a slot")
 
     def _wordings(self, split: Split, trace: str) -> tuple[Wording, ...]:
-        parsed = []
+        parsed, check = [], TemplateCheck(self.file.quantities, self.slots, self.file.constants)
         for index, wording in enumerate(getattr(self.file.templates, split)):
             where = f"templates.{split}.{index}"
             try:
@@ -242,7 +231,8 @@ class _Check:
                 self.fault(where, str(error))
                 continue
             pieces = tuple(_REFERENCE.split(_rename(trace, wording.names)))
-            self._check_template(where, template, set(pieces[1::2]))
+            for fault in check.faults(template, set(pieces[1::2])):
+                self.fault(where, fault)
             self._check_names(where, trace, wording.names)
             self._check_quantities(where, wording.quantities)
             parsed.append(Wording(template, pieces, self._redrawn(wording)))
@@ -272,31 +262,3 @@ class _Check:
             drawn = self.file.quantities.get(name)
             if drawn is None or drawn.derive is not None or quantity.derive is not None:
                 self.fault(f"{where}.quantities.{name}", "only a quantity that is drawn can be drawn otherwise")
-
-    def _check_template(self, where: str, template: Template, used: set[str]) -> None:
-        quantities, slots, known = self.file.quantities, self.slots, set(self.file.constants)
-        for field in fields_of(template):
-            self._check_field(where, field)
-        stated = certain_names(template)
-        for name in sorted(quantities):
-            if name not in stated and (name in used or quantities[name].distractor):
-                self.fault(where, f"the question does not always state {name}")
-        for name in sorted({reference.partition(":")[0] for reference in used} & set(slots) - stated):
-            self.fault(where, f"the question does not always name {name}, which the trace uses")
-        for text in literal_texts(template):
-            for mention in find_numbers(text):
-                if not known.isdisjoint(mention.readings):
-                    continue
-                fixed = f"'{text[mention.start : mention.end]}' is a fixed number ({spell(mention.value)})"
-                self.fault(where, f"{fixed}; numbers come from quantities, or are constants")
-
-    def _check_field(self, where: str, field: TemplateField) -> None:
-        quantities, slots, pronouns = self.file.quantities, self.slots, PRONOUNS["he"]
-        for name in sorted(names_in(field) - set(quantities) - set(slots)):
-            self.fault(where, f"{{{name}}} is neither a quantity nor a slot")
-        if field.name in quantities and field.form not in QUANTITY_FORMS:
-            self.fault(where, f"{field.name}:{field.form} is not a form; those are {', '.join(QUANTITY_FORMS[1:])}")
-        if field.name in slots and (field.noun or field.form not in (*SLOT_FORMS, *pronouns)):
-            self.fault(where, f"{field.name}:{field.form or field.noun} is not a form of a slot")
-        if field.form in pronouns and any(word.pronoun is None for word in slots.get(field.name, ())):
-            self.fault(where, f"{field.name} has words without pronouns")

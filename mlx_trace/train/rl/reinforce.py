@@ -79,8 +79,7 @@ class Reinforce:
         self.ema = Ema(self.rl.ema_start, self.rl.ema_decay)
         self.position = 0  # problems that were taken so far, by all ranks
         self.reference = Reference(base.network)
-        self.decoder = Decoder(base, prompter, config.decoding, plan.max_sequences, split.first)
-        self.decoder.engine.burst = split.burst
+        self.decoder = Decoder(base, prompter, config.decoding, plan.max_sequences, split.first, config.gpu_seconds)
         self.decoder.check(self.rl.max_tokens)
         self.gold = gold
         self.samples: list[SavedSample] = []  # of the last update, where they are to be saved

@@ -7,7 +7,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from mlx_trace.config import Rule
+from mlx_trace.config_decoding import Rule
 from mlx_trace.decode.grammar.automaton import Automaton
 from mlx_trace.decode.grammar.follow import follow
 from mlx_trace.decode.grammar.rules import rules_for

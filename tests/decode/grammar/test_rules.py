@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from mlx_trace.config import RULES, Rule
+from mlx_trace.config_decoding import RULES, Rule
 from mlx_trace.decode.grammar.automaton import Automaton
 from mlx_trace.decode.grammar.follow import follow
 from mlx_trace.decode.grammar.rules import PartRules, Rules, rules_for
