@@ -44,7 +44,7 @@ def test_interrupted_on_a_terminal(lab: Lab, presses: int) -> None:
 
 
 def test_a_disk_that_fills_up(lab: Lab) -> None:
-    if fill_disk(lab, 17) is None:
+    if fill_disk(lab, 41) is None:
         pytest.skip("mounting a small disk is not permitted here")
 
 
