@@ -190,7 +190,8 @@ class Worker:
         try:
             self._decoder.engine.automaton(request, job.inquiry.params.max_tokens)
         except UserError as error:
-            self._end(job, Unasked(str(error), "max_tokens"))
+            named = job.inquiry.limit or "this server's --max-tokens"
+            self._end(job, Unasked(named + str(error).removeprefix("max_tokens"), job.inquiry.limit))
             return
         self._scheduler.add(self._count, request, job.inquiry.params)
         episodes = [self._scheduler.episodes[self._count, number] for number in range(job.inquiry.params.n)]
