@@ -15,7 +15,7 @@ LET_PASS: Final = frozenset({
     "reasoning_effort", "verbosity", "reasoning", "reasoning_format", "include_reasoning", "thinking",
     "enable_thinking", "chat_template_kwargs",  # how much is thought and said: a trace has one way
     "repetition_context_size", "repeat_last_n", "xtc_threshold", "mirostat_tau", "mirostat_eta", "dry_base",
-    "dry_allowed_length", "dry_penalty_last_n", "dry_sequence_breakers", "dynatemp_exponent",  # of what is refused below
+    "dry_allowed_length", "dry_penalty_last_n", "dry_sequence_breakers", "dynatemp_exponent",  # of what is refused
     "skip_special_tokens", "spaces_between_special_tokens", "add_generation_prompt", "include_stop_str_in_output",
 })  # fmt: skip
 NEUTRAL: Final[dict[str, tuple[Any, ...]]] = {  # values that ask for nothing, and may be given
