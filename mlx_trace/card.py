@@ -20,6 +20,7 @@ from mlx_trace.evaluate.stats import Rate
 from mlx_trace.files import read_json
 from mlx_trace.model.hub import is_hub_name
 from mlx_trace.model.named import TINY, named, same_model
+from mlx_trace.numbered import lasting, numbered
 from mlx_trace.problems.hub_data import is_hub_data
 from mlx_trace.run_files import SUMMARY
 from mlx_trace.yaml_text import read_yaml
@@ -37,7 +38,6 @@ LICENCES: Final = {  # of all models that have a name here, as their cards on th
     "llama32-3b": LLAMA, "llama32-3b-base": LLAMA, "llama32-3b-4bit": LLAMA, TINY: "mit",
 }  # fmt: skip
 _LIBRARIES: Final[dict[Form, str]] = {"adapter": "mlx", "peft": "peft", "model": "mlx"}
-_HOUR: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ def _training_rows(told: CardSubject) -> Iterator[tuple[str, str]]:
     if tokens:
         yield "tokens (SFT)", f"{tokens:,.0f}"
     if seconds:
-        yield "time", f"{seconds / _HOUR:.1f} hours" if seconds >= _HOUR else f"{seconds / 60:.0f} minutes"
+        yield "time", lasting(seconds)
     for key in ("seed", "loss", "learning_rate"):
         if config.get(key) is not None:
             yield key.replace("_", " "), foreign(str(config[key]))
@@ -182,7 +182,7 @@ def _configuration(run: TrainingRun) -> dict[str, Any]:
 
 def _source(source: Mapping[str, Any]) -> str:
     """Return in words where problems came from: a file by its name alone."""
-    size = f"{source['n']:,} problems" if isinstance(source.get("n"), int) else ""
+    size = numbered(source["n"], "problem") if isinstance(source.get("n"), int) else ""
     if isinstance(source.get("share"), int | float):
         size = f"{source['share']:.0%} of the whole"
     if source.get("source") == "synthetic":

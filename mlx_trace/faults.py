@@ -20,7 +20,13 @@ def in_words(fault: Any) -> str:
         return "there is no such key"
     got = fault.get("input")
     is_hidden = isinstance(got, dict | list | BaseModel) or fault["type"] == "missing"
-    return message[0].lower() + message[1:] + ("" if is_hidden else f", got {str(got)[:_SHOWN]!r}")
+    return message[0].lower() + message[1:] + ("" if is_hidden else f", got {_shown(got)}")
+
+
+def _shown(value: Any) -> str:
+    """Return a value as it was written: text in quotes, which tell it from a number."""
+    text = str(value)[:_SHOWN]
+    return repr(text) if isinstance(value, str) else text.lower() if isinstance(value, bool) else text
 
 
 def unknown_key(hint: str, known: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from mlx_trace.errors import UserError, why
-from mlx_trace.json_text import parse_json
+from mlx_trace.json_text import json_fault, parse_json
 from mlx_trace.notice import tell
 
 _SHORT: Final = 50  # characters of a name, of which each may be four bytes, and a name has 255
@@ -55,7 +55,7 @@ def read_json(path: Path) -> Any:
     try:
         return parse_json(text, object_pairs_hook=_no_duplicates)
     except json.JSONDecodeError as error:
-        raise UserError(f"{path}:{error.lineno}: not JSON: {error.msg}") from None
+        raise UserError(f"{path}:{error.lineno}: not JSON: {json_fault(error)}") from None
     except ValueError as error:
         raise UserError(f"{path}: not JSON as it is read: {error}") from None
 

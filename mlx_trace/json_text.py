@@ -16,3 +16,12 @@ def parse_json(text: str | bytes, **hooks: Any) -> Any:
         if str(error).startswith(_DIGITS):
             raise ValueError("a number is too long") from None
         raise
+
+
+def json_fault(error: ValueError) -> str:
+    """Return in words why a text is no JSON, and the column where that can be said."""
+    if not isinstance(error, json.JSONDecodeError):
+        return str(error)
+    message = error.msg.removesuffix(" at")
+    hint = r" (in a text a tab is \t, and a line ends with \n)" if message == "Invalid control character" else ""
+    return f"{message}{hint} at column {error.colno}"

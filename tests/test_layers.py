@@ -11,7 +11,7 @@ PACKAGE = Path(mlx_trace.__file__).parent
 
 # From the ground up. A folder's entries are in order too; cli may import anything but its own siblings' commands.
 ORDER = """
-errors notice setting json_text called resources run_files files yaml_text faults destination folders seeds blas background hub_access config_sources config_decoding config_reinforce config_serve config config_file
+errors notice setting json_text called resources run_files files yaml_text faults destination numbered folders seeds blas background hub_access config_sources config_decoding config_reinforce config_serve config config_file
 language.numbers language.number_words language.signs language.mentions language.amounts language.knowledge language.measures language.steps language.canonical language.comments language.said language.outcome language.experts language.syntax language.solver language.objection language.ledger language.grade
 problems.hub_data problems.rows problems.fields problems.problem problems.english problems.sentences problems.synthetic.expression problems.synthetic.vocabulary problems.skeleton problems.synthetic.template problems.synthetic.schema_file problems.synthetic.template_check problems.synthetic.schema problems.synthetic.generator
 problems.split problems.gsm8k
@@ -27,7 +27,7 @@ evaluate.report.training evaluate.report.curves evaluate.report.graph evaluate.r
 tracking.tracker tracking.trackers tracking.tracking
 train.rl.advantages train.run_dir train.resuming train.checkpoint train.saved_plan train.ranks train.metrics train.collapse train.tempo train.samples train.validation train.schedule train.interrupt train.loop train.learner train.choices train.examples train.activation_cache train.sft train.gold_loss train.rl.reward train.rl.rollout train.rl.packing train.rl.measures train.rl.loss train.rl.reference train.rehearse train.rl.reinforce train.masked train.gather train.work train.run train.tracked train.probe
 tiny.text tiny.tokenizer tiny.first_weights tiny.pretrain
-explain fidelity fuse card push modelfile llama_cpp starter chat api.arguments api.quiet api.html api.reply api.solution api.loading api.model api.problems api.evaluating api.trained api.training serve.address serve.stops serve.inquiry serve.worker serve.answers serve.ticket serve.completion serve.log serve.page serve.hosts serve.app serve.run sweep.file sweep.runs sweep.outcomes
+explain fidelity fuse card push modelfile llama_cpp starter chat api.arguments api.quiet api.html api.reply api.solution api.loading api.model api.problems api.evaluating api.trained api.training serve.address serve.stops serve.parameters serve.inquiry serve.worker serve.answers serve.ticket serve.completion serve.log serve.page serve.hosts serve.app serve.run sweep.file sweep.runs sweep.outcomes
 cli.output cli.screen cli.progress cli.options cli.ledger cli.solve cli.problems cli.audit cli.compile cli.memory cli.macs cli.plan cli.init cli.train cli.ways cli.counts cli.gold_loss cli.records cli.explain cli.asking cli.conclusion cli.replies cli.samples cli.plot cli.evaluate cli.compare cli.report cli.sweep cli.fuse cli.exchange cli.push cli.reply cli.paint cli.frame cli.graph cli.live cli.history cli.keyboard cli.talk cli.commands cli.chat cli.ask cli.serve cli.demo cli.tiny cli.doctor cli.completion
 cli.main __main__
 """.split()

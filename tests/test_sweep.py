@@ -128,7 +128,7 @@ ARMS = f"""{SWEEP}arms:
 
 
 @pytest.mark.parametrize(("text", "old", "new", "faults"), [
-    (ARMS, "n: 2", "n: 0", ["s.yaml:5:20: measure.0.n: input should be greater than or equal to 1, got '0'"]),
+    (ARMS, "n: 2", "n: 0", ["s.yaml:5:20: measure.0.n: input should be greater than or equal to 1, got 0"]),
     (ARMS, "n: 2", "m: 2, n: x", [
         "s.yaml:5:20: measure.0.m: there is no such key; those here are data, n,",
         "s.yaml:5:26: measure.0.n: input should be a valid integer",

@@ -12,6 +12,7 @@ from mlx_trace.errors import UserError
 from mlx_trace.files import lenient_lines
 from mlx_trace.json_text import parse_json
 from mlx_trace.notice import safe
+from mlx_trace.numbered import numbered
 from mlx_trace.resources import adapter_at
 from mlx_trace.run_files import BEST, CONFIG_FILE, METRICS_FILE, SAMPLES_FILE
 
@@ -93,7 +94,7 @@ class TrainedRun:
     def _repr_html_(self) -> str:
         figures = self.figures
         rows = [(name, f"{value:.4g}") for name, value in figures.items() if name.rpartition("/")[2] in _SHOWN]
-        told = f"{self.adapter_path}: {figures['updates']:.0f} updates in {figures['seconds']:.0f} s"
+        told = f"{self.adapter_path}: {numbered(round(figures['updates']), 'update')} in {figures['seconds']:.0f} s"
         return f"<div>{html.paragraph(told)}{html.table((), rows)}{''.join(map(html.paragraph, self.doubts))}</div>"
 
 

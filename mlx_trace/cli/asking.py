@@ -12,6 +12,7 @@ from mlx_trace.cli.screen import Screen
 from mlx_trace.cli.ways import AskedWay
 from mlx_trace.files import is_stream, sha256
 from mlx_trace.notice import tell
+from mlx_trace.numbered import numbered
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -64,7 +65,7 @@ class Evaluation:
         """Ask all problems in one way, keeping records while they come where they are to be written."""
         kept = self._kept(asked, examples)
         if kept and kept.known:
-            tell(f"{len(kept.known)} of {len(self.drawn.problems)} records are in {kept.path}: going on")
+            tell(f"{len(kept.known)} of {numbered(len(self.drawn.problems), 'record')} in {kept.path}: going on")
         try:
             with Screen(stderr=True).status("") as status:
                 records = self._sample(asked, examples, kept, status)

@@ -10,6 +10,7 @@ from mlx_trace.cli.options import add_schema_options, at_least
 from mlx_trace.cli.output import show, show_json
 from mlx_trace.cli.screen import Screen
 from mlx_trace.errors import UserError
+from mlx_trace.numbered import numbered
 from mlx_trace.problems.audit import audit
 from mlx_trace.problems.diversity import Diversity, measure, read_kinds
 from mlx_trace.problems.problem import Problem
@@ -49,7 +50,7 @@ def _check(chosen: list[Schema], options: argparse.Namespace) -> int:
         show(f"{finding.schema}: {finding.fault} ({finding.count} of {options.per_schema} draws){example}")
     wrong = len({finding.schema for finding in findings})
     verdict = f"{wrong} with faults" if wrong else "all clean"
-    show(f"{len(chosen)} families, {options.per_schema} draws each: {verdict}")
+    show(f"{numbered(len(chosen), 'family')}, {numbered(options.per_schema, 'draw')} each: {verdict}")
     return 1 if findings else 0
 
 

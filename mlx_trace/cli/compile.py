@@ -14,6 +14,7 @@ from mlx_trace.cli.output import show, show_json
 from mlx_trace.cli.screen import Screen
 from mlx_trace.destination import check_apart
 from mlx_trace.errors import UserError
+from mlx_trace.numbered import numbered
 from mlx_trace.problems import gsm8k
 from mlx_trace.problems.compile.compiler import NO_SOLUTION, Compiled, compile_file
 from mlx_trace.problems.fields import GOLD_MARK, Fields, Told, missing, parse_told
@@ -53,13 +54,13 @@ def run_compile(options: argparse.Namespace) -> int:
                   | {name: dict(counts.most_common()) for name, counts in listed.items()})  # fmt: skip
         return 0
     rows = tally.counts["rows"]
-    show(f"{rows:,} rows in {seconds:.1f} s ({rows / max(seconds, 1e-9):,.0f} a second)")
+    show(f"{numbered(rows, 'row')} in {seconds:.1f} s ({rows / max(seconds, 1e-9):,.0f} a second)")
     for name in ("compiled", "grounded", "doubtful"):
         show(f"  {name:<10} {tally.counts[name]:>7,}  {_share(tally.counts[name], rows)}")
     _print_counts("doubtful (not trained on)", tally.doubts)
     _print_counts("by expert", tally.experts)
     _print_counts("not compiled", tally.reasons)
-    show(f"{written:,} problems written to {options.output}")
+    show(f"{numbered(written, 'problem')} written to {options.output}")
     return 0
 
 
@@ -152,10 +153,10 @@ def run_variants(options: argparse.Namespace) -> int:
             "reasons": dict(tally.reasons.most_common()),
         })  # fmt: skip
         return 0
-    show(f"{tally.problems:,} problems, {tally.grounded:,} of them grounded, in {seconds:.1f} s")
+    show(f"{numbered(tally.problems, 'problem')}, {tally.grounded:,} of them grounded, in {seconds:.1f} s")
     show(f"  with {options.k} variants {tally.full:>7,}  {_share(tally.full, tally.grounded)} of the grounded")
     _print_counts("of no use", tally.reasons)
-    show(f"{written:,} variants written to {options.output}")
+    show(f"{numbered(written, 'variant')} written to {options.output}")
     return 0
 
 

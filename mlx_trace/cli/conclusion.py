@@ -12,6 +12,7 @@ from mlx_trace.cli.ways import describe, describe_sampling, sides
 from mlx_trace.config import STRATA_KEY
 from mlx_trace.errors import UserError
 from mlx_trace.files import is_stream
+from mlx_trace.numbered import numbered
 
 if TYPE_CHECKING:
     from mlx_trace.evaluate.costs import Cost
@@ -135,7 +136,7 @@ def _notes(evaluation: Evaluation, report: Mapping[str, Any]) -> list[str]:
 def _took(evaluation: Evaluation, main: MeasuredWay) -> str:
     options, params = evaluation.options, main.asked.way.params
     adapter = f" with {options.adapter_path}" if options.adapter_path is not None else ""
-    told = "{tokens:,} tokens ({sampled:,} sampled) in {seconds:.0f} s; {truncated} replies cut off"
+    told = "{tokens:,} tokens ({sampled:,} sampled) in {seconds:.0f} s; {cut} cut off"
     sampling = f", {describe_sampling(params)}" if params.temperature else ""
-    spent = told.format(**main.counts.spent())
+    spent = told.format(cut=numbered(int(main.counts.spent()["truncated"]), "reply"), **main.counts.spent())
     return f"{evaluation.base.name}{adapter}: {spent}{sampling} at {options.max_tokens} tokens"

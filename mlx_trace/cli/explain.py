@@ -17,6 +17,7 @@ from mlx_trace.config import DTYPE, MODEL, Dtype
 from mlx_trace.destination import check_apart
 from mlx_trace.files import check_output, write_atomically
 from mlx_trace.notice import tell
+from mlx_trace.numbered import numbered
 
 if TYPE_CHECKING:
     from mlx_trace.explain import Explanation
@@ -95,8 +96,8 @@ def _show(options: argparse.Namespace, tally: _Tally, kept: int, seconds: float)
         show_json({"solutions": total, "fates": dict(tally.fates.most_common()), "corrected": tally.mended,
                    "tokens": tally.tokens, "seconds": round(seconds, 3)})  # fmt: skip
         return
-    show(f"{total:,} solutions, {tally.tokens:,} tokens, in {seconds:.1f} s")
+    show(f"{numbered(total, 'solution')}, {tally.tokens:,} tokens, in {seconds:.1f} s")
     for name, count in tally.fates.most_common():
         show(f"  {name:<20} {count:>7,}  {count / total:6.1%}")
-    show(f"{kept:,} solutions written to {options.output}, {tally.mended:,} of them with a calculation put right; "
-         "say it as file of a compiled source (README)")  # fmt: skip
+    show(f"{numbered(kept, 'solution')} written to {options.output}, {tally.mended:,} of them with a calculation put "
+         "right; say it as file of a compiled source (README)")  # fmt: skip

@@ -20,6 +20,7 @@ from mlx_trace.evaluate.usage import answer_numbers
 from mlx_trace.language.ledger import ledger_so_far
 from mlx_trace.language.syntax import NoTrace, Trace, parse
 from mlx_trace.notice import safe
+from mlx_trace.numbered import numbered
 
 if TYPE_CHECKING:
     from mlx_trace.chat import Reply
@@ -115,7 +116,11 @@ class AnswerView:
         if reply.grade.answer is None:
             yield Text("no answer; /repair gives it back with what is wrong, /again asks anew", style="yellow")
         else:
-            seconds = f"   {reply.tokens} tokens, {time.monotonic() - self.began:.1f} s" if self.samples == 1 else ""
+            seconds = (
+                f"   {numbered(reply.tokens, 'token')}, {time.monotonic() - self.began:.1f} s"
+                if self.samples == 1
+                else ""
+            )
             yield Text.assemble((f"= {reply.grade.answer}", "bold green"), (seconds, "dim"))
         if reply.unused:
             yield Text(safe(without(reply.unused)), style="yellow")

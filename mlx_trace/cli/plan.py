@@ -36,7 +36,7 @@ def show_example(screen: Screen, planned: "Plan") -> None:
     tokens = masked_tokens(example, partial(tokenizer.decode, skip_special_tokens=False), config.name_weight)
     is_coloured = screen.is_terminal and screen.color_system is not None and not screen.no_color
     screen.print(_legend(tokens, planned, is_coloured))
-    width = max(_NARROWEST, screen.width)
+    width = max(_NARROWEST, screen.page_width)
     for line in _lines(tokens):
         for part in _wrapped(line, width):
             screen.print(_coloured(part))

@@ -154,7 +154,7 @@ def _chart(
     from rich.text import Text
 
     is_ascii = not (screen.encoding or "").lower().startswith("utf")
-    width = max(_LEAST, screen.width - _MARGIN)
+    width = max(_LEAST, screen.page_width - _MARGIN)
     limits = (*_span([x for curve in of_all for x in curve.xs]), *_span([y for curve in of_all for y in curve.ys]))
     left, right, low, high = limits
     canvas = Canvas(width, options.height, left, low, right, high)

@@ -8,6 +8,7 @@ from mlx_trace.cli.output import show
 from mlx_trace.config import SYSTEM_PROMPT
 from mlx_trace.config_sources import NUMBER_WORD_RATE
 from mlx_trace.errors import UserError
+from mlx_trace.numbered import numbered
 from mlx_trace.problems.problem import write_problems
 from mlx_trace.problems.synthetic.generator import Options, generate_balanced
 from mlx_trace.problems.synthetic.schema import load_schemas, select_schemas
@@ -53,5 +54,5 @@ def run_generate(options: argparse.Namespace) -> int:
     wording = Options(options.split, options.templates_per_schema, options.number_word_rate)
     problems = generate_balanced(chosen, options.n, options.seed, wording)
     count = write_problems(options.output, problems, options.form, SYSTEM_PROMPT)
-    show(f"{count} problems of {len(chosen)} families written to {options.output}")
+    show(f"{numbered(count, 'problem')} of {numbered(len(chosen), 'family')} written to {options.output}")
     return 0

@@ -11,6 +11,7 @@ from rich.text import Text
 from mlx_trace.cli.progress import laid_out
 from mlx_trace.cli.screen import Screen
 from mlx_trace.language.grade import GRADE_KINDS
+from mlx_trace.numbered import numbered
 
 if TYPE_CHECKING:
     from mlx_trace.train.samples import SavedSample
@@ -76,7 +77,7 @@ def _heading(sample: "SavedSample") -> Text:
     text = Text(f"update {sample.update}  ", style="dim")
     text.append(sample.grade.replace("_", " "), style=_STYLES.get(sample.grade, "red"))
     text.append(f"  reward {sample.reward:.3g}  advantage {sample.advantage:+.3g}")
-    text.append(f"  {sample.tokens} tokens, {sample.sampled} sampled")
+    text.append(f"  {numbered(sample.tokens, 'token')}, {sample.sampled} sampled")
     if sample.logprob_gap is not None:
         text.append(f"  gap {sample.logprob_gap:.1g}")
     if sample.truncated:
@@ -99,7 +100,7 @@ def show_prompts(screen: Screen, prompts: "Mapping[str, tuple[str, int]]", words
     screen.print(f"{len(prompts):,} prompts have {words!r} in them; --prompt ID shows one:")
     for name, (question, count) in islice(prompts.items(), most):
         cut = question if len(question) <= _CUT else f"{question[:_CUT]}…"
-        screen.print(Text(f"{name}  ", style="bold").append(f"{count} replies  {cut}", style="not bold"))
+        screen.print(Text(f"{name}  ", style="bold").append(f"{numbered(count, 'reply')}  {cut}", style="not bold"))
     if len(prompts) > most:
         screen.print(f"{len(prompts) - most:,} more; -n {len(prompts)} shows all", style="dim")
 
@@ -135,7 +136,7 @@ def _show_changes(screen: Screen, updates: "Sequence[Sequence[SavedSample]]") ->
         for sample in own:
             counts.setdefault(sample.reply, []).append(sample)
         mean = sum(sample.reward for sample in own) / len(own)
-        screen.print(f"\nupdate {own[0].update}: {len(own)} replies, reward {mean:.3f}", style="bold")
+        screen.print(f"\nupdate {own[0].update}: {numbered(len(own), 'reply')}, reward {mean:.3f}", style="bold")
         for reply, same in counts.items():
             screen.print(Text(f"{len(same)} × ").append_text(_heading(same[0])))
             if reply in known:

@@ -3,22 +3,39 @@
 No markup is read, no escape passes, and training goes on though nobody looks any more.
 """
 
+import os
 import sys
-from typing import IO, Any, TextIO, cast
+from collections.abc import Iterator
+from copy import copy
+from itertools import chain
+from typing import IO, Any, Final, TextIO, cast
 
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
+from rich.table import Table
+from rich.text import Text
 
 from mlx_trace.cli.output import drop_output
 from mlx_trace.errors import why
 from mlx_trace.notice import safe, tell
 
+_ENDLESS: Final = 10_000  # columns of a file or a pipe, where a row of a table is a line
+_PAGE: Final = 80  # columns of what is drawn there
+
 
 class Screen(Console):
-    """A console for foreign text, on stdout unless `stderr`."""
+    """A console for foreign text, on stdout unless `stderr`; no table is folded where no terminal tells a width."""
 
     def __init__(self, stderr: bool = False, file: IO[str] | None = None, soft_wrap: bool = False) -> None:
         super().__init__(stderr=stderr, file=file, soft_wrap=soft_wrap, highlight=False, markup=False, emoji=False)
+        self.is_endless = not (self.is_terminal or self.is_jupyter or os.environ.get("COLUMNS", "").isdigit())
+        if self.is_endless:
+            self.width = _ENDLESS
         self.push_render_hook(_Hook())
+
+    @property
+    def page_width(self) -> int:
+        """How wide charts, and text that is folded, may be."""
+        return _PAGE if self.is_endless else self.width
 
     def on_broken_pipe(self) -> None:
         """Let it be known; rich would end the process."""
@@ -37,8 +54,17 @@ class _Readable:
         self.inner = inner
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        for segment in console.render(self.inner, options):
+        for segment in chain.from_iterable(console.render(part, options) for part in self._parts(console)):
             yield segment if segment.control else segment._replace(text=safe(segment.text))
+
+    def _parts(self, console: Console) -> Iterator[ConsoleRenderable]:
+        """Yield a table's title apart where it is not drawn: it would be folded to the table's width."""
+        if not isinstance(self.inner, Table) or not self.inner.title or console.is_terminal:
+            yield self.inner
+            return
+        table = copy(self.inner)
+        table.title = None
+        yield from (Text(str(self.inner.title)), table)
 
 
 class Patient:

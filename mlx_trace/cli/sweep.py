@@ -11,6 +11,7 @@ from mlx_trace.cli.output import show_json
 from mlx_trace.cli.screen import Screen
 from mlx_trace.errors import UserError, meant
 from mlx_trace.files import write_atomically
+from mlx_trace.numbered import numbered
 
 if TYPE_CHECKING:
     from mlx_trace.sweep.runs import SweepRun
@@ -48,7 +49,7 @@ def run_sweep(options: argparse.Namespace) -> int:
     for measure in content.measure:
         if measure not in measures:
             console.print(f"{measure}: not measured, as there is no {measure.data}")
-    console.print(f"{len(runs)} runs in {folder}; {len(left)} trainings and measurements are left to do")
+    console.print(f"{numbered(len(runs), 'run')} in {folder}; {len(left)} trainings and measurements are left to do")
     if options.plan:
         for name, _ in left:
             console.print(f"  {name}", style="dim")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mlx_trace.notice import tell
+from mlx_trace.numbered import numbered
 from mlx_trace.problems.fields import Told
 from mlx_trace.problems.mixture import read_any_row, read_file, with_gold
 from mlx_trace.problems.problem import Problem
@@ -72,7 +73,7 @@ def draw(
     path = sets_dir() / f"{EVERYDAY}.jsonl" if name == EVERYDAY else Path(name)
     whole = read_file(path, told=None if name == EVERYDAY else fields, read=partial(_noted, rows))
     if n is not None and n > len(whole):
-        tell(f"{name}: holds {len(whole):,} problems, and {n:,} were asked for: all are taken")
+        tell(f"{name}: holds {numbered(len(whole), 'problem')}, and {n:,} were asked for: all are taken")
     order, is_whole = list(range(len(whole))), n is None or n >= len(whole)
     if not is_whole:
         stream("problems", seed).shuffle(order)

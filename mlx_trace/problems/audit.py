@@ -22,6 +22,7 @@ from mlx_trace.problems.synthetic.generator import Options, draw
 from mlx_trace.problems.synthetic.schema import Schema, Split
 
 SPLITS: Final[tuple[Split, ...]] = ("train", "eval")
+_FEW: Final = 10  # draws that may all have one answer by chance
 LEAST_TEMPLATES: Final[dict[Split, int]] = {"train": 3, "eval": 1}
 
 
@@ -60,6 +61,7 @@ def _faults(schema: Schema, count: int, seed: int, nouns: dict[str, str]) -> Ite
     templates = {split: {wording.template for wording in schema.wordings[split]} for split in SPLITS}
     if shared := templates["train"] & templates["eval"]:
         yield f"{len(shared)} templates are for training and evaluation alike", ""
+    answers = set()
     for k in range(count):
         split = SPLITS[k % len(SPLITS)]
         try:
@@ -67,10 +69,13 @@ def _faults(schema: Schema, count: int, seed: int, nouns: dict[str, str]) -> Ite
         except UserError as error:
             yield str(error), ""
             return
+        answers.add(problem.expected)
         for fault in check_problem(problem, schema.constants, distractors(schema)):
             yield fault, problem.question
         for fault in lint(problem.question, nouns):
             yield f"English: {fault.partition(':')[0]}", f"{fault.partition(':')[2].strip()!r} in: {problem.question}"
+    if count >= _FEW and len(answers) == 1:
+        yield "every draw has the same answer, which is learnt without a look at the question", problem.question
 
 
 def distractors(schema: Schema) -> int:

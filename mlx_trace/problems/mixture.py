@@ -18,6 +18,7 @@ from mlx_trace.language.grade import is_right
 from mlx_trace.language.numbers import spell
 from mlx_trace.language.solver import Failed, Solved, solve
 from mlx_trace.language.syntax import Trace, parse, render
+from mlx_trace.numbered import numbered
 from mlx_trace.problems import gsm8k
 from mlx_trace.problems.compile.compiler import is_worked
 from mlx_trace.problems.distract import share_distracted
@@ -173,7 +174,7 @@ def _new(problems: list[Problem], seen: set[str]) -> tuple[list[Problem], str]:
 def _sample(problems: list[Problem], n: int, seed: int, where: str) -> list[Problem]:
     """Return n of the problems, drawn by the seed, in their order."""
     if n > len(problems):
-        raise UserError(f"{where}: gives {len(problems):,} problems, and {n:,} are wanted")
+        raise UserError(f"{where}: gives {numbered(len(problems), 'problem')}, and {n:,} are wanted")
     return [problems[index] for index in sorted(stream("sample", seed, where).sample(range(len(problems)), n))]
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from mlx_trace.errors import UserError
 from mlx_trace.files import lenient_lines, read_text, unreadable
-from mlx_trace.json_text import parse_json
+from mlx_trace.json_text import json_fault, parse_json
 from mlx_trace.problems.hub_data import data_files, is_hub_data
 
 Row = tuple[str, dict[str, Any] | None, str]  # name, fields, or else why it is no row
@@ -59,8 +59,7 @@ def read_object(line: str) -> dict[str, Any]:
     try:
         row = parse_json(line)
     except ValueError as error:
-        where = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
-        raise ValueError(f"not JSON: {getattr(error, 'msg', error)}{where}") from None
+        raise ValueError(f"not JSON: {json_fault(error)}") from None
     if not isinstance(row, dict):
         raise ValueError("not a JSON object")
     return row
@@ -89,7 +88,7 @@ def _array(path: Path) -> Iterator[Row]:
         content = parse_json(read_text(path))
     except ValueError as error:
         where = f":{error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
-        raise UserError(f"{path}{where}: not JSON: {getattr(error, 'msg', error)}") from None
+        raise UserError(f"{path}{where}: not JSON: {json_fault(error)}") from None
     for number, row in enumerate(_rows_of(content, path), start=1):
         name = f"{path.stem}:{number}"
         yield (name, row, "") if isinstance(row, dict) else (name, None, "not a JSON object")

@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 from mlx_trace.config_serve import Limits
 from mlx_trace.serve.completion import Completion, as_json, events
 from mlx_trace.serve.hosts import KnownHosts
-from mlx_trace.serve.inquiry import Refusal, Served, read_inquiry
+from mlx_trace.serve.inquiry import Refusal, Served, no_such_model, read_inquiry
 from mlx_trace.serve.log import RequestLog
 from mlx_trace.serve.page import page_routes
 from mlx_trace.serve.ticket import Left, Ticket, Timeout
@@ -54,7 +54,7 @@ class Routes:
     async def model(self, request: Request) -> Response:
         """Describe the one model."""
         if request.path_params["name"] != self.served.model:
-            raise Refusal("there is no such model", "model", "model_not_found", HTTPStatus.NOT_FOUND)
+            raise no_such_model(request.path_params["name"], self.served)
         return json_response(self._model())
 
     def _model(self) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 What cannot be honoured is a `Refusal` that names the parameter. Knows nothing of HTTP's workings or of models.
 """
 
-import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,19 +19,13 @@ from mlx_trace.faults import in_words
 from mlx_trace.json_text import parse_json
 from mlx_trace.model.prompts import LONGEST
 from mlx_trace.notice import is_text
+from mlx_trace.serve.parameters import asks_for_nothing, is_known, refusal_of
 
 _ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
 _MOST_MESSAGES: Final = 2000
 _SEEDS_IN_JSON: Final = 1 << 53  # whole numbers that every client reads exactly
 _SHOWN: Final = 60  # characters of what is refused
-_IGNORED: Final = ("user", "metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "prediction")
-_NEUTRAL: Final[dict[str, tuple[Any, ...]]] = {  # values that ask for nothing, and may be given
-    "top_p": (1,), "top_k": (0, -1), "min_p": (0,), "typical_p": (1,), "repetition_penalty": (1,),
-    "repeat_penalty": (1,), "presence_penalty": (0,), "frequency_penalty": (0,), "logit_bias": ({},),
-    "logprobs": (False,), "top_logprobs": (0,), "response_format": ({"type": "text"},), "modalities": (["text"],),
-    "tools": ([],), "tool_choice": ("none", "auto"), "functions": ([],), "function_call": ("none", "auto"),
-    "parallel_tool_calls": (True, False), "store": (False,), "service_tier": ("auto", "default"),
-}  # fmt: skip
+_UNSET: Final = {"max_tokens": -1, "max_completion_tokens": -1, "seed": -1}  # what llama.cpp and LM Studio say for none
 
 
 class Refusal(Exception):
@@ -50,6 +43,7 @@ class StreamOptions(BaseModel):
     include_usage: bool | None = None
 
 
+Most = Annotated[int, Field(ge=1)] | None
 Stop = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
@@ -63,9 +57,9 @@ class ChatBody(BaseModel):
     n: int | None = Field(None, ge=1, le=MOST_CHOICES)
     samples: int | None = Field(None, ge=1, le=MOST_CHOICES)
     temperature: float | None = Field(None, ge=0, le=HOTTEST, allow_inf_nan=False)
-    max_tokens: int | None = Field(None, ge=1)
-    max_completion_tokens: int | None = Field(None, ge=1)
-    seed: int | None = Field(None, ge=0, lt=SEEDS)
+    max_tokens: Most = None
+    max_completion_tokens: Most = None
+    seed: Annotated[int, Field(ge=0, lt=SEEDS)] | None = None
     stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -93,21 +87,27 @@ class Inquiry:
     streams: bool
     include_usage: bool
     unread: int
+    limit: str | None = None  # which parameter bounds a reply's tokens; the server's own flag if none does
 
 
 def read_inquiry(data: bytes, served: Served) -> Inquiry:
     """Return what a body asks for; Refusal if it cannot be served."""
     body = _validated(_object(data))
-    if body.model not in (None, "", served.model):
-        raise Refusal(f"there is no model {body.model[:_SHOWN]!r}; the one that is served is {served.model!r}",
-                      "model", "model_not_found", 404)  # fmt: skip
+    if body.model is not None and body.model not in ("", served.model):
+        raise no_such_model(body.model, served)
     if body.stream_options is not None and not body.stream:
         raise Refusal("stream_options: only with stream: true", "stream_options")
     question, unread = _question(body.messages)
     params, is_vote = _sampling(body, served)
     stops = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
     usage = body.stream_options is not None and bool(body.stream_options.include_usage)
-    return Inquiry(question, params, is_vote, stops, bool(body.stream), usage, unread)
+    return Inquiry(question, params, is_vote, stops, bool(body.stream), usage, unread, _limit(body, params))
+
+
+def no_such_model(name: str, served: Served) -> Refusal:
+    """Return what is said to who asks for another model than is served."""
+    words = f"there is no model {name[:_SHOWN]!r}; the one that is served is {served.model!r}"
+    return Refusal(words, "model", "model_not_found", 404)
 
 
 def _object(data: bytes) -> dict[str, Any]:
@@ -121,26 +121,27 @@ def _object(data: bytes) -> dict[str, Any]:
 
 
 def _validated(given: dict[str, Any]) -> ChatBody:
-    given = {key: value for key, value in given.items() if value is not None and key not in _IGNORED}
-    for key in [key for key in given if key not in ChatBody.model_fields]:
-        _check_neutral(key, given.pop(key))
+    given = {key: value for key, value in given.items() if value is not None and _UNSET.get(key) != value}
+    for key in given:
+        if key not in ChatBody.model_fields:
+            _check_neutral(key, given)
     try:
-        return ChatBody.model_validate(given)
+        return ChatBody.model_validate({key: given[key] for key in given if key in ChatBody.model_fields})
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
-        param = str(fault["loc"][0])
+        nested = fault["loc"][0] == "stream_options"  # others are named whole: behind them stand kinds of values
+        param = ".".join(map(str, fault["loc"] if nested else fault["loc"][:1]))
         raise Refusal(f"{param}: {in_words(fault)}", param, "invalid_value") from None
 
 
-def _check_neutral(key: str, value: Any) -> None:
+def _check_neutral(key: str, given: dict[str, Any]) -> None:
     """Refuse what is not known, or would change replies in a way that they cannot be changed in."""
     shown = key[:_SHOWN]
-    if key not in _NEUTRAL:
-        hint = meant(key[:_SHOWN], ChatBody.model_fields)
+    if not is_known(key):
+        hint = meant(shown, ChatBody.model_fields)
         raise Refusal(f"{shown}: there is no such parameter here; {hint}".strip("; "), shown, "unknown_parameter")
-    if value not in _NEUTRAL[key]:
-        allowed = " or ".join(json.dumps(one) for one in _NEUTRAL[key])
-        raise Refusal(f"{key}: cannot be honoured here; leave it out, or say {allowed}", key, "unsupported_parameter")
+    if not asks_for_nothing(key, given):
+        raise Refusal(f"{key}: {refusal_of(key)}", key, "unsupported_parameter")
 
 
 def _question(messages: Sequence[Any]) -> tuple[str, int]:
@@ -200,5 +201,10 @@ def _sampling(body: ChatBody, served: Served) -> tuple[SamplingParams, bool]:
 def _max_tokens(body: ChatBody, served: Served) -> int:
     given = {value for value in (body.max_tokens, body.max_completion_tokens) if value is not None}
     if len(given) > 1:
-        raise Refusal("max_tokens: max_completion_tokens says something else", "max_tokens")
+        raise Refusal("max_completion_tokens: max_tokens says something else", "max_completion_tokens", "invalid_value")
     return min(given | {served.max_tokens})
+
+
+def _limit(body: ChatBody, params: SamplingParams) -> str | None:
+    given = {"max_completion_tokens": body.max_completion_tokens, "max_tokens": body.max_tokens}
+    return next((name for name, most in given.items() if most == params.max_tokens), None)

@@ -21,6 +21,7 @@ from mlx_trace.decode.episode import Episode
 from mlx_trace.errors import UserError
 from mlx_trace.evaluate.vote import Vote, cast
 from mlx_trace.notice import tell
+from mlx_trace.numbered import numbered
 from mlx_trace.serve.inquiry import Inquiry, Served
 from mlx_trace.serve.stops import cut, held
 
@@ -190,7 +191,8 @@ class Worker:
         try:
             self._decoder.engine.automaton(request, job.inquiry.params.max_tokens)
         except UserError as error:
-            self._end(job, Unasked(str(error), "max_tokens"))
+            named = job.inquiry.limit or "this server's --max-tokens"
+            self._end(job, Unasked(named + str(error).removeprefix("max_tokens"), job.inquiry.limit))
             return
         self._scheduler.add(self._count, request, job.inquiry.params)
         episodes = [self._scheduler.episodes[self._count, number] for number in range(job.inquiry.params.n)]
@@ -209,7 +211,9 @@ class Worker:
         job.publish(event)
 
     def _break(self) -> None:
-        tell(f"a pass failed, and with it {len(self._numbers)} requests:\n{traceback.format_exc().rstrip()}")
+        tell(
+            f"a pass failed, and with it {numbered(len(self._numbers), 'request')}:\n{traceback.format_exc().rstrip()}"
+        )
         for job in list(self._numbers):
             self._end(job, Unasked("something went wrong here; the server's log says what", is_bug=True))
         self._decoder.refresh()

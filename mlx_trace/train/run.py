@@ -31,6 +31,7 @@ from mlx_trace.model.layers import Split, check_split
 from mlx_trace.model.precision import is_dequantised
 from mlx_trace.model.prompts import Prompter
 from mlx_trace.notice import tell
+from mlx_trace.numbered import numbered
 from mlx_trace.setting import setting
 from mlx_trace.train import checkpoint
 from mlx_trace.train.checkpoint import Checkpoint
@@ -167,11 +168,11 @@ def _add_phases(planned: Plan, scorer: Scorer) -> None:
     if config.has_sft:
         sft = Sft(base, split, config, material.rows, material.held_out, memory, ranks)
         planned.phases.append(sft)
-        planned.notes.append(f"sft: {sft.updates:,} updates on {len(material.rows):,} examples")
+        planned.notes.append(f"sft: {numbered(sft.updates, 'update')} on {len(material.rows):,} examples")
     if config.reinforce.iters > 0:
         rl = Reinforce(base, split, prompter, config, material.problems, material.rows, memory, ranks, scorer)
         planned.phases.append(rl)
-        planned.notes.append(f"rl ({config.reinforce.algorithm}): {rl.updates:,} updates on "
+        planned.notes.append(f"rl ({config.reinforce.algorithm}): {numbered(rl.updates, 'update')} on "
                              f"{len(material.problems):,} prompts")  # fmt: skip
 
 

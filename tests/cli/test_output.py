@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.table import Table
 
 from mlx_trace.cli import main as main_module
 from mlx_trace.cli.main import main
@@ -273,3 +274,20 @@ def test_commands_that_are_proposed_name_paths_as_words() -> None:
     paths = [shown for shown in told if "path" in shown]
     assert len(paths) >= 6
     assert [shown for shown in paths if "as_word" not in shown] == []
+
+
+@pytest.mark.parametrize("columns", [None, "40"])
+def test_a_row_of_a_table_is_a_line_where_no_terminal_tells_a_width(
+    columns: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", columns)
+    written = io.StringIO()
+    table = Table("name", *(f"column {number}" for number in range(9)), title="a title of some length", box=None)
+    table.add_row("a name of three words", *["some words"] * 9)
+    screen = Screen(file=written)
+    screen.print(table)
+    lines = written.getvalue().splitlines()
+    assert (len(lines) == 3) == (columns is None)
+    assert (lines[0] == "a title of some length") and screen.page_width == (80 if columns is None else 40)

@@ -7,7 +7,8 @@ import pytest
 
 from mlx_trace.config import VOTING_TEMPERATURE
 from mlx_trace.decode.params import SamplingParams
-from mlx_trace.serve.inquiry import Inquiry, Refusal, Served, read_inquiry
+from mlx_trace.serve.inquiry import ChatBody, Inquiry, Refusal, Served, read_inquiry
+from mlx_trace.serve.parameters import LET_PASS, NEUTRAL
 
 SERVED = Served("tiny", 400)
 EGGS = "I had 20 eggs and sold 4 of them. How many are left?"
@@ -40,6 +41,7 @@ def test_the_question_is_what_the_user_said_last() -> None:
         ({"max_tokens": 99}, SamplingParams(99)),
         ({"max_completion_tokens": 99, "max_tokens": 99}, SamplingParams(99)),
         ({"max_tokens": 4096}, SamplingParams(400)),
+        ({"max_tokens": -1, "max_completion_tokens": -1, "seed": -1}, SamplingParams(400)),
         ({"n": None, "temperature": None, "stop": None, "tools": None}, SamplingParams(400)),
         ({"user": "x", "top_p": 1.0, "presence_penalty": 0, "response_format": {"type": "text"}}, SamplingParams(400)),
     ],
@@ -96,8 +98,11 @@ BAD: list[tuple[dict[str, Any], str | None]] = [
     ({"temperature": float("nan")}, "temperature"),
     ({"temperature": float("inf")}, "temperature"),
     ({"max_tokens": 0}, "max_tokens"),
-    ({"max_tokens": 5, "max_completion_tokens": 6}, "max_tokens"),
-    ({"seed": -1}, "seed"),
+    ({"max_tokens": -2}, "max_tokens"),
+    ({"max_completion_tokens": 0}, "max_completion_tokens"),
+    ({"max_completion_tokens": "x"}, "max_completion_tokens"),
+    ({"max_tokens": 5, "max_completion_tokens": 6}, "max_completion_tokens"),
+    ({"seed": -2}, "seed"),
     ({"seed": "x"}, "seed"),
     ({"stop": ""}, "stop"),
     ({"stop": ["a", 1]}, "stop"),
@@ -106,11 +111,22 @@ BAD: list[tuple[dict[str, Any], str | None]] = [
     ({"stream": "yes"}, "stream"),
     ({"stream_options": {"include_usage": True}}, "stream_options"),
     ({"stream": True, "stream_options": 1}, "stream_options"),
+    ({"stream": True, "stream_options": {"include_usage": "x"}}, "stream_options.include_usage"),
     ({"top_p": 0.9}, "top_p"),
     ({"logprobs": True}, "logprobs"),
     ({"tools": [{"type": "function"}]}, "tools"),
     ({"response_format": {"type": "json_object"}}, "response_format"),
+    ({"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {}}}}, "response_format"),
     ({"logit_bias": {"5": 1}}, "logit_bias"),
+    ({"best_of": 3}, "best_of"),
+    ({"best_of": True}, "best_of"),
+    ({"modalities": ["text", "audio"]}, "modalities"),
+    ({"tool_choice": "required"}, "tool_choice"),
+    ({"tools": [{"type": "function"}], "tool_choice": "auto"}, "tools"),
+    ({"adapters": "x"}, "adapters"),
+    ({"ignore_eos": True}, "ignore_eos"),
+    ({"min_tokens": 5}, "min_tokens"),
+    ({"guided_json": {}}, "guided_json"),
     ({"temprature": 1}, "temprature"),
     ({"\ud800": 1}, "\ud800"),
 ]
@@ -123,6 +139,32 @@ def test_what_cannot_be_honoured_is_refused_by_name(body: dict[str, Any], param:
     assert refused.value.param == param
     assert 400 <= refused.value.status < 500
     assert refused.value.message
+
+
+@pytest.mark.parametrize("name", [*LET_PASS, *NEUTRAL])
+def test_what_asks_for_nothing_changes_nothing(name: str) -> None:
+    for value in NEUTRAL.get(name, ("high", {"a": 1}, True)):
+        assert read(**{name: value}) == read()
+    assert name not in ChatBody.model_fields
+
+
+def test_tools_that_are_not_to_be_called_change_nothing() -> None:
+    tools = [{"type": "function", "function": {"name": "add"}}]
+    assert read(tools=tools, tool_choice="none") == read()
+    assert read(logit_bias={"5": 0}) == read()
+
+
+def test_a_refusal_says_what_can_be_said_instead() -> None:
+    for body, said in (({"best_of": 3}, "samples"), ({"response_format": {"type": "json_object"}}, "mlx_trace")):
+        with pytest.raises(Refusal, match=said):
+            read(**body)
+
+
+def test_the_limit_is_called_as_it_was_sent() -> None:
+    assert read(max_tokens=99).limit == "max_tokens"
+    assert read(max_completion_tokens=99).limit == "max_completion_tokens"
+    assert read(max_completion_tokens=4096).limit is None  # the server's own is less
+    assert read().limit is None
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,14 @@ Knows nothing of randomness.
 import re
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from pydantic import ValidationError
 
-from mlx_trace.errors import UserError
+from mlx_trace.errors import UserError, meant
+from mlx_trace.faults import faults_of, in_words
 from mlx_trace.files import read_json
 from mlx_trace.language.experts import COMPOSITION
 from mlx_trace.language.grade import EXPECTABLE
@@ -129,14 +130,23 @@ def _load_schema(path: Path, vocabulary: Vocabulary, faults: list[str]) -> Schem
         faults += error.faults
         return None
     except ValidationError as error:
-        for fault in error.errors(include_url=False):
-            field = ".".join(str(part) for part in fault["loc"]) or "the file"
-            faults.append(f"{where}: {field}: {fault['msg'].removeprefix('Value error, ')}")
+        faults += faults_of(error, where, explain=partial(_in_words, missing=_missing(error)))
         return None
     check = _Check(path, file, vocabulary)
     schema = check.compile()
     faults += check.faults
     return None if check.faults else schema
+
+
+def _missing(error: ValidationError) -> list[str]:
+    """Return the fields that are missing in a file, which one of its unknown keys may have been meant for."""
+    absent = [str(fault["loc"][-1]) for fault in error.errors(include_url=False) if fault["type"] == "missing"]
+    return [*absent, *SchemaFile.model_fields]
+
+
+def _in_words(fault: Any, missing: list[str]) -> str:
+    hint = meant(str(fault["loc"][-1]), missing) if fault["type"] == "extra_forbidden" else ""
+    return f"{in_words(fault)}; {hint}".rstrip("; ")
 
 
 class _Check:

@@ -1,0 +1,32 @@
+"""How many of something, and how long something took, in words: the one place that knows that one is no plural.
+
+Takes numbers and nouns in the singular.
+"""
+
+from typing import Final
+
+_MINUTE: Final = 60
+_HOUR: Final = 3600
+
+
+def numbered(count: int, noun: str) -> str:
+    """Return a number with its noun: 1 problem, 1,200 problems, 2 families, 3 records of a file."""
+    noun, space, rest = noun.partition(" ")
+    return f"{count:,} {noun if count == 1 else plural(noun)}{space}{rest}"
+
+
+def plural(noun: str) -> str:
+    """Return the plural of a regular noun, as those that are counted here are."""
+    if noun.endswith("y") and noun[-2:-1] not in tuple("aeiou"):
+        return f"{noun[:-1]}ies"
+    return f"{noun}es" if noun.endswith(("s", "x", "ch", "sh")) else f"{noun}s"
+
+
+def lasting(seconds: float) -> str:
+    """Return a time in words: 40 seconds, 1 minute, 1.5 hours."""
+    if round(seconds) < _MINUTE:
+        return numbered(round(seconds), "second")
+    if round(seconds / _MINUTE) < _HOUR // _MINUTE:
+        return numbered(round(seconds / _MINUTE), "minute")
+    hours = f"{seconds / _HOUR:.1f}".removesuffix(".0")
+    return f"{hours} hour" if hours == "1" else f"{hours} hours"
