@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import mlx_trace
-from mlx_trace.json_text import parse_json
+from mlx_trace.json_text import json_fault, parse_json
 
 OWN = {
     "json_text.py",
@@ -34,3 +34,11 @@ def test_what_a_hook_refuses_is_passed_on() -> None:
 def test_the_package_reads_it_nowhere_else() -> None:
     files = [path for path in Path(mlx_trace.__file__).parent.rglob("*.py") if path.name not in OWN]
     assert [path.name for path in files if "json.loads(" in path.read_text(encoding="utf-8")] == []
+
+
+def test_a_raw_tab_is_told_with_how_it_is_written_and_where() -> None:
+    with pytest.raises(ValueError) as error:
+        parse_json('{"a": "b\tc"}')
+    assert json_fault(error.value) == (
+        r"Invalid control character (in a text a tab is \t, and a line ends with \n) at column 9"
+    )

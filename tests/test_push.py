@@ -226,7 +226,7 @@ def test_the_card_tells_of_the_run(hub: Hub, run: Path) -> None:
               "base_model_relation": "adapter", "library_name": "mlx"}  # fmt: skip
     assert metadata | wanted == metadata
     for said in ("train.jsonl, compiled to traces", "mlx-trace's own problem families, 400 problems", "2,000",
-                 "2.0 hours", "rank 4, scale 2.0", "| dev | dev.jsonl | 50 | 16% [8, 29] |", "50% [35, 65] of 40", "| everyday.jsonl | 2 |",
+                 "2 hours", "rank 4, scale 2.0", "| dev | dev.jsonl | 50 | 16% [8, 29] |", "50% [35, 65] of 40", "| everyday.jsonl | 2 |",
                  f"hf download {REPOSITORY}", "mlx-trace chat --adapter-path traces"):  # fmt: skip
         assert said in text.replace("\\", ""), said
     assert str(run.parent) not in text

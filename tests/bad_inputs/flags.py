@@ -35,7 +35,7 @@ FLAGS = [
     Case("a model without a name for clients", 'serve --served-model-name ""', "the name is empty"),
     Case("a vote that no server takes", "serve --samples 500", "a server takes 128 at most"),
     Case("a shell that is none", "completion nope", "invalid choice: 'nope'"),
-    Case("a sweep of a key that is none", "sweep s.yaml", "s.yaml: config: there is no such key\n", file("s.yaml", "{base: tiny, config: tiny, arms: {a: {}}, measure: [{data: everyday}]}")),
+    Case("a sweep of a key that is none", "sweep s.yaml", r"s\.yaml:1:14: config: there is no such key; those here are set, ", file("s.yaml", "{base: tiny, config: tiny, arms: {a: {}}, measure: [{data: everyday}]}")),
     Case("a model to begin with that is none", "init --model nope --yes -o i.yaml", "nope: no such model"),
     Case("a model to begin with that comes along", "init --model tiny --yes -o i.yaml", "tiny: has its configurations, mlx-trace train -c tiny"),
     Case("data to begin with of other fields", "init --model smollm2-135m --data d.csv --yes -o i.yaml", "d.csv:2: no question: the row has a, b; --field question=NAME", file("d.csv", "a,b\n5 eggs,5\n")),
@@ -55,7 +55,7 @@ FLAGS = [
     Case("nothing on standard input", "ask", "there is no question"),
     Case("bytes on standard input", "ask", "not UTF-8 text", stdin=b"\xff\xfe 5 eggs"),
     # paths
-    Case("no path to read", 'compile "" -o x', "argument ROWS: the path is empty"),
+    Case("no path to read", 'compile "" -o x', "argument FILE: the path is empty"),
     Case("no path to write", 'generate -n 2 -o ""', "the path is empty"),
     Case("no path of a model to write", 'fuse --adapter-path {run} --save-path ""', "the path is empty"),
     Case("no adapter's path", 'ask "5 eggs" --adapter-path ""', "the path is empty"),

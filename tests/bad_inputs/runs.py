@@ -89,5 +89,5 @@ RUNS = [
     Case("sweep: nothing", "sweep s", "s: is no sweep", file("s", "")),
     Case("sweep: bytes", "sweep s", "s: not UTF-8 text", file("s", b"\xff")),
     Case("sweep: no measure", "sweep s", "s: measure: field required", file("s", "base: tiny\narms: {}")),
-    Case("sweep: an arm that cannot be", "sweep s", r"s:2:16: arms\.\.\./x\.iters: ", file("s", 'base: tiny\narms: {"../x": {iters: -1}}\nmeasure: [{data: synthetic}]'), lines=None),
+    Case("sweep: an arm that cannot be", "sweep s", r"s:2:17: arms\.\.\./x\.iters: ", file("s", 'base: tiny\narms: {"../x": {iters: -1}}\nmeasure: [{data: synthetic}]'), lines=None),
 ]  # fmt: skip

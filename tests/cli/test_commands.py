@@ -88,7 +88,7 @@ def test_eval_holds_replies_to_traces(small_run: Path, capsys: Out) -> None:
     told = f"synthetic, traces in scope, {len(RULES) - 2} of {len(RULES)} rules"
     assert told in capsys.readouterr().out, "without those on stated numbers"
     assert main([*flags, "--grounding", "off", "--rules", "off"]) == 0
-    assert "synthetic, traces in scope " in capsys.readouterr().out
+    assert "synthetic, traces in scope\n" in capsys.readouterr().out
     assert main([*flags, "--rules", "once,no_self"]) == 0
     assert f"synthetic, traces in scope, values grounded, 2 of {len(RULES)} rules" in capsys.readouterr().out
     with pytest.raises(SystemExit):

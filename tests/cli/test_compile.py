@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from mlx_trace.numbered import numbered
 from mlx_trace.problems.mixture import read_file
 from mlx_trace.problems.split import is_held_out
 from tests.cli.test_main import Run, run
@@ -193,7 +194,7 @@ def test_train_takes_files_as_data(run: Run, tmp_path: Path) -> None:
     code, out, _ = run("train", "--data", "compiled.jsonl", *quick)
     assert code == 0
     kept = sum(not is_held_out(question) for question, _ in ROWS)
-    assert f"sft: {-(-kept // 8)} updates on {kept} examples" in out
+    assert f"sft: {numbered(-(-kept // 8), 'update')} on {kept} examples" in out
     told = (
         "--field",
         "question=Frage",
@@ -207,7 +208,7 @@ def test_train_takes_files_as_data(run: Run, tmp_path: Path) -> None:
     )
     code, out, _ = run("train", "--data", "a.jsonl", *told, *quick)
     assert code == 0
-    assert "1 updates on 4 prompts" in out
+    assert "1 update on 4 prompts" in out
 
 
 @pytest.mark.parametrize("data", ["nope.jsonl", "synthetic", "", ".", "[{source: file}]"])
@@ -227,6 +228,6 @@ def test_a_plan_shows_sources_lengths_and_contamination_and_trains_nothing(run: 
     code, out, _ = run("train", "-c", "c.yaml", "--plan")
     assert code == 0
     for said in ("synthetic", "compiled rows.jsonl", "longest", "all fit max_seq_length", "contamination, synthetic: of 500",
-                 f"contamination, {rows}: of {len(ROWS)}", "sft:", "rl (rloo): 1 updates"):  # fmt: skip
+                 f"contamination, {rows}: of {len(ROWS)}", "sft:", "rl (rloo): 1 update on"):  # fmt: skip
         assert said in out
     assert not (tmp_path / "adapters").exists()

@@ -63,7 +63,7 @@ def test_another_sample_is_another_evaluation(
 
     monkeypatch.setattr(KeptRecords, "keep", kept_once)
     file = ("-o", str(tmp_path / "r.jsonl"))
-    for more, said in ((("--seed", "1"), "begun anew"), (("-n", "5"), "begun anew"), ((), "1 of 4 records are in")):
+    for more, said in ((("--seed", "1"), "begun anew"), (("-n", "5"), "begun anew"), ((), "1 of 4 records in ")):
         often.clear()
         assert main([*command, "-n", "4", *file]) == 130
         capsys.readouterr()

@@ -63,7 +63,7 @@ def test_what_was_stopped_goes_on_to_the_same_end(
         file.write(lines[0][: len(lines[0]) // 2])  # as a killed process leaves it
     assert main(command(random_model, stopped, *more, "--json")) == 0
     told = capsys.readouterr()
-    assert f"3 of {N} records are in" in told.err and json.loads(told.out)["n"] == N
+    assert f"3 of {N} records in " in told.err and json.loads(told.out)["n"] == N
     assert not part.exists()
     assert main(command(random_model, whole, *more)) == 0
     assert records(stopped) == records(whole) and len(records(whole)) == N

@@ -37,6 +37,7 @@ def _text(text: str) -> Callable[[dict[str, Any]], object]:
         (lambda s: s["templates"].update(train=[*s["templates"]["eval"], *s["templates"]["train"] * 3]), "alike"),
         (lambda s: s.update(where=["start < given"]), "satisfies its constraints"),
         (lambda s: s.update(answer="start + given"), "its trace gives"),
+        (lambda s: s["quantities"].update(start={"choices": [12]}, given={"choices": [5]}), "the same answer"),
     ],
 )  # fmt: skip
 def test_planted_faults_are_found(tmp_path: Path, change: Callable[[dict[str, Any]], object], fault: str) -> None:

@@ -85,7 +85,8 @@ def _told(**changes: Any) -> Callable[[dict[str, Any]], object]:
 BROKEN: list[tuple[Callable[[dict[str, Any]], object], str, str]] = [
     # (what is broken, the field that is named, a word of the message)
     (lambda s: s.pop("answer"), "answer", "required"),
-    (_set("colour", "red"), "colour", "Extra"),
+    (_set("colour", "red"), "colour", "no such key"),
+    (lambda s: s.update(anwser=s.pop("answer")), "anwser", "did you mean answer"),
     (_set("group", None), "group", "arithmetic families have a group"),
     (_set("group", "sideways"), "group", "sequential"),
     (_set("quantities.start", {"range": [20, 10]}), "quantities.start", "low"),
@@ -120,7 +121,7 @@ BROKEN: list[tuple[Callable[[dict[str, Any]], object], str, str]] = [
     (_told(quantities={"gone": {"range": [1, 2]}}), "templates.train.0.quantities.gone", "only a quantity"),
     (_told(quantities={"given": {"derive": "start / 2"}}), "templates.train.0.quantities.given", "only a quantity"),
     (_told(quantities={"given": {"range": [2, 1]}}), "templates.train.0.quantities.given", "low"),
-    (_told(colour="red"), "templates.train.0.colour", "Extra"),
+    (_told(colour="red"), "templates.train.0.colour", "no such key"),
 ]
 
 
