@@ -17,7 +17,7 @@ from mlx_trace.model.base import read_tokenizer
 from mlx_trace.model.gguf.write import check_gguf, write_gguf
 from mlx_trace.model.prompts import Prompter
 from mlx_trace.modelfile import MARK, begins_prompts, begins_texts, modelfile
-from mlx_trace.notice import heard, tell
+from mlx_trace.notice import hushed, tell
 
 MODELFILE: Final = "Modelfile"
 _CONTEXT: Final = 2048  # of a model that does not say
@@ -28,7 +28,7 @@ def write_for_llama_cpp(folder: Path, file: Path, kind: str, prompter: Prompter)
     beside = file.parent / MODELFILE
     with _begun_as_asked(folder, prompter) as source:
         text = _modelfile(source, file, prompter)
-        with heard(lambda _: None):  # the check before has told it
+        with hushed():  # the check before has told it
             write_gguf(source, file, kind)
     if beside.exists() and f"FROM {_from(text)}\n" not in read_text(beside):
         tell(f"{beside}: was another GGUF file's, and is {file.name}'s now")

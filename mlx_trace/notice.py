@@ -16,6 +16,7 @@ _UNSAFE: Final = re.compile(  # what a terminal acts on instead of showing it: c
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 _HEARD: Final[ContextVar[Callable[[str], None] | None]] = ContextVar("heard", default=None)
+_HUSHED: Final[ContextVar[bool]] = ContextVar("hushed", default=False)
 _PICTURES: Final = 0x2400  # where Unicode has pictures of the control characters
 _DELETE: Final = "\x7f"
 
@@ -57,6 +58,16 @@ def heard(hear: Callable[[str], None]) -> Iterator[None]:
         _HEARD.reset(before)
 
 
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Let nothing be told in here, by this thread, but what is urgent: it has been told before."""
+    before = _HUSHED.set(True)
+    try:
+        yield
+    finally:
+        _HUSHED.reset(before)
+
+
 def is_heard() -> bool:
     """Tell whether a program hears what is told here, which then is told to whoever wrote it."""
     return _HEARD.get() is not None
@@ -67,6 +78,8 @@ def tell(line: str, is_urgent: bool = False) -> None:
 
     What a program hears instead is not printed, unless a person waits for it.
     """
+    if _HUSHED.get() and not is_urgent:
+        return
     if (hear := _HEARD.get()) is not None and not is_urgent:
         hear(one_message(line))
     elif os.environ.get(_RANK, "0") == "0":

@@ -3,6 +3,7 @@
 A directory of configurations is a sweep as well: each is an arm, and its `sweep.yaml` says the rest.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
@@ -80,7 +81,7 @@ class _Compared(BaseModel):
     @field_validator("seeds", "measure")
     @classmethod
     def _each_once(cls, values: list[Any]) -> list[Any]:
-        if twice := [value for value in map(str, values) if list(map(str, values)).count(value) > 1]:
+        if twice := [value for value, count in Counter(map(str, values)).items() if count > 1]:
             raise ValueError(f"{twice[0]} is given twice")
         return values
 
