@@ -28,6 +28,7 @@ SMALLEST = {
     "rl": (["--prompts", "2", "--group", "2", "--runs", "1", "--max-tokens", "60"], {"constrained", "unconstrained"}),
     "memory": (["bf16"], {"bf16"}),
     "llama_cpp": (["-n", "1"], {"f32", "q8_0"}),
+    "serve": (["--clients", "4", "--seconds", "1", "--requests", "2", "--at-once", "2", "--runs", "1"], {"load", "speed"}),
     "real_size": (["--tokenizer", str(tiny_dir()), "--narrower", "4", "--updates", "1"], {"peak_memory", "moved"}),
 }  # fmt: skip
 PEERS = {"rl": "mlx_lm_lora", "llama_cpp": "xllamacpp", "gguf_files": "xllamacpp"}  # beside mlx-lm

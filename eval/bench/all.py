@@ -17,7 +17,7 @@ ROWS, TOKENIZER, GGUF = "--rows", "--tokenizer", "--gguf"
 # name: what it cannot do without; those that only do more with rows get them where there are some
 BENCHMARKS = {
     "language": None, "problems": None, "constraint": None, "decode": None, "sft": None, "rl": None, "memory": None,
-    "llama_cpp": None, "rules": None, "real_size": TOKENIZER, "families": ROWS, "gguf_files": GGUF,
+    "llama_cpp": None, "rules": None, "serve": None, "real_size": TOKENIZER, "families": ROWS, "gguf_files": GGUF,
 }  # fmt: skip
 TAKE_ROWS = ("problems", "constraint", "rules")
 
