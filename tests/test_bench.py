@@ -24,7 +24,7 @@ SMALLEST = {
     "decode": (["--prompts", "6", "--batches", "4", "--rollouts", "4", "--runs", "1", "--cpu-seconds"],
                {"constrained", "unconstrained", "distinct", "automaton_share", "prefill_8_of_1"}),
     "sft": (["--rows", "1", "--batch-size", "1", "--runs", "1", "--vocabulary", "4000"],
-            {"first_epoch", "later_epochs", "smallest_memory"}),
+            {"first_epoch", "later_epochs", "three_epochs", "smallest_memory"}),
     "rl": (["--prompts", "2", "--group", "2", "--runs", "1", "--max-tokens", "60"], {"constrained", "unconstrained"}),
     "memory": (["bf16"], {"bf16"}),
     "llama_cpp": (["-n", "1"], {"f32", "q8_0"}),
