@@ -5,8 +5,9 @@
 The bundled adapter. Of the clients' requests one in ten leaves in the middle of a streamed reply and one in five
 streams it to the end; every reply is compared with what the model says alone, in this process. Open files and memory
 are the server's, once all clients have been there and after they have gone. For speed the adapter is fused, and both
-servers are asked the same questions, greedily, by turns after one of each to warm up: ours under the constraint and
-without it, and mlx_lm.server, which has none. Seconds are medians, ratios those of neighbouring runs.
+servers are asked the same questions, greedily, by turns after one of each to warm up: ours as it is, without rules, and
+without a constraint, as mlx_lm.server is. Seconds are medians, ratios those of neighbouring runs; replies differ in
+length, so that tokens are told.
 """
 
 import argparse
@@ -24,7 +25,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,8 @@ from mlx_trace.fuse import fuse
 MAX_TOKENS = 400
 WAIT = 300.0  # seconds for a reply, a server's start, its end
 PEER = "from mlx_trace.blas import load_openblas; load_openblas(); from mlx_lm.server import main; main()"
-OURS, FREE, THEIRS = "mlx-trace serve", "… --constraint none", "mlx_lm.server"
+OURS = {"mlx-trace serve": (), "… --rules off": ("--rules", "off"), "… --constraint none": ("--constraint", "none")}
+THEIRS = "mlx_lm.server"
 
 
 class Server:
@@ -103,10 +105,11 @@ async def stream(client: httpx2.AsyncClient, question: str, leaves: bool) -> str
     return content
 
 
-async def whole(client: httpx2.AsyncClient, question: str) -> str:
+async def whole(client: httpx2.AsyncClient, question: str) -> tuple[str, int]:
+    """Return a reply, and how many tokens it has."""
     response = await client.post("/v1/chat/completions", json=request(question))
-    response.raise_for_status()
-    return str(response.json()["choices"][0]["message"]["content"])
+    answered = response.raise_for_status().json()
+    return str(answered["choices"][0]["message"]["content"]), int(answered["usage"]["completion_tokens"])
 
 
 async def visit(url: str, seed: int, until: float, expected: dict[str, str], counts: Counter[str]) -> None:
@@ -117,9 +120,10 @@ async def visit(url: str, seed: int, until: float, expected: dict[str, str], cou
         while time.monotonic() < until:
             question, kind = draw.choice(questions), draw.random()
             try:
-                content = (
-                    await whole(client, question) if kind > 0.3 else await stream(client, question, leaves=kind < 0.1)
-                )
+                if kind < 0.3:
+                    content = await stream(client, question, leaves=kind < 0.1)
+                else:
+                    content, _ = await whole(client, question)
             except httpx2.HTTPError as fault:
                 counts["lost"] += 1
                 counts[f"lost: {type(fault).__name__}"] += 1
@@ -179,41 +183,40 @@ def under_load(model: Model, questions: list[str], clients: int, seconds: float)
     }  # fmt: skip
 
 
-async def all_of(url: str, questions: list[str], at_once: int) -> None:
+async def all_of(url: str, questions: list[str], at_once: int) -> int:
+    """Ask all questions; return how many tokens were written."""
     turns = asyncio.Semaphore(at_once)
     async with httpx2.AsyncClient(base_url=url, timeout=WAIT) as client:
 
-        async def one(question: str) -> None:
+        async def one(question: str) -> int:
             async with turns:
-                await whole(client, question)
+                return (await whole(client, question))[1]
 
-        await asyncio.gather(*(one(question) for question in questions))
+        return sum(await asyncio.gather(*(one(question) for question in questions)))
 
 
 def speeds(questions: list[str], at_once: int, runs: int) -> dict[str, Any]:
     """Return the seconds that each server takes for all questions, and how many times as long the peer does."""
-    with tempfile.TemporaryDirectory() as folder:
+    took: dict[str, list[float]] = {name: [] for name in (*OURS, THEIRS)}
+    tokens: dict[str, int] = {}
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         fused = str(Path(folder) / "fused")
         model = mlx_trace.load("tiny")
         fuse(model.base, model.prompter, Path(fused), n=0)
-        ours = ("-m", "mlx_trace", "serve", "-q", "--model", fused, "--max-tokens", str(MAX_TOKENS))
-        with (
-            started(*ours) as held,
-            started(*ours, "--constraint", "none") as free,
-            started("-c", PEER, "--model", fused) as peer,
-        ):
-            servers = {OURS: held, FREE: free, THEIRS: peer}
-            took: dict[str, list[float]] = {name: [] for name in servers}
-            for _ in range(runs + 1):
-                for name, server in servers.items():
-                    began = time.perf_counter()
-                    asyncio.run(all_of(server.url, questions, at_once))
-                    took[name].append(time.perf_counter() - began)
-    found: dict[str, Any] = {name: {"seconds": round(statistics.median(times[1:]), 2)} for name, times in took.items()}
-    for name in (OURS, FREE):
-        ratios = [theirs / mine for theirs, mine in zip(took[THEIRS][1:], took[name][1:], strict=True)]
-        found[name]["times_as_fast"] = round(statistics.median(ratios), 2)
-    return {"requests": len(questions), "at_once": at_once, "runs": runs, **found}
+        served = ("-m", "mlx_trace", "serve", "-q", "--model", fused, "--max-tokens", str(MAX_TOKENS))
+        servers = {name: stack.enter_context(started(*served, *flags)) for name, flags in OURS.items()}
+        servers[THEIRS] = stack.enter_context(started("-c", PEER, "--model", fused))
+        for _ in range(runs + 1):
+            for name, server in servers.items():
+                began = time.perf_counter()
+                tokens[name] = asyncio.run(all_of(server.url, questions, at_once))
+                took[name].append(time.perf_counter() - began)
+    found: dict[str, Any] = {}
+    for name, times in took.items():
+        ratio = statistics.median(theirs / mine for theirs, mine in zip(took[THEIRS][1:], times[1:], strict=True))
+        median = statistics.median(times[1:])
+        found[name] = {"seconds": round(median, 2), "tokens": tokens[name], "times_as_fast": round(ratio, 2)}
+    return found
 
 
 def main() -> None:
@@ -236,9 +239,8 @@ def main() -> None:
     for name, value in load.items():
         print(f"{name:>20}  {value}")
     print(f"\n{len(mixed)} requests, {options.at_once} at once, medians of {options.runs}")
-    for name in (OURS, FREE, THEIRS):
-        times = speed[name].get("times_as_fast")
-        print(f"{name:>20}  {speed[name]['seconds']:.2f} s" + (f"  {times:.2f} times as fast" if times else ""))
+    for name, one in speed.items():
+        print(f"{name:>20}  {one['seconds']:.2f} s, {one['tokens']:,} tokens; {one['times_as_fast']:.2f} times as fast")
 
 
 if __name__ == "__main__":
