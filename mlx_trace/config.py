@@ -114,7 +114,9 @@ class Config(Section):
     )
     lora_parameters: LoraParameters = Field(LoraParameters(), description="rank, scale, dropout, keys")
     resume_adapter_file: Path | list[Path] | None = Field(
-        None, description="start from this adapter (a file, or a run's directory), or from the mean of several"
+        None,
+        description="start from this adapter (a file, or a run's directory), of fewer layers or another rank, too, "
+        "or from the mean of several",
     )
     prompt: Prompt = Field(Prompt(), description="template, system, trace_form")
     decoding: Decoding = Field(Decoding(), description="constraint, grounding, rules, max_tokens_per_pass")

@@ -13,7 +13,7 @@ from mlx_trace.api.trained import TrainedRun
 from mlx_trace.cli.main import main
 from mlx_trace.config_file import find_config
 from mlx_trace.errors import UserError
-from mlx_trace.model.adapter import check_start
+from mlx_trace.model.start import check_start
 from mlx_trace.resources import adapter_at, adapters_dir, is_bundled
 
 TINY = Path("adapters/tiny")

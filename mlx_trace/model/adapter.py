@@ -3,7 +3,7 @@
 Takes a loaded `Base`. What an adapter's files say is checked before anything of it is used, and so are its numbers.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -22,7 +22,6 @@ from mlx_trace.model.config_json import ARCHITECTURES
 from mlx_trace.model.fingerprint import OLD_SIZE, old_digest
 from mlx_trace.model.named import same_model
 from mlx_trace.notice import tell
-from mlx_trace.resources import adapter_at
 from mlx_trace.run_files import ADAPTER_CONFIG
 from mlx_trace.setting import setting
 
@@ -123,29 +122,6 @@ def _check_lengths(base: Base) -> None:
                             f" {name.removesuffix('.m')} are all 0; use lora")  # fmt: skip
 
 
-def check_start(paths: Sequence[Path]) -> None:
-    """Refuse adapters to start from that are not there: an adapters.safetensors, or the directory of a run."""
-    missing = [path for path in paths if not _weights_file(path).is_file()]
-    if missing:
-        raise UserError(*(f"resume_adapter_file: {path}: no such file" for path in missing))
-
-
-def _weights_file(path: Path) -> Path:
-    path = adapter_at(path)
-    return path / ADAPTER_WEIGHTS if path.is_dir() else path
-
-
-def start_from(base: Base, paths: Sequence[Path]) -> None:
-    """Give a new adapter the mean of the weights of others, which `check_start` has found there."""
-    total: dict[str, mx.array] = {}
-    for file in map(_weights_file, paths):
-        _take(base, file, f"resume_adapter_file: {file}: this adapter does not fit the new one")
-        total = {name: total.get(name, 0) + weights for name, weights in adapter_weights(base.network)}
-    if len(paths) > 1:
-        base.network.load_weights([(name, weights / len(paths)) for name, weights in total.items()], strict=False)
-        mx.eval(base.network.trainable_parameters())
-
-
 def adapter_weights(network: nn.Module) -> Iterator[tuple[str, mx.array]]:
     """Yield (name, array) of everything that is trained."""
     yield from tree_flatten(network.trainable_parameters())
@@ -216,25 +192,35 @@ def _take(base: Base, file: Path, misfit: str) -> None:
 
     They take the network's type, or each pass would convert those of an adapter that is kept in fewer bits.
     """
+    own, weights = dict(adapter_weights(base.network)), read_weights(file, misfit)
+    check_weights(weights, own, misfit)
+    base.network.load_weights([(name, value.astype(own[name].dtype)) for name, value in weights.items()], strict=False)
+
+
+def read_weights(file: Path, misfit: str) -> dict[str, mx.array]:
+    """Return what a file of weights holds, by name; UserError that begins with `misfit` if it is none."""
     try:
-        weights = mx.load(str(file), format="safetensors")
+        weights: dict[str, mx.array] = mx.load(str(file), format="safetensors")
     except (RuntimeError, ValueError) as error:
         raise UserError(f"{misfit}: {file.name}: {one_line(error)}") from None
-    own = dict(adapter_weights(base.network))
+    return weights
+
+
+def check_weights(weights: Mapping[str, mx.array], own: Mapping[str, mx.array], misfit: str) -> None:
+    """Refuse weights that are not what is trained of a network, name by name and shape by shape, or no numbers."""
     faults = [f"{name}: not in the network as it is adapted" for name in weights if name not in own]
     faults += [f"{name}: missing in the file" for name in own if name not in weights]
     for name, value in weights.items():
         if name not in own:
             continue
-        if value.shape != own[name].shape:
-            faults.append(f"{name}: {tuple(value.shape)} in the file, {tuple(own[name].shape)} in the network")
-        elif not mx.issubdtype(value.dtype, mx.floating):
+        if not mx.issubdtype(value.dtype, mx.floating):
             faults.append(f"{name}: whole numbers, where weights are fractions")
         elif not mx.isfinite(value).all().item():
             faults.append(f"{name}: has values that are no finite numbers, as a run that diverged leaves them")
+        elif value.shape != own[name].shape:
+            faults.append(f"{name}: {tuple(value.shape)} in the file, {tuple(own[name].shape)} in the network")
     if faults:
         raise UserError(f"{misfit}: {len(faults)} of its {max(len(weights), len(own))} tensors are wrong:", *faults)
-    base.network.load_weights([(name, value.astype(own[name].dtype)) for name, value in weights.items()], strict=False)
 
 
 # --- whose it is -------------------------------------------------------------------------------------------------

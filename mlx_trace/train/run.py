@@ -16,20 +16,14 @@ from mlx_trace.errors import UserError
 from mlx_trace.memory import plan as budget
 from mlx_trace.memory.predict import MemoryPlan
 from mlx_trace.memory.shape import Shape, shape_of
-from mlx_trace.model.adapter import (
-    ADAPTER_WEIGHTS,
-    attach_adapter,
-    check_same_base,
-    check_start,
-    check_trainable,
-    start_from,
-)
+from mlx_trace.model.adapter import ADAPTER_WEIGHTS, attach_adapter, check_same_base, check_trainable
 from mlx_trace.model.base import Base, Outline, load_base, read_outline
 from mlx_trace.model.bursts import burst_of, device_info, display_speed
 from mlx_trace.model.config_json import positions_of
 from mlx_trace.model.layers import Split, check_split
 from mlx_trace.model.precision import is_dequantised
 from mlx_trace.model.prompts import Prompter
+from mlx_trace.model.start import check_start, start_from
 from mlx_trace.notice import tell
 from mlx_trace.numbered import numbered
 from mlx_trace.setting import setting

@@ -18,11 +18,11 @@ from mlx_trace.model.adapter import (
     check_same_base,
     load_adapter,
     read_adapter_config,
-    start_from,
 )
 from mlx_trace.model.base import load_base
 from mlx_trace.model.fingerprint import fingerprint, old_digest
 from mlx_trace.model.prompts import Prompter
+from mlx_trace.model.start import start_from
 from mlx_trace.train import run as runs
 from tests.conftest import byte_level_tokenizer, write_model
 from tests.model.test_base import config, make_adapter
