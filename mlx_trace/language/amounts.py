@@ -8,25 +8,32 @@ from fractions import Fraction
 from typing import Final
 
 from mlx_trace.language.mentions import Mention, find_numbers
-from mlx_trace.language.number_words import CURRENCY, MULTIPLIERS
+from mlx_trace.language.number_words import CURRENCY, FINER, MULTIPLIERS, PARTS
 from mlx_trace.language.numbers import fits, read_numeral
 
 MOST_CHARACTERS: Final = 100  # of an answer; a longer text is no number
-_CODE: Final = r"(?:US|CA|A|C|NZ|HK|R)?\$|USD|EUR|GBP|CAD|AUD|INR|JPY|CNY|Rs\.?"
+_CODE: Final = r"(?:(?:US|CA|A|C|NZ|HK|R) ?)?\$|USD|EUR|GBP|CAD|AUD|INR|JPY|CNY|Rs\.?"
 _BEFORE: Final = re.compile(
     rf"(?:[A-Za-z] ?= ?|= ?)?(?P<sign>[-−–+] ?|minus |negative )?(?P<money>[{CURRENCY}]|{_CODE})? ?(?P<inner>[-−–])?"
 )
 _AFTER: Final = re.compile(
-    rf"\s?(?P<unit>[{CURRENCY}¢]|[A-Za-z°º][A-Za-z°º²³/'’. -]*)?\s?(?P<aside>\([^()]*\))?\s?\.?", re.ASCII
+    rf"\s?(?P<unit>[{CURRENCY}¢]|(?:/(?=[A-Za-z]))?[A-Za-z°º][A-Za-z°º²³/'’. -]*)?\s?(?P<aside>\([^()]*\))?\s?\.?",
+    re.ASCII,
 )
 _PLAIN: Final = re.compile(r"[+-]?[0-9]{1,30}")
 _UNDECIDED: Final = frozenset(
-    "K M B T b mil mils grand gross score scores x y z n e E".split()
+    "K k M B T b mil mils cr grand gross score scores squared cubed x y z n e E".split()
 )  # 5 M: meters, millions?
+_CHANGING: Final = frozenset("negative below repeating recurring".split())  # 5 (negative), 0.3 repeating: not 5, 0.3
+_POINT: Final = re.compile(
+    r"[1-9][0-9]{0,2}\.[0-9]{2}(?:0|(?P<rest>[0-9]))(?![0-9]|[.,][0-9])"
+)  # thousands or decimals?
 _NO_UNITS: Final = frozenset("or to and minus plus over by point thru through vs versus mod per".split())
 _COUNTED: Final = frozenset("pair pairs couple couples twins triplets quadruplets quintuplets".split())  # as units
 _LETTERS: Final = {"k": "thousand", "m": "million", "mn": "million", "b": "billion", "bn": "billion"}
 _HOW_MANY: Final = re.compile(r"\b(?:how (?:many|much)|in)\b([^.?!0-9]{0,40})")
+_TWO: Final = re.compile(r", |^[0-9]+,[0-9]{1,2}$")  # 6, 760 and 3,5
+_PARTS: Final = PARTS | FINER
 _WORD: Final = re.compile(r"[a-z]+")
 _COINS_OR_PARTS: Final = ("quarter", "quarters", "halves")
 
@@ -50,9 +57,14 @@ def read_amount(text: str) -> Fraction | None:
     if before is None or after is None or not fits(mention.value):
         return None
     money = before["money"] or after["unit"] in tuple(CURRENCY)
+    point = _POINT.match(text, mention.start)
+    is_thousands = point is not None and point.end() == mention.end and mention.also == (mention.value / 1000,)
+    if point is not None and (point["rest"] is None or is_thousands):  # 1.200, €1.234
+        return None
     if not _is_sure(text[mention.start : mention.end], mention, bool(money), after["unit"] or ""):
         return None
-    if not MULTIPLIERS.keys().isdisjoint(_WORD.findall(text[mention.end :].lower())):  # 5 (in thousands)
+    behind = _WORD.findall(text[mention.end :].lower())
+    if not _CHANGING.isdisjoint(behind) or not MULTIPLIERS.keys().isdisjoint(behind):  # 5 (in thousands)
         return None
     if any(
         not _is_unit(text, other) for other in mentions[1:] if other.start < after.start("aside") or not after["aside"]
@@ -82,9 +94,13 @@ def _is_sure(written: str, mention: Mention, is_money: bool, unit: str) -> bool:
     words, first = written.lower().split(), (unit.split() or [""])[0]
     if mention.kind == "relation" or words == ["third"] or (mention.kind == "ordinal" and not written[0].isdigit()):
         return False
-    if mention.kind == "fraction" and "-" in written and written[0].isdigit():  # 2-1/2
-        return False
-    if mention.kind == "digits" and ("/" in written or (", " in written and not is_money)):
+    if (
+        mention.kind == "fraction"
+        and written[0].isdigit()
+        and ("-" in written or not _PARTS.keys().isdisjoint(words[1:2]))
+    ):
+        return False  # 2-1/2, 2 thirds
+    if mention.kind == "digits" and ("/" in written or (_TWO.search(written) and not is_money)):
         return False
     if not is_money and written.endswith(("M", "B")):
         return False
