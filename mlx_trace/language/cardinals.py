@@ -49,6 +49,8 @@ def read_cardinal(
 
 def read_ordinal(text: str, tokens: list[re.Match[str]], index: int) -> Fraction | None:
     """Return what the units at `index` make of the tens before them: the twenty-fifth; twenty fifth graders are 20."""
+    if index >= len(tokens):
+        return None
     tens = TENS.get((tokens[index - 1]["word"] or "").lower())
     unit = ORDINALS.get(next_word(text, tokens, index))
     if tens is None or unit is None or text[tokens[index - 1].end() : tokens[index].start()].isspace():

@@ -36,6 +36,7 @@ from mlx_trace.language.number_words import (
     PLAIN_PARTS,
     RELATIONS,
     SCALES,
+    TENS,
     THIN,
     UNITS,
 )
@@ -136,6 +137,9 @@ def _read_words(text: str, tokens: list[re.Match[str]], index: int) -> Reading |
         if follower in PARTS or (follower in FINER and next_word(text, tokens, index + 2) == "of"):
             share = Fraction(1, _DENOMINATORS[follower])
             return share, 2, (1 / share, *_added(text, tokens, index, share)), "fraction"
+        unit = read_ordinal(text, tokens, index + 2)
+        if follower in TENS and unit is not None and next_word(text, tokens, index + 3) == "of":  # a twenty-fifth of
+            return 1 / (TENS[follower] + unit), 3, (TENS[follower] + unit,), "fraction"
         if follower not in SCALES and follower not in ("hundred", "dozen"):
             return None
         value, used = read_cardinal(text, tokens, index + 1, start=1)
@@ -143,7 +147,7 @@ def _read_words(text: str, tokens: list[re.Match[str]], index: int) -> Reading |
     value, used = read_cardinal(text, tokens, index)
     if value is None:
         return None
-    if index + used < len(tokens) and (unit := read_ordinal(text, tokens, index + used)) is not None:
+    if (unit := read_ordinal(text, tokens, index + used)) is not None:
         return value + unit, used + 1, (value, unit), "ordinal"
     decimals, more, digits = read_point(text, tokens, index + used)
     return (value + decimals, used + more, (value, *digits), "digits") if more else (value, used, (), "words")

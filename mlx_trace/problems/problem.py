@@ -74,7 +74,7 @@ class Problem(BaseModel):
             value = value[0]
         if value is None:
             return None
-        number = read_amount(_digits(value)) if isinstance(value, str | int | float) else None
+        number = read_amount(_digits(value)) if isinstance(value, str | int | float | Decimal) else None
         if number is None:
             raise ValueError(f"{str(value)[:40]!r} is not a number{_hint(str(value))}")
         return spell(number)
@@ -99,10 +99,10 @@ class Problem(BaseModel):
         return None if self.answer is None else read_amount(self.answer)
 
 
-def _digits(value: str | float) -> str:
-    """Return a JSON number in digits: 7.0, 1e+22; what is none (true, nan) stays no number."""
-    if isinstance(value, float) and isfinite(value):
-        return format(Decimal(repr(value)).normalize(), "f")
+def _digits(value: str | float | Decimal) -> str:
+    """Return a number of JSON or Parquet in digits: 7.0, 1e+22; what is none (true, nan) stays no number."""
+    if isinstance(value, float | Decimal) and isfinite(value):
+        return format(Decimal(str(value)).normalize(), "f")
     return str(value)
 
 
