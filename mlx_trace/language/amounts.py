@@ -35,6 +35,27 @@ _HOW_MANY: Final = re.compile(r"\b(?:how (?:many|much)|in)\b([^.?!0-9]{0,40})")
 _TWO: Final = re.compile(r", |^[0-9]+,[0-9]{1,2}$")  # 6, 760 and 3,5
 _PARTS: Final = PARTS | FINER
 _WORD: Final = re.compile(r"[a-z]+")
+_UNITS: Final = (  # of a kind; each with its spellings
+    "cents cent ¢ pennies, dollars dollar $ bucks",
+    "seconds second secs, minutes minute mins min, hours hour hrs hr, days day, weeks week, months month, years year",
+    "inches inch, feet foot ft, yards yard yd, miles mile, mm, cm centimeters centimetres, meters meter metres m, "
+    "km kilometers kilometer kilometres",
+    "ounces ounce oz, pounds pound lbs lb, tons ton, grams gram g, kg kgs kilograms kilogram",
+    "cups cup, pints pint, quarts quart, gallons gallon, ml milliliters millilitres, liters liter litres l",
+)
+_MEASURED: Final = {
+    word: (kind, unit.split()[0])
+    for kind, units in enumerate(_UNITS)
+    for unit in units.split(", ")
+    for word in unit.split()
+}
+_NAMES: Final = "|".join(word for word in _MEASURED if len(word) > 1)
+_ANSWERED: Final = re.compile(r"\s*[-−]?(?P<sign>\$)?[0-9][0-9,./ ]*\s?\(?(?P<unit>[A-Za-z]+\b|¢)?")
+_ASKED: Final = re.compile(
+    r"(?i)\bhow many (?:(?:total|more|fewer|less|full|whole|extra|additional) )?"
+    rf"({_NAMES})\b|\bin ({_NAMES})(?= ?[?,.])"
+)
+_ELSEWHERE: Final = re.compile(r"\D*[0-9]+(?:(?:[.\s'’][0-9]{3})+(?:,[0-9]+)?|,[0-9]+)\D*")  # 7,5 and 1 005
 _COINS_OR_PARTS: Final = ("quarter", "quarters", "halves")
 
 
@@ -87,6 +108,26 @@ def counts_in(answer: str, question: str) -> str:
         return ""
     asked = {word.removesuffix("s") for how in _HOW_MANY.findall(question.lower()) for word in _WORD.findall(how)}
     return next((unit for unit in units if unit in asked), "")
+
+
+def other_unit(answer: str, question: str) -> tuple[str, str] | None:
+    """Return an answer's unit and the one asked for, where they are others of a kind: 90 minutes to how many hours.
+
+    The answer is a number of either then: nobody can tell which.
+    """
+    match = _ANSWERED.match(answer) if len(answer) <= MOST_CHARACTERS else None
+    unit = _MEASURED.get((match["sign"] or match["unit"] or "").lower().removesuffix(".")) if match else None
+    asked = [_MEASURED[word.lower()] for words in _ASKED.findall(question) for word in words if word]
+    if unit is None or unit in asked:
+        return None
+    return next(((unit[1], other[1]) for other in asked if other[0] == unit[0]), None)
+
+
+def number_hint(answer: str) -> str:
+    """Return how a number is written that is written otherwise elsewhere: 7,5 and 1 005."""
+    if not _ELSEWHERE.fullmatch(answer.strip()):
+        return ""
+    return ", or can be read in two ways; a point stands before decimals, and commas or nothing between thousands"
 
 
 def _is_sure(written: str, mention: Mention, is_money: bool, unit: str) -> bool:

@@ -96,5 +96,6 @@ def next_word(text: str, tokens: list[re.Match[str]], index: int) -> str:
 
 
 def joined(text: str, tokens: list[re.Match[str]], index: int) -> bool:
+    """Tell whether only white space or a hyphen parts token `index` from the one before."""
     gap = text[tokens[index - 1].end() : tokens[index].start()]
     return gap == "" or _GAP.fullmatch(gap) is not None

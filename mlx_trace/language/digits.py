@@ -8,7 +8,7 @@ import re
 from fractions import Fraction
 from typing import Final
 
-from mlx_trace.language.number_words import GLYPHS, THIN
+from mlx_trace.language.number_words import CURRENCY, GLYPHS, THIN
 from mlx_trace.language.numbers import read_numeral
 
 Reading = tuple[Fraction, int, tuple[Fraction, ...], str]  # value, tokens used, other readings, kind
@@ -20,12 +20,14 @@ _EUROPEAN: Final = re.compile(
 _COMMA: Final = re.compile(r"[0-9]{1,9},[0-9]{1,2}")
 _POINTED: Final = re.compile(r"[1-9][0-9]{0,2}\.[0-9]{3}")  # a thousand and more, where a comma parts decimals
 _EURO: Final = re.compile(r"\s?(?:€|euros?\b|EUR\b)")
+_MONEY: Final = re.compile(r"\s?(?:[€₽₺₴]|(?:zł|euros?|EUR|PLN|kr)\b)")
 _BETWEEN: Final = str.maketrans("", "", f",'’ {THIN}")
 _FRACTION: Final = re.compile(rf"([0-9]+){SLASH}([0-9]+)")
 _GROUP: Final = re.compile(r" ([0-9]{3})(?![0-9,./:])")
 
 
 def read_digits(text: str, token: re.Match[str]) -> Reading | None:
+    """Return what a token that begins with digits, or with a sign such as ½, says; None if that is no number."""
     if token["glyph"]:
         part = Fraction(*GLYPHS[token["glyph"]])
         return part, 1, (Fraction(part.denominator),), "fraction"
@@ -46,6 +48,11 @@ def read_digits(text: str, token: re.Match[str]) -> Reading | None:
     return whole, 1, _other_groups(text, token), "ordinal" if token["ordinal"] else "digits"
 
 
+def _is_money(text: str, token: re.Match[str]) -> bool:
+    before = text[max(0, token.start() - 2) : token.start()].rstrip()
+    return before.endswith(tuple(CURRENCY)) or _MONEY.match(text, token.end()) is not None
+
+
 def _is_in_euros(text: str, token: re.Match[str]) -> bool:
     before = text[max(0, token.start() - 2) : token.start()].rstrip()
     return before.endswith("€") or _EURO.match(text, token.end()) is not None
@@ -54,13 +61,14 @@ def _is_in_euros(text: str, token: re.Match[str]) -> bool:
 def _other_groups(text: str, token: re.Match[str]) -> tuple[Fraction, ...]:
     """Return what digits may mean too where blanks may part groups or numbers: 2 132, and 6, 760."""
     written = token["digits"]
-    if ", " in written or _COMMA.fullmatch(written):
+    if ", " in written or (_COMMA.fullmatch(written) and not _is_money(text, token)):
         return tuple(Fraction(part) for part in written.split(","))
     follower = _GROUP.match(text, token.end()) if len(written) <= 3 and written.isdigit() else None
     return (Fraction(written + follower[1]),) if follower and not token["ordinal"] else ()
 
 
 def read_fraction(text: str) -> Fraction | None:
+    """Return the number of a text such as 3/4; None of any other, and of 3/0."""
     match = _FRACTION.fullmatch(text)
     above, below = (read_numeral(part) for part in match.groups()) if match else (None, None)
     return above / below if above is not None and below else None
