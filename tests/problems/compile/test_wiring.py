@@ -115,9 +115,10 @@ def test_what_is_left_of_a_fraction_is_taken_off_once() -> None:
 
 def test_a_fraction_that_was_computed_is_that_result_and_not_two_numbers_of_the_question() -> None:
     question = (
-        "One of 2 jugs holds 12 cups. The other holds 1 cup a day for 3 days, twelfths of which fill 8 pans. Pans?"
+        "A jug of 2 cups is poured into 12 cans by 1 cook. 3 cans fill 8 pans on 2 shelves. How many are half full?"
     )
-    found = find_target(question, "2/12=1/6\n1/6*3=1/2\n1/2*8=4", Fraction(4))
+    solution = "A can is 2/12=1/6 of it.\nSo 3 are 1/6*3=1/2 of the pans.\nThat is 1/2*8=4 pans."
+    found = find_target(question, solution, Fraction(4))
     assert not isinstance(found, Refused)
     assert next(node.value for node in walk(found.target) if node.args) == Fraction(1, 6)
 
