@@ -22,16 +22,21 @@ _AFTER: Final = re.compile(
 )
 _PLAIN: Final = re.compile(r"[+-]?[0-9]{1,30}")
 _UNDECIDED: Final = frozenset(
-    "K k M B T b mil mils cr grand gross score scores squared cubed x y z n e E".split()
+    "K k M MM B T b mil mils mill mills cr Cr CR grand thou doz gross score scores tens ones squared cubed x y z n e E "
+    "O o".split()
 )  # 5 M: meters, millions?
 _CHANGING: Final = frozenset("negative below repeating recurring".split())  # 5 (negative), 0.3 repeating: not 5, 0.3
 _POINT: Final = re.compile(
     r"[1-9][0-9]{0,2}\.[0-9]{2}(?:0|(?P<rest>[0-9]))(?![0-9]|[.,][0-9])"
 )  # thousands or decimals?
 _NO_UNITS: Final = frozenset("or to and minus plus over by point thru through vs versus mod per".split())
-_COUNTED: Final = frozenset("pair pairs couple couples twins triplets quadruplets quintuplets".split())  # as units
+_COUNTED: Final = frozenset(
+    "pair pairs couple couples duos trios quartets quintets twins triplets quadruplets quintuplets".split()
+)  # as units
 _LETTERS: Final = {"k": "thousand", "m": "million", "mn": "million", "b": "billion", "bn": "billion"}
 _HOW_MANY: Final = re.compile(r"\b(?:how (?:many|much)|in)\b([^.?!0-9]{0,40})")
+_POINTED: Final = tuple("$£¥₹")  # currencies of lands where a comma parts no decimals
+_COMMA: Final = re.compile(r"[0-9],[0-9]{1,2}$")
 _TWO: Final = re.compile(r", |^[0-9]+,[0-9]{1,2}$")  # 6, 760 and 3,5
 _PARTS: Final = PARTS | FINER
 _WORD: Final = re.compile(r"[a-z]+")
@@ -82,7 +87,8 @@ def read_amount(text: str) -> Fraction | None:
     is_thousands = point is not None and point.end() == mention.end and mention.also == (mention.value / 1000,)
     if point is not None and (point["rest"] is None or is_thousands):  # 1.200, €1.234
         return None
-    if not _is_sure(text[mention.start : mention.end], mention, bool(money), after["unit"] or ""):
+    is_money = bool(money) and not (money in _POINTED and _COMMA.search(text, mention.start, mention.end))
+    if not _is_sure(text[mention.start : mention.end], mention, is_money, after["unit"] or ""):
         return None
     behind = _WORD.findall(text[mention.end :].lower())
     if not _CHANGING.isdisjoint(behind) or not MULTIPLIERS.keys().isdisjoint(behind):  # 5 (in thousands)

@@ -74,7 +74,7 @@ _LABEL: Final = re.compile(
 )
 _LABEL_LENGTH: Final = 12
 _DENOMINATORS: Final = PARTS | FINER
-_PERCENT: Final = re.compile(r"\s?(?:%|％|-?percent\b|per\s?cent\b|pct\b)", re.IGNORECASE)
+_PERCENT: Final = re.compile(r"\s?(?:\\?%|％|-?percent\b|per\s?cent\b|pct\b)", re.IGNORECASE)
 _MOST_MULTIPLIERS: Final = 3  # five hundred thousand million
 _LED: Final = ("half", "quarter")  # parts that a multiplier may follow: half million, and not third million
 _THOUSAND: Final = 1000

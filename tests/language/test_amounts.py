@@ -29,7 +29,7 @@ HALF = Fraction(1, 2)
         ("1,00,000", 100_000), ("12,34,567", 1_234_567), ("1'000", 1000), ("1.000,50", 1000 + HALF), ("1.000.000", 10**6), ("$6, 760", 6760),
         ("–5", -5), ("−5", -5), ("-$5", -5), ("$-5", -5), ("- 5", -5), ("minus 5", -5), ("negative five", -5), ("+$5", 5), ("-2 1/2", -2 - HALF),
         ("20 percent", 20), ("20 per cent", 20), ("0.5%", HALF), ("10 pct", 10), ("Rs. 5", 5), ("USD 5", 5), ("5 USD", 5), ("75¢", 75), ("₹1,00,000", 100_000),
-        ("$2.50/lb", 2 + HALF), ("US $7", 7), ("€3,50", 3 + HALF), ("3,50 €", 3 + HALF), ("three sixteenths", Fraction(3, 16)), ("a quarter million", 250_000),
+        ("$2.50/lb", 2 + HALF), ("US $7", 7), ("12 trios", 12), ("€3,50", 3 + HALF), ("3,50 €", 3 + HALF), ("three sixteenths", Fraction(3, 16)), ("a quarter million", 250_000),
         ("three point five", 3 + HALF), ("1.125", 1 + Fraction(1, 8)), ("24/7", Fraction(24, 7)), ("5 pairs", 5), ("12 m", 12), ("3 t", 3), ("3rd", 3), ("x = 5", 5), ("5°C", 5), ("5 m²", 5), ("= 5", 5), ("0", 0), ("1" + "0" * 30, 10**30),
     ],
 )  # fmt: skip
@@ -45,7 +45,7 @@ def test_a_gold_is_the_number_that_it_states(text: str, number: Fraction) -> Non
         "1 234", "2 500 apples", "3 200 m races", "6, 760", "5, 6", "3,5", "10 00", "1,2345",  # one number or two?
         "5-10", "5–10", "20 -25", "5 to 6", "5 or 6", "5 or more", "5:30", "3:2", "2 million and 5", "1 hour 30 minutes",
         "6 hours and thirty minutes", "5 apples and six pears", "5 ft 3 in", "5 apples and 6 pears", "7; 8",
-        "1.200", "1.500 kg", "$24.000", "€1.234", "1.234 €", "12,50 km", "5 squared", "5 cubed", "5 thousandths", "3 elevenths", "twenty-fifth",
+        "$12,00", "$3,50", "$12MM", "12 tens", "12 mill", "12 doz", "1O", "12 CR", "1.200", "1.500 kg", "$24.000", "€1.234", "1.234 €", "12,50 km", "5 squared", "5 cubed", "5 thousandths", "3 elevenths", "twenty-fifth",
         "5 (negative)", "7 negative", "5 degrees below", "0.3 repeating", "3.3 (recurring)", "1.5 k", "2 cr", "half past six", "5'10\"", "1/2/2020",
         "a couple", "a couple of dozen", "dozens", "third", "twice", "a pair",  # how many?
         "5 (in thousands)", "2.5 (million)", "12 (dozen)", "7 (eight)", "5 in thousands",

@@ -52,7 +52,7 @@ def found(question: str) -> list[str]:
         ("three point five", "3.5|3|5"), ("zero point two five", "0.25|0|2|5"), ("a three-point shot", "3"),
         ("Apartment 4B on bus 10K", "4 10"), ("B2B and a 4M view clip", "2 4000000|4"), ("$4B", "4000000000|4"), ("USD5M", "5000000|5"),
         ("minus 12 degrees", "-12|12"), ("a chilly minus twelve °C", "-12|12"), ("20 degrees minus 5 degrees", "20 5"), ("20°C minus 5°C", "20 5"),
-        ("a trio and two quartets", "3 2 4"),
+        ("a trio and two quartets", "3 2 4"), ("$50\\%$ of 20", "50|0.5 20"),
     ],
 )  # fmt: skip
 def test_each_spelling_is_the_number_it_means(question: str, numbers: str) -> None:
