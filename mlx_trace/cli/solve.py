@@ -11,7 +11,7 @@ from mlx_trace.cli.output import show_json, standard_input
 from mlx_trace.errors import UserError
 from mlx_trace.files import unreadable
 from mlx_trace.json_text import parse_json
-from mlx_trace.language.amounts import read_amount
+from mlx_trace.language.amounts import number_hint, read_amount
 from mlx_trace.language.grade import EXPECTABLE, Grade, grade
 from mlx_trace.language.syntax import MAX_BYTES, NoTrace, parse
 
@@ -94,7 +94,7 @@ def _read_line(raw: bytes, where: str) -> tuple[str, Fraction | None, str | None
 def _read_expected(text: Any, where: str) -> Fraction:
     number = read_amount(text) if isinstance(text, str) else None
     if number is None:
-        raise UserError(f"{where}: {text!r} is not a number")
+        raise UserError(f"{where}: {text!r} is not a number{number_hint(str(text))}")
     return number
 
 

@@ -32,6 +32,7 @@ _FACTS: Final = (
     ("crabs? lobsters? squids?", _LIMBS, "8 legs_each, 10 legs_each"),
     ("circles? circular circumference radius diameter cylind(?:er|ers|rical) spheres? pi", "", "3.14 pi, 22/7 pi"),
     ("hexagon(?:s|al)?", "", "6 sides_per_hexagon"), ("octagon(?:s|al)?", "", "8 sides_per_octagon"),
+    (r"gross\sof", "", "144 pieces_per_gross"),
     ("heptagon(?:s|al)?", "", "7 sides_per_heptagon"), ("nonagon(?:s|al)?", "", "9 sides_per_nonagon"),
     ("cubes?", "faces? sides? surface", "6 faces_per_cube"),
 )  # fmt: skip

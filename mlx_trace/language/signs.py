@@ -19,6 +19,8 @@ _BINARY: Final = re.compile(
 _BELOW: Final = re.compile(
     r"(?i)[ °º]*(?:degrees?|[a-z]+)? ?(?:celsius|fahrenheit|[cf])? ?below (?:zero|0|(?:the )?sea level)\b"
 )
+_DEGREES: Final = re.compile(r" ?(?:°|º|degrees?\b)")
+_APART: Final = re.compile(r"(?:^|[^°º\s])(?<!degree)(?<!degrees)(?<![ °º][CF])\sminus $|^minus $")
 _BACK: Final = 20  # characters before a number in which its sign stands
 
 
@@ -28,5 +30,7 @@ def is_negative(text: str, start: int, end: int) -> bool:
     if start > _BACK:
         before = "x" + before  # what is cut off is no beginning
     if _MINUS.search(before) and not _BINARY.search(before):
+        return True
+    if _DEGREES.match(text, end) and _APART.search(before) and not _BINARY.search(before):
         return True
     return _BELOW.match(text, end, end + 60) is not None

@@ -7,6 +7,7 @@ names are those of GSM-8K, SVAMP, MAWPS, ASDiv, MultiArith, AddSub and SingleEq.
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -35,6 +36,7 @@ _PASSED_OVER: Final = frozenset(
     "lqueryvars quants fold ques ques_statement group_nums numbers equations template".split()
 )
 _MASK: Final = re.compile(r"\b(?:number|N_)[0-9]{1,2}\b")
+_FIRST_MASK: Final = re.compile(r"\b(?:number0|N_00?)\b")
 _PLACE: Final = re.compile(r"[0-9]+")
 _MOST_LAYOUTS: Final = 1000  # of a file
 
@@ -65,9 +67,8 @@ class Fields:
             field: row[names[0]] if len(names) == 1 else _joined(row[key] for key in names)
             for field, names in layout.ours
         }
-        if layout.numbers is not None:
-            for field in ours.keys() & {"question", "equation"}:
-                ours[field] = _unmasked(ours[field], row[layout.numbers])
+        for field in ours.keys() & {"question", "equation"}:
+            ours[field] = _unmasked(ours[field], row[layout.numbers] if layout.numbers is not None else [], field)
         results = row.get(_RESULTS)  # which compile writes beside a trace
         if "trace" in ours and isinstance(results, list) and all(map(_is_name, results)):
             ours[_RESULTS] = results
@@ -110,7 +111,14 @@ class Fields:
 
 
 def _joined(values: Iterable[object]) -> str:
-    return " ".join(str(value).strip() for value in values if value is not None)
+    """Join texts in their order; one that the next begins with is there already."""
+    texts = [str(value).strip() for value in values if value is not None]
+    kept = [text for text, after in zip_longest(texts, texts[1:], fillvalue="") if not text or not _begins(after, text)]
+    return " ".join(kept)
+
+
+def _begins(text: str, beginning: str) -> bool:
+    return "".join(text.split()).startswith("".join(beginning.split()))
 
 
 def _is_name(value: object) -> bool:
@@ -159,19 +167,25 @@ def _has(row: Mapping[str, Any]) -> str:
     return f"the row has {', '.join(names[:12])}{' …' if names[12:] else ''}" if names else "the row is empty"
 
 
-def _unmasked(question: Any, numbers: Any) -> Any:
-    """Return a question with its numbers put back, where it has masks (number0, N_00) and they stand beside it."""
-    if not isinstance(question, str) or not _MASK.search(question):
-        return question
-    values = numbers if isinstance(numbers, list) else re.split(r"[\s,]+", str(numbers).strip("[] "))
+def _unmasked(text: Any, numbers: Any, field: str) -> Any:
+    """Return a text with its numbers put back, where it has masks (number0, N_00); ValueError if none stand beside."""
+    if not isinstance(text, str) or not _MASK.search(text) or (numbers == [] and not _FIRST_MASK.search(text)):
+        return text
+    values = numbers if isinstance(numbers, list) else _numbers(str(numbers).strip("[] "))
 
     def value(mask: re.Match[str]) -> str:
         place = int(_PLACE.search(mask[0])[0])  # type: ignore[index]  # a mask has its place
         if place >= len(values):
-            raise ValueError(f"{mask[0]} in the question has no number beside it")
+            raise ValueError(f"{mask[0]} in the {field} has no number beside it")
         return str(values[place]).removesuffix(".0")
 
-    return _MASK.sub(value, question)
+    return _MASK.sub(value, text)
+
+
+def _numbers(text: str) -> list[str]:
+    """Return the numbers of a cell, which blanks part (28.0 1,200.0), or commas."""
+    parted = text.split() if not re.search(r",\s", text) and len(text.split()) > 1 else re.split(r"[\s,]+", text)
+    return [number.replace(",", "") for number in parted]
 
 
 def parse_told(texts: list[str]) -> dict[str, str]:

@@ -5,7 +5,6 @@ form or as `messages`.
 """
 
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from fractions import Fraction
@@ -17,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from mlx_trace.errors import UserError
 from mlx_trace.files import write_atomically
-from mlx_trace.language.amounts import counts_in, read_amount
+from mlx_trace.language.amounts import counts_in, number_hint, other_unit, read_amount
 from mlx_trace.language.experts import COMPOSITION
 from mlx_trace.language.grade import EXPECTABLE
 from mlx_trace.language.numbers import spell
@@ -28,7 +27,6 @@ from mlx_trace.problems.rows import Row, read_rows
 
 FileForm = Literal["problems", "messages"]
 _LINES_SHOWN: Final = 8
-_ELSEWHERE: Final = re.compile(r"\D*[0-9]+(?:(?:[.\s'’][0-9]{3})+(?:,[0-9]+)?|,[0-9]+)\D*")  # 7,5 and 1 005
 
 
 class Problem(BaseModel):
@@ -54,10 +52,15 @@ class Problem(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _counted(cls, content: Any) -> Any:
-        """Refuse an answer in dozens (thousands, …) to a question for dozens: it may be 12 or 144."""
+        """Refuse an answer in dozens (thousands, …) to a question for dozens, which may be 12 or 144; and 90 minutes
+        to one for hours.
+        """
         question, answer = (content.get("question"), content.get("answer")) if isinstance(content, dict) else (0, 0)
         if isinstance(question, str) and isinstance(answer, str) and (unit := counts_in(answer, question)):
             raise ValueError(f"the answer {answer[:40]!r} can be read in two ways: the question asks for {unit}s")
+        if isinstance(question, str) and isinstance(answer, str) and (units := other_unit(answer, question)):
+            said, asked = units
+            raise ValueError(f"the answer {answer[:40]!r} is in {said}, and the question asks for {asked}")
         return content
 
     @field_validator("id", mode="before")
@@ -74,9 +77,9 @@ class Problem(BaseModel):
             value = value[0]
         if value is None:
             return None
-        number = read_amount(_digits(value)) if isinstance(value, str | int | float) else None
+        number = read_amount(_digits(value)) if isinstance(value, str | int | float | Decimal) else None
         if number is None:
-            raise ValueError(f"{str(value)[:40]!r} is not a number{_hint(str(value))}")
+            raise ValueError(f"{str(value)[:40]!r} is not a number{number_hint(str(value))}")
         return spell(number)
 
     @field_validator("expert")
@@ -99,18 +102,11 @@ class Problem(BaseModel):
         return None if self.answer is None else read_amount(self.answer)
 
 
-def _digits(value: str | float) -> str:
-    """Return a JSON number in digits: 7.0, 1e+22; what is none (true, nan) stays no number."""
-    if isinstance(value, float) and isfinite(value):
-        return format(Decimal(repr(value)).normalize(), "f")
+def _digits(value: str | float | Decimal) -> str:
+    """Return a number of JSON or Parquet in digits: 7.0, 1e+22; what is none (true, nan) stays no number."""
+    if isinstance(value, float | Decimal) and isfinite(value):
+        return format(Decimal(str(value)).normalize(), "f")
     return str(value)
-
-
-def _hint(answer: str) -> str:
-    """Return how a number is written that is written otherwise elsewhere: 7,5 and 1 005."""
-    if not _ELSEWHERE.fullmatch(answer.strip()):
-        return ""
-    return ", or can be read in two ways; a point stands before decimals, and commas or nothing between thousands"
 
 
 ReadRow = Callable[[dict[str, Any], str], Problem]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlx_trace.language.amounts import MOST_CHARACTERS, counts_in, read_amount
+from mlx_trace.language.amounts import MOST_CHARACTERS, counts_in, other_unit, read_amount
 from mlx_trace.language.numbers import fits, spell
 
 HALF = Fraction(1, 2)
@@ -29,7 +29,8 @@ HALF = Fraction(1, 2)
         ("1,00,000", 100_000), ("12,34,567", 1_234_567), ("1'000", 1000), ("1.000,50", 1000 + HALF), ("1.000.000", 10**6), ("$6, 760", 6760),
         ("–5", -5), ("−5", -5), ("-$5", -5), ("$-5", -5), ("- 5", -5), ("minus 5", -5), ("negative five", -5), ("+$5", 5), ("-2 1/2", -2 - HALF),
         ("20 percent", 20), ("20 per cent", 20), ("0.5%", HALF), ("10 pct", 10), ("Rs. 5", 5), ("USD 5", 5), ("5 USD", 5), ("75¢", 75), ("₹1,00,000", 100_000),
-        ("5 pairs", 5), ("12 m", 12), ("3 t", 3), ("3rd", 3), ("x = 5", 5), ("5°C", 5), ("5 m²", 5), ("= 5", 5), ("0", 0), ("1" + "0" * 30, 10**30),
+        ("$2.50/lb", 2 + HALF), ("US $7", 7), ("12 trios", 12), ("€3,50", 3 + HALF), ("3,50 €", 3 + HALF), ("three sixteenths", Fraction(3, 16)), ("a quarter million", 250_000),
+        ("three point five", 3 + HALF), ("1.125", 1 + Fraction(1, 8)), ("24/7", Fraction(24, 7)), ("5 pairs", 5), ("12 m", 12), ("3 t", 3), ("3rd", 3), ("x = 5", 5), ("5°C", 5), ("5 m²", 5), ("= 5", 5), ("0", 0), ("1" + "0" * 30, 10**30),
     ],
 )  # fmt: skip
 def test_a_gold_is_the_number_that_it_states(text: str, number: Fraction) -> None:
@@ -44,6 +45,8 @@ def test_a_gold_is_the_number_that_it_states(text: str, number: Fraction) -> Non
         "1 234", "2 500 apples", "3 200 m races", "6, 760", "5, 6", "3,5", "10 00", "1,2345",  # one number or two?
         "5-10", "5–10", "20 -25", "5 to 6", "5 or 6", "5 or more", "5:30", "3:2", "2 million and 5", "1 hour 30 minutes",
         "6 hours and thirty minutes", "5 apples and six pears", "5 ft 3 in", "5 apples and 6 pears", "7; 8",
+        "$12,00", "$3,50", "$12MM", "12 tens", "12 mill", "12 doz", "1O", "12 CR", "1.200", "1.500 kg", "$24.000", "€1.234", "1.234 €", "12,50 km", "5 squared", "5 cubed", "5 thousandths", "3 elevenths", "twenty-fifth",
+        "5 (negative)", "7 negative", "5 degrees below", "0.3 repeating", "3.3 (recurring)", "1.5 k", "2 cr", "half past six", "5'10\"", "1/2/2020",
         "a couple", "a couple of dozen", "dozens", "third", "twice", "a pair",  # how many?
         "5 (in thousands)", "2.5 (million)", "12 (dozen)", "7 (eight)", "5 in thousands",
         "(5)", "($5)", "—5", "-5 #### -5", "about 5", "2x", "5!", "10^6", "1e6", "5 * 2", "5+3", "1/0", "5/0", "..5", "5.5.5",
@@ -64,6 +67,22 @@ def test_what_is_not_sure_to_be_one_number_is_none(text: str) -> None:
 )  # fmt: skip
 def test_an_answer_in_the_unit_that_is_asked_for_is_known_to_be_unsure(answer: str, question: str, unit: str) -> None:
     assert counts_in(answer, question) == unit
+
+
+@pytest.mark.parametrize(
+    ("answer", "question", "units"),
+    [
+        ("90 minutes", "How many hours is that?", ("minutes", "hours")), ("120 (min.)", "How many hours?", ("minutes", "hours")),
+        ("$0.50", "How many cents is one?", ("dollars", "cents")), ("50¢", "What is it, in dollars?", ("cents", "dollars")),
+        ("36 inches", "How many more feet?", ("inches", "feet")), ("2 weeks", "How many days?", ("weeks", "days")),
+        ("1.5 hours", "How many hours?", None), ("8 hours a day", "How many hours a day is it, and how many minutes?", None), ("5", "How many feet?", None),
+        ("5 in all", "How many feet in all?", None), ("$5 an hour", "How many dollars an hour?", None), ("5 pounds", "How many hours?", None),
+    ],
+)  # fmt: skip
+def test_an_answer_in_another_unit_than_is_asked_for_is_known(
+    answer: str, question: str, units: tuple[str, str] | None
+) -> None:
+    assert other_unit(answer, question) == units
 
 
 @given(st.text(max_size=120))

@@ -19,7 +19,7 @@ from mlx_trace.language.knowledge import (
         ("She has 3 quarters and 2 dimes.", "25 0.1"), ("How many cents are 7 nickels?", "0.05"),
         ("She has three quarters of it.", ""), ("How many legs do 3 spiders have?", "8"), ("3 spiders ate a fly.", ""),
         ("How many legs do 4 ants have?", "6"), ("A circle has a radius of 5.", "3.14 22/7"), ("How many sides have 2 hexagons?", "6"),
-        ("Ann has 5 pens.", ""),
+        ("A gross of pens costs $9.", "144"), ("Her gross pay is $9.", ""), ("Ann has 5 pens.", ""),
     ],
 )  # fmt: skip
 def test_things_bring_their_numbers_along(question: str, brought: str) -> None:

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mlx_trace.errors import UserError
 from mlx_trace.problems.fields import Fields, parse_told
@@ -23,6 +25,8 @@ WHOLE = f"{BODY} {ASKED}"
         {"iIndex": 3, "sQuestion": WHOLE, "lEquations": ["X=5+7"], "lSolutions": [12.0], "lAlignments": [7]},
         {"question": WHOLE, "final_ans": "12"}, {"question": WHOLE, "equation": "5 + 7", "answer": "12", "fold": 0},
         {"Question": WHOLE.replace("5", "number0").replace("7", "number1"), "Numbers": "5.0 7.0", "Equation": "+ number0 number1", "Answer": 12.0},
+        {"Question": WHOLE, "Numbers": "5.0 7.0", "Answer": 12.0, "Body": BODY},
+        {"Question": f"{BODY.replace(' ', '  ')} {ASKED}".replace("  ", " "), "Body": f"  {BODY} ", "Answer": 12},
         {"Question": WHOLE.replace("5", "N_00").replace("7", "N_01"), "Numbers": [5, 7], "Answer": 12},
     ],
 )  # fmt: skip
@@ -57,6 +61,28 @@ def test_a_field_that_is_missing_is_told_with_what_there_is(tmp_path: Path, told
     with pytest.raises(UserError) as error:
         read_file(path, told=parse_told(told))
     assert str(error.value).endswith(said)
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_a_question_that_begins_with_its_body_holds_it_once(body: str, asked: str) -> None:
+    whole = f"{body.strip()} {asked.strip()}"
+    told = Fields().read({"Body": body, "Question": whole, "Answer": 1})["question"]
+    assert told == (whole.strip() if body.strip() else told)
+    assert "".join(told.split()) == "".join(whole.split())
+
+
+@pytest.mark.parametrize("question", ["Ann has number0 pens.", "Ann has N_00 pens.", "Ann has N_0 pens and N_1 caps."])
+def test_a_mask_without_its_number_is_told(question: str) -> None:
+    with pytest.raises(ValueError, match=r"in the question has no number beside it"):
+        Fields().read({"Question": question, "Answer": 5})
+    assert (
+        Fields().read({"Question": "Shop number5 has 3 pens.", "Answer": 5})["question"] == "Shop number5 has 3 pens."
+    )
+
+
+def test_numbers_beside_masks_may_have_thousands() -> None:
+    row = {"Question": "number0 pens and number1?", "Numbers": "1,200.0 35.5", "Answer": 1}
+    assert Fields().read(row)["question"] == "1200 pens and 35.5?"
 
 
 @pytest.mark.parametrize("text", ["question", "=Body", "question=", "quest=Body", ""])

@@ -1,6 +1,7 @@
 """Problems go to files and come back, in our form and in mlx-lm's, and a bad line is named."""
 
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,25 @@ def test_every_bad_line_is_named_with_its_fault(tmp_path: Path, row: object, sai
     assert fault.split(": ")[0].rsplit(":", 1)[1] == "2"
     assert fault.endswith(" (and line 4)")
     assert said in error.value.faults[0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold"), [(Decimal("24.00"), "24"), (Decimal("1200.50"), "1200.5"), (Decimal("1E+3"), "1000")]
+)
+def test_decimals_of_tables_are_answers(answer: Decimal, gold: str) -> None:
+    assert Problem(id="p", question="q?", answer=answer).answer == gold  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "said"),
+    [
+        ("How many hours?", "90 minutes", "is in minutes, and the question asks for hours"),
+        ("How many?", "1.200", "two ways"), ("How many?", "€1.200", "two ways"), ("How many?", "7,50", "two ways"),
+    ],
+)  # fmt: skip
+def test_an_answer_that_can_be_two_numbers_is_refused(question: str, answer: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Problem(id="p", question=question, answer=answer)
 
 
 def test_a_missing_answer_is_told_only_where_one_is_needed(tmp_path: Path) -> None:

@@ -103,8 +103,13 @@ def _plain_chain(sides: Sequence[Expression | None]) -> Iterator[Equation]:
 
 
 def _stated(expression: Expression, sides: Sequence[Expression | None]) -> Iterator[Equation]:
-    """Yield what an expression equals by the sides behind it: the next plain number, or the first of the next side."""
+    """Yield what an expression equals by the sides behind it: the next plain number, or the first of the next side.
+
+    Where that number is its value, it is what is meant: the 1 of 1 - 1/2 = 1/2 is no result.
+    """
     numbers = [*[number for side in sides if (number := _as_number(side)) is not None][:1], leftmost(sides[0])]
+    if numbers[0] is not None and numbers[0].value == _value(expression):
+        numbers = numbers[:1]
     for number in dict.fromkeys(number for number in numbers if number is not None):
         yield Equation((expression,), number)
 

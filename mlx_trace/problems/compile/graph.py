@@ -114,9 +114,10 @@ class Graph:
         if not (isinstance(above, Number) and isinstance(below, Number)) or above.percent or below.percent:
             return None
         value = above.value / below.value
-        if value.denominator == 1 or not (self.grounding.states(value) or any(self._earlier(Asked(value)))):
+        is_result = any(self._earlier(Asked(value)))
+        if value.denominator == 1 or not (self.grounding.states(value) or is_result):
             return None
-        if self.grounding.offers(above.value) and self.grounding.offers(below.value):
+        if not is_result and self.grounding.offers(above.value) and self.grounding.offers(below.value):
             return None  # 3 miles at 6 miles an hour are no half
         part = self.resolve(Asked(value, below.unit, "mul", self._line))
         return part if product is None else compute("mul", self._build(product.left, "", "mul"), part, unit)

@@ -11,6 +11,7 @@ from typing import Final
 
 from mlx_trace.language.knowledge import known_numbers
 from mlx_trace.language.mentions import Mention, find_numbers
+from mlx_trace.language.numbers import read_numeral
 from mlx_trace.language.steps import Compute, Init
 from mlx_trace.language.syntax import Trace
 from mlx_trace.problems import english
@@ -124,12 +125,16 @@ def _may_change(question: str, mention: Mention) -> bool:
             return False
         if english.number_words(int(mention.value)) != text.lower().replace(" ", "-"):
             return False
-    elif not DIGITS.fullmatch(text):
+    elif not (match := DIGITS.fullmatch(text)) or read_numeral(_plain(match)) != mention.value:  # €1.250 is 1250
         return False
     before = question[max(0, mention.start - 40) : mention.start]
     if is_year(question, mention) or _AFTER_FIXED.match(question, mention.end):
         return False
     return not (_BEFORE_FIXED.search(before) or DATED.search(before))
+
+
+def _plain(match: re.Match[str]) -> str:
+    return f"{match[1].replace(',', '')}{match[2] or ''}"
 
 
 def _slot(question: str, value: Fraction, mentions: tuple[Mention, ...], factor: Fraction) -> Slot:

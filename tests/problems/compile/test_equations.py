@@ -132,6 +132,18 @@ def test_every_written_step_is_found_whatever_its_form(steps: list[tuple[int, st
     assert facts("\n".join(lines)) == [f"({a}{s}{b})={value}" for (a, s, b), value in zip(steps, values, strict=True)]
 
 
+@given(st.integers(2, 60).flatmap(lambda below: st.tuples(st.integers(1, below - 1), st.just(below))))
+def test_a_fraction_that_comes_out_is_one_result_and_its_numerator_none(part: tuple[int, int]) -> None:
+    above, below = part
+    rest = Fraction(below - above, below)
+    (equation,) = read_equations(f"1-{above}/{below}={below - above}/{below}")
+    assert equation.stated.value == rest
+
+
+def test_the_first_number_of_a_side_is_a_result_where_the_side_is_none() -> None:
+    assert facts("6*4=24/5=4.8") == ["(6*4)=24", "(24/5)=24/5"]
+
+
 PIECES = "3 4 12 0.5 20% 1/2 ½ + - * × x / = = << >> <<3*4=12>> <<12>> $ . , is of times by a b y pens \n".split(" ")
 
 

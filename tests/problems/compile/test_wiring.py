@@ -106,6 +106,23 @@ def test_words_say_which_of_equal_numbers_is_meant(question: str, solution: str,
     assert told(question, solution, gold) == wiring
 
 
+def test_what_is_left_of_a_fraction_is_taken_off_once() -> None:
+    question = "Al ate 1/2 of a pie and Bo ate 1/4 of it. How much is left?"
+    found = find_target(question, "1-1/2=1/2\n1/2-1/4=1/4", Fraction(1, 4))
+    assert not isinstance(found, Refused)
+    assert (found.doubt, [node.op for node in walk(found.target) if node.args]) == ("", ["sub", "sub"])
+
+
+def test_a_fraction_that_was_computed_is_that_result_and_not_two_numbers_of_the_question() -> None:
+    question = (
+        "A jug of 2 cups is poured into 12 cans by 1 cook. 3 cans fill 8 pans on 2 shelves. How many are half full?"
+    )
+    solution = "A can is 2/12=1/6 of it.\nSo 3 are 1/6*3=1/2 of the pans.\nThat is 1/2*8=4 pans."
+    found = find_target(question, solution, Fraction(4))
+    assert not isinstance(found, Refused)
+    assert next(node.value for node in walk(found.target) if node.args) == Fraction(1, 6)
+
+
 @pytest.mark.parametrize(("question", "solution", "gold"), [case[1:] for case in SURE], ids=[case[0] for case in SURE])
 def test_what_can_be_no_other_number_is_not_doubted(question: str, solution: str, gold: int) -> None:
     assert doubted(question, solution, gold) == ""
