@@ -40,6 +40,8 @@ def main() -> None:
     folder = adapters_dir() / name
     folder.mkdir(exist_ok=True)
     averaged = [mx.load(str(runs[stage - 1] / ADAPTER_WEIGHTS)) for stage in stages]
+    if any(weights.keys() != averaged[0].keys() for weights in averaged):
+        parser.error("--average: stages of other layers have no mean here; a run's resume_adapter_file takes them")
     means = {key: sum(weights[key] for weights in averaged) / len(averaged) for key in averaged[0]}
     mx.save_safetensors(str(folder / ADAPTER_WEIGHTS), {key: mean.astype(mx.bfloat16) for key, mean in means.items()})
     content = json.loads((runs[-1] / ADAPTER_CONFIG).read_text(encoding="utf-8")) | {"model": name}

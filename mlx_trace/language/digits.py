@@ -48,14 +48,18 @@ def read_digits(text: str, token: re.Match[str]) -> Reading | None:
     return whole, 1, _other_groups(text, token), "ordinal" if token["ordinal"] else "digits"
 
 
+def currency_before(text: str, start: int) -> str:
+    """Return the currency's sign before a number, if there is one."""
+    before = text[max(0, start - 2) : start].rstrip()[-1:]
+    return before if before in CURRENCY else ""
+
+
 def _is_money(text: str, token: re.Match[str]) -> bool:
-    before = text[max(0, token.start() - 2) : token.start()].rstrip()
-    return before.endswith(tuple(CURRENCY)) or _MONEY.match(text, token.end()) is not None
+    return bool(currency_before(text, token.start())) or _MONEY.match(text, token.end()) is not None
 
 
 def _is_in_euros(text: str, token: re.Match[str]) -> bool:
-    before = text[max(0, token.start() - 2) : token.start()].rstrip()
-    return before.endswith("€") or _EURO.match(text, token.end()) is not None
+    return currency_before(text, token.start()) == "€" or _EURO.match(text, token.end()) is not None
 
 
 def _other_groups(text: str, token: re.Match[str]) -> tuple[Fraction, ...]:

@@ -20,10 +20,9 @@ from mlx_trace.language.cardinals import (
     read_ordinal,
     read_point,
 )
-from mlx_trace.language.digits import SLASH, Reading, read_digits, read_fraction
+from mlx_trace.language.digits import SLASH, Reading, currency_before, read_digits, read_fraction
 from mlx_trace.language.number_words import (
     BAKERS,
-    CURRENCY,
     DIGITS,
     DOZEN,
     FINER,
@@ -239,7 +238,7 @@ def _letter(text: str, tokens: list[re.Match[str]], index: int) -> int | None:
     if _LABEL.search(text[max(0, digits.start() - _LABEL_LENGTH) : digits.start()]):  # Apartment 4B
         return None
     gap = text[digits.end() : tokens[index].start()]
-    if text[max(0, digits.start() - 2) : digits.start()].rstrip().endswith(tuple(CURRENCY)):
+    if currency_before(text, digits.start()):
         return LETTERS.get(letters.lower()) if gap in ("", " ") else None
     plain = letters in ("mn", "bn", "tn") or (gap == "" and letters in ("k", "K", "M", "B"))
     return LETTERS.get(letters.lower()) if plain and gap in ("", " ") else None

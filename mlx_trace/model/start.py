@@ -43,12 +43,9 @@ def start_from(base: Base, paths: Sequence[Path]) -> None:
     UserError if one does not fit.
     """
     own = dict(adapter_weights(base.network))
-    given: list[Weights] = []
-    for file in map(_weights_file, paths):
-        weights = read_weights(file, misfit := f"resume_adapter_file: {file}: this adapter does not fit the new one")
-        check_weights(_fitted(own, weights), own, misfit)
-        given.append({name: value.astype(own[name].dtype) for name, value in weights.items()})
-        _tell_layers(file, own, weights)
+    files = [_weights_file(path) for path in paths]  # one that is named again counts again, and is read once
+    known = {file: _read(file, own) for file in dict.fromkeys(files)}
+    given = [known[file] for file in files]
     if len(ranks := {_rank(weights) for weights in given}) > 1:
         raise UserError(
             f"resume_adapter_file: adapters of ranks {', '.join(map(str, sorted(ranks)))} have no mean here"
@@ -58,6 +55,14 @@ def start_from(base: Base, paths: Sequence[Path]) -> None:
     _tell_rank(_rank(mean), _rank(own), mean, fitted)
     base.network.load_weights(list(fitted.items()), strict=False)
     mx.eval(base.network.trainable_parameters())
+
+
+def _read(file: Path, own: Weights) -> Weights:
+    """Return the weights of one that fits, in the new adapter's type."""
+    weights = read_weights(file, misfit := f"resume_adapter_file: {file}: this adapter does not fit the new one")
+    check_weights(_fitted(own, weights), own, misfit)
+    _tell_layers(file, own, weights)
+    return {name: value.astype(own[name].dtype) for name, value in weights.items()}
 
 
 def _layers(weights: Mapping[str, mx.array]) -> set[str]:
@@ -92,15 +97,15 @@ def _fitted(own: Weights, weights: Weights) -> Weights:
             continue
         pair = name, name.removesuffix(_A) + _B
         a, b = (weights.get(part) for part in pair)
-        if a is not None and b is not None and _is_pair(a, b) and a.shape[1] != new.shape[1]:
+        if a is not None and b is not None and _is_of_another_rank(a, b, new.shape[1]):
             fitted |= zip(pair, _of_rank(a, b, new), strict=True)
     return fitted
 
 
-def _is_pair(a: mx.array, b: mx.array) -> bool:
-    """Tell whether two arrays can be multiplied; what they are not else is told by whoever checks them."""
-    fits = a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0]
-    return fits and all(mx.isfinite(part).all().item() for part in (a, b))
+def _is_of_another_rank(a: mx.array, b: mx.array, rank: int) -> bool:
+    """Tell whether two arrays are a pair of another rank; what else is wrong with them is told by whoever checks."""
+    differs = a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] != rank
+    return differs and all(mx.isfinite(part).all().item() for part in (a, b))
 
 
 def _of_rank(a: mx.array, b: mx.array, new: mx.array) -> tuple[mx.array, mx.array]:

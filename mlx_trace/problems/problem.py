@@ -56,9 +56,11 @@ class Problem(BaseModel):
         to one for hours.
         """
         question, answer = (content.get("question"), content.get("answer")) if isinstance(content, dict) else (0, 0)
-        if isinstance(question, str) and isinstance(answer, str) and (unit := counts_in(answer, question)):
+        if not (isinstance(question, str) and isinstance(answer, str)):
+            return content
+        if unit := counts_in(answer, question):
             raise ValueError(f"the answer {answer[:40]!r} can be read in two ways: the question asks for {unit}s")
-        if isinstance(question, str) and isinstance(answer, str) and (units := other_unit(answer, question)):
+        if units := other_unit(answer, question):
             said, asked = units
             raise ValueError(f"the answer {answer[:40]!r} is in {said}, and the question asks for {asked}")
         return content
