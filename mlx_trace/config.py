@@ -115,7 +115,7 @@ class Config(Section):
     lora_parameters: LoraParameters = Field(LoraParameters(), description="rank, scale, dropout, keys")
     resume_adapter_file: Path | list[Path] | None = Field(
         None,
-        description="start from this adapter (a file, or a run's directory), of fewer layers or another rank, too, "
+        description="start from this adapter (a file, or a run's directory), of other layers or another rank, too, "
         "or from the mean of several",
     )
     prompt: Prompt = Field(Prompt(), description="template, system, trace_form")

@@ -1,10 +1,10 @@
-"""What a new adapter begins with: the weights of others, those of fewer layers or of another rank, too.
+"""What a new adapter begins with: the weights of others, those of other layers or of another rank, too.
 
 Takes a loaded `Base` whose adapter is attached, and changes that adapter's weights alone.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -38,13 +38,13 @@ def _weights_file(path: Path) -> Path:
 def start_from(base: Base, paths: Sequence[Path]) -> None:
     """Give a new adapter the mean of the weights of others, which `check_start` has found there.
 
-    A layer that one does not have counts as one that changes nothing; what none has begins as a new adapter does. Of
-    another rank than the new adapter's it is the nearest of that rank (Eckart and Young 1936), or all of a lower one.
-    UserError if one does not fit.
+    A layer that one does not have counts as one that changes nothing; what none has begins as a new adapter does; one
+    that is not trained here is left out, which is told. Of another rank than the new adapter's it is the nearest of that
+    rank (Eckart and Young 1936), or all of a lower one. UserError if one does not fit.
     """
     own = dict(adapter_weights(base.network))
     files = [_weights_file(path) for path in paths]  # one that is named again counts again, and is read once
-    known = {file: _read(file, own) for file in dict.fromkeys(files)}
+    known = {file: _read(file, base, own) for file in dict.fromkeys(files)}
     given = [known[file] for file in files]
     if len(ranks := {_rank(weights) for weights in given}) > 1:
         raise UserError(
@@ -57,16 +57,19 @@ def start_from(base: Base, paths: Sequence[Path]) -> None:
     mx.eval(base.network.trainable_parameters())
 
 
-def _read(file: Path, own: Weights) -> Weights:
+def _read(file: Path, base: Base, own: Weights) -> Weights:
     """Return the weights of one that fits, in the new adapter's type."""
-    weights = read_weights(file, misfit := f"resume_adapter_file: {file}: this adapter does not fit the new one")
+    found = read_weights(file, misfit := f"resume_adapter_file: {file}: this adapter does not fit the new one")
+    elsewhere = {str(layer) for layer in range(base.num_layers)} - _layers(own)
+    weights = {name: value for name, value in found.items() if not _layers([name]) & elsewhere}
+    _tell_left_out(file, found, weights)
     check_weights(_fitted(own, weights), own, misfit)
     _tell_layers(file, own, weights)
     return {name: value.astype(own[name].dtype) for name, value in weights.items()}
 
 
-def _layers(weights: Mapping[str, mx.array]) -> set[str]:
-    return {found[1] for name in weights if (found := _LAYER.search(name))}
+def _layers(names: Iterable[str]) -> set[str]:
+    return {found[1] for name in names if (found := _LAYER.search(name))}
 
 
 def _rank(weights: Mapping[str, mx.array]) -> int:
@@ -91,7 +94,7 @@ def _mean(own: Weights, given: Sequence[Weights]) -> Weights:
 def _fitted(own: Weights, weights: Weights) -> Weights:
     """Return weights for all of the new adapter's layers, and of its rank, as far as they can be."""
     there = _layers(weights)
-    fitted = {name: value for name, value in own.items() if there and not _layers({name: value}) & there} | weights
+    fitted = {name: value for name, value in own.items() if there and not _layers([name]) & there} | weights
     for name, new in own.items():
         if not name.endswith(_A) or name not in weights:
             continue
@@ -104,8 +107,12 @@ def _fitted(own: Weights, weights: Weights) -> Weights:
 
 def _is_of_another_rank(a: mx.array, b: mx.array, rank: int) -> bool:
     """Tell whether two arrays are a pair of another rank; what else is wrong with them is told by whoever checks."""
-    differs = a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0] != rank
-    return differs and all(mx.isfinite(part).all().item() for part in (a, b))
+    return _is_pair(a, b) and a.shape[1] != rank and all(mx.isfinite(part).all().item() for part in (a, b))
+
+
+def _is_pair(a: mx.array, b: mx.array) -> bool:
+    """Tell whether two arrays have a product A B."""
+    return bool(a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0])
 
 
 def _of_rank(a: mx.array, b: mx.array, new: mx.array) -> tuple[mx.array, mx.array]:
@@ -119,6 +126,22 @@ def _of_rank(a: mx.array, b: mx.array, new: mx.array) -> tuple[mx.array, mx.arra
     u, sizes, v = np.linalg.svd(upper @ lower.T)
     roots = np.sqrt(sizes[:rank])
     return mx.array((left @ u[:, :rank]) * roots), mx.array(((right @ v[:rank].T) * roots).T)
+
+
+def _tell_left_out(file: Path, found: Weights, weights: Weights) -> None:
+    """Tell which layers of an adapter the new one does not have, and how much is in them."""
+    if out := _layers(found) - _layers(weights):
+        tell(f"resume_adapter_file: {file}: {numbered(len(out), 'layer')} of {len(_layers(found))} are not trained here, "
+             f"and are left out{_share(found, weights)}")  # fmt: skip
+
+
+def _share(found: Weights, weights: Weights) -> str:
+    """Return how much of the square of what an adapter changes is kept, where that can be known: of LoRA, alone."""
+    pairs = {name: (found[name], found.get(name.removesuffix(_A) + _B)) for name in found if name.endswith(_A)}
+    squares = {name: _square(found, name) for name, (a, b) in pairs.items() if b is not None and _is_pair(a, b)}
+    if len(squares) * 2 < len(found) or not (whole := sum(squares.values())):
+        return ""
+    return f"; {sum(squares[name] for name in squares if name in weights) / whole:.1%} of what it changes are kept"
 
 
 def _tell_layers(file: Path, own: Weights, weights: Weights) -> None:

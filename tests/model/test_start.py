@@ -1,4 +1,4 @@
-"""A new adapter begins with what others have learnt: of fewer layers, of another rank, of several the mean."""
+"""A new adapter begins with what others have learnt: of other layers, of another rank, of several the mean."""
 
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,35 @@ def test_more_layers_begin_as_new_ones(random_model: Path, tmp_path: Path, kind:
     assert same(base.network(IDS), said)
     assert "1 layer of 2 are not in it" in capsys.readouterr().err
     assert len(dict(adapter_weights(base.network))) == 2 * len(weights_of(tmp_path / "one"))
+
+
+@pytest.mark.parametrize("kind", ["lora", "dora", "full"])
+def test_layers_that_are_not_trained_here_are_left_out(
+    random_model: Path, tmp_path: Path, kind: str, capsys: Out
+) -> None:
+    make_adapter(random_model, tmp_path / "two", fine_tune_type=kind, num_layers=2)
+    new = dict(adapter_weights(begun(random_model, [tmp_path / "two"], fine_tune_type=kind).network))
+    old = weights_of(tmp_path / "two")
+    assert 0 < len(new) < len(old)
+    assert all(mx.array_equal(value, old[name]) for name, value in new.items())
+    said = capsys.readouterr().err
+    assert "1 layer of 2 are not trained here, and are left out" in said
+    if kind == "lora":
+        squares = {name: np.square(np.array(old[name] @ old[name.replace("lora_a", "lora_b")])).sum()
+                   for name in old if name.endswith("lora_a")}  # fmt: skip
+        share = sum(squares[name] for name in squares if name in new) / sum(squares.values())
+        assert f"; {share:.1%} of what it changes are kept" in said
+    else:
+        assert "kept" not in said
+
+
+def test_layers_that_the_base_does_not_have_are_refused(random_model: Path, tmp_path: Path) -> None:
+    make_adapter(random_model, tmp_path / "two", num_layers=2)
+    deeper = {name.replace("layers.0.", "layers.40."): value for name, value in weights_of(tmp_path / "two").items()}
+    mx.eval(deeper)
+    mx.save_safetensors(str(tmp_path / "two" / "adapters.safetensors"), deeper)
+    with pytest.raises(UserError, match="does not fit the new one"):
+        begun(random_model, [tmp_path / "two"])
 
 
 def test_a_higher_rank_changes_nothing_at_first(random_model: Path, tmp_path: Path, capsys: Out) -> None:
