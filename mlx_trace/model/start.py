@@ -38,9 +38,9 @@ def _weights_file(path: Path) -> Path:
 def start_from(base: Base, paths: Sequence[Path]) -> None:
     """Give a new adapter the mean of the weights of others, which `check_start` has found there.
 
-    A layer that one does not have counts as one that changes nothing; what none has begins as a new adapter does; one
-    that is not trained here is left out, which is told. Of another rank than the new adapter's it is the nearest of that
-    rank (Eckart and Young 1936), or all of a lower one. UserError if one does not fit.
+    A layer that one does not have counts as one that changes nothing; what none has begins as a new adapter does; what
+    is in layers that are not trained here is left out, which is told. Of another rank than the new adapter's it is the
+    nearest of that rank (Eckart and Young 1936), or all of a lower one. UserError if one does not fit.
     """
     own = dict(adapter_weights(base.network))
     files = [_weights_file(path) for path in paths]  # one that is named again counts again, and is read once
@@ -131,8 +131,8 @@ def _of_rank(a: mx.array, b: mx.array, new: mx.array) -> tuple[mx.array, mx.arra
 def _tell_left_out(file: Path, found: Weights, weights: Weights) -> None:
     """Tell which layers of an adapter the new one does not have, and how much is in them."""
     if out := _layers(found) - _layers(weights):
-        tell(f"resume_adapter_file: {file}: {numbered(len(out), 'layer')} of {len(_layers(found))} are not trained here, "
-             f"and are left out{_share(found, weights)}")  # fmt: skip
+        tell(f"resume_adapter_file: {file}: {numbered(len(out), 'layer')} of {len(_layers(found))} are not trained "
+             f"here, and are left out{_share(found, weights)}")  # fmt: skip
 
 
 def _share(found: Weights, weights: Weights) -> str:
