@@ -4,13 +4,13 @@ import argparse
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from mlx_trace.cli.options import FORMATS, add_field_option, add_seed_option, at_least
-from mlx_trace.cli.output import show, show_json
+from mlx_trace.cli.output import output_file, show_json, shower
 from mlx_trace.cli.screen import Screen
 from mlx_trace.destination import check_apart
 from mlx_trace.errors import UserError
@@ -32,7 +32,7 @@ def add_compile_options(parser: argparse.ArgumentParser) -> None:
                              + FORMATS)  # fmt: skip
     add_field_option(parser)
     parser.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="FILE.jsonl", help="where to write the problems"
+        "-o", "--output", type=output_file, required=True, metavar="FILE.jsonl", help="where to write the problems"
     )
     parser.add_argument("--grounded", action="store_true",
                         help="write only problems whose numbers are all stated or common knowledge")  # fmt: skip
@@ -53,13 +53,13 @@ def run_compile(options: argparse.Namespace) -> int:
         show_json(figures | {"seconds": round(seconds, 3)}
                   | {name: dict(counts.most_common()) for name, counts in listed.items()})  # fmt: skip
         return 0
-    rows = tally.counts["rows"]
+    rows, show = tally.counts["rows"], shower(options.output)
     show(f"{numbered(rows, 'row')} in {seconds:.1f} s ({rows / max(seconds, 1e-9):,.0f} a second)")
     for name in ("compiled", "grounded", "doubtful"):
         show(f"  {name:<10} {tally.counts[name]:>7,}  {_share(tally.counts[name], rows)}")
-    _print_counts("doubtful (not trained on)", tally.doubts)
-    _print_counts("by expert", tally.experts)
-    _print_counts("not compiled", tally.reasons)
+    _print_counts(show, "doubtful (not trained on)", tally.doubts)
+    _print_counts(show, "by expert", tally.experts)
+    _print_counts(show, "not compiled", tally.reasons)
     show(f"{numbered(written, 'problem')} written to {options.output}")
     return 0
 
@@ -125,7 +125,9 @@ def add_variants_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-k", type=at_least(1), default=20, metavar="N", help="variants of each problem (default %(default)s)"
     )
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.jsonl", help="where to write them")
+    parser.add_argument(
+        "-o", "--output", type=output_file, required=True, metavar="FILE.jsonl", help="where to write them"
+    )
     add_seed_option(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -153,9 +155,10 @@ def run_variants(options: argparse.Namespace) -> int:
             "reasons": dict(tally.reasons.most_common()),
         })  # fmt: skip
         return 0
+    show = shower(options.output)
     show(f"{numbered(tally.problems, 'problem')}, {tally.grounded:,} of them grounded, in {seconds:.1f} s")
     show(f"  with {options.k} variants {tally.full:>7,}  {_share(tally.full, tally.grounded)} of the grounded")
-    _print_counts("of no use", tally.reasons)
+    _print_counts(show, "of no use", tally.reasons)
     show(f"{numbered(written, 'variant')} written to {options.output}")
     return 0
 
@@ -164,7 +167,7 @@ def _share(part: int, whole: int) -> str:
     return f"{part / whole:6.1%}" if whole else "     –"
 
 
-def _print_counts(title: str, counts: Counter[str]) -> None:
+def _print_counts(show: Callable[[str], None], title: str, counts: Counter[str]) -> None:
     total = counts.total()
     if counts:
         show(f"{title}:")

@@ -17,7 +17,7 @@ from mlx_trace.cli.options import (
     at_least,
     load_named,
 )
-from mlx_trace.cli.output import show_json
+from mlx_trace.cli.output import output_file, show_json
 from mlx_trace.cli.records import file_of, write_records
 from mlx_trace.cli.screen import Screen
 from mlx_trace.cli.ways import AGAINST, AskedWay, ways_of
@@ -55,7 +55,7 @@ def add_eval_options(parser: argparse.ArgumentParser) -> None:
                         help="measure no answers, but what the problems' gold traces cost the model: its mean loss a "
                              "choice, by what is chosen; quick, and tells runs apart by few problems")  # fmt: skip
     add_strata_option(parser)
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE.jsonl",
+    parser.add_argument("-o", "--output", type=output_file, metavar="FILE.jsonl",
                         help="write a record of every problem (FILE.WAY.jsonl for --against), and a summary to "
                              "FILE.summary.json")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON object")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
 from mlx_trace.cli.options import FORMATS, add_field_option, add_sampling_options, at_least, sampling_of
-from mlx_trace.cli.output import show, show_json
+from mlx_trace.cli.output import output_file, show_json, shower
 from mlx_trace.cli.records import reporter
 from mlx_trace.cli.screen import Screen
 from mlx_trace.config import DTYPE, MODEL, Dtype
@@ -28,7 +28,7 @@ _LONGEST: Final = 256
 def add_explain_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="FILE", help=f"problems with answers: {FORMATS}")
     parser.add_argument("--model", required=True, metavar="M", help=f"{MODEL}; it is asked without an adapter")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.jsonl",
+    parser.add_argument("-o", "--output", type=output_file, required=True, metavar="FILE.jsonl",
                         help="where to write the solutions that come to their answers, in GSM-8K's form")  # fmt: skip
     add_field_option(parser)
     parser.add_argument("-n", "--limit", dest="n", type=at_least(1), metavar="N",
@@ -96,6 +96,7 @@ def _show(options: argparse.Namespace, tally: _Tally, kept: int, seconds: float)
         show_json({"solutions": total, "fates": dict(tally.fates.most_common()), "corrected": tally.mended,
                    "tokens": tally.tokens, "seconds": round(seconds, 3)})  # fmt: skip
         return
+    show = shower(options.output)
     show(f"{numbered(total, 'solution')}, {tally.tokens:,} tokens, in {seconds:.1f} s")
     for name, count in tally.fates.most_common():
         show(f"  {name:<20} {count:>7,}  {count / total:6.1%}")

@@ -119,6 +119,8 @@ def _write(path: Path, answers: Answers) -> int:
 def _check_output(options: argparse.Namespace, asker: "Asker") -> None:
     """Refuse a file that cannot be written, or one that is there, unless somebody says that it may go."""
     path: Path = options.output
+    if str(path) == "-":
+        raise UserError("-o names a file, which train reads; standard output is none")
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise UserError(
             f"{path}: {'is a directory' if path.is_dir() else 'its directory does not exist'}; -o names a file"

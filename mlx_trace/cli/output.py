@@ -8,10 +8,13 @@ import json
 import os
 import shlex
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final, TextIO
 
 from mlx_trace.errors import UserError
-from mlx_trace.notice import safe, safe_json
+from mlx_trace.files import is_stream
+from mlx_trace.notice import safe, safe_json, tell
 
 MARK: Final = "\ufeff"  # that some editors put before a text
 
@@ -30,6 +33,16 @@ def show(text: str = "", flush: bool = False) -> None:
 def show_json(value: Any, flush: bool = False) -> None:
     """Print one line of JSON to stdout."""
     print(safe_json(json.dumps(value, ensure_ascii=False)), flush=flush)
+
+
+def output_file(text: str) -> Path:
+    """Return the file that -o names; - is standard output."""
+    return Path("/dev/stdout" if text == "-" else text)
+
+
+def shower(output: Path) -> Callable[[str], None]:
+    """Return what prints a command's summary: to stderr where its output goes to a stream, such as stdout itself."""
+    return tell if is_stream(output) else show
 
 
 def as_word(name: object) -> str:

@@ -1,10 +1,9 @@
 """`mlx-trace generate`: problems from schemas."""
 
 import argparse
-from pathlib import Path
 
 from mlx_trace.cli.options import add_schema_options, at_least
-from mlx_trace.cli.output import show
+from mlx_trace.cli.output import output_file, show, shower
 from mlx_trace.config import SYSTEM_PROMPT
 from mlx_trace.config_sources import NUMBER_WORD_RATE
 from mlx_trace.errors import UserError
@@ -18,7 +17,7 @@ def add_generate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-n", type=at_least(1), default=1000, metavar="N", help="how many problems (default %(default)s)"
     )
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE.jsonl", help="where to write the problems")
+    parser.add_argument("-o", "--output", type=output_file, metavar="FILE.jsonl", help="where to write the problems")
     add_schema_options(parser)
     parser.add_argument("--split", choices=("train", "eval"), default="train",
                         help="training templates (default), or those kept for evaluation")  # fmt: skip
@@ -54,5 +53,7 @@ def run_generate(options: argparse.Namespace) -> int:
     wording = Options(options.split, options.templates_per_schema, options.number_word_rate)
     problems = generate_balanced(chosen, options.n, options.seed, wording)
     count = write_problems(options.output, problems, options.form, SYSTEM_PROMPT)
-    show(f"{numbered(count, 'problem')} of {numbered(len(chosen), 'family')} written to {options.output}")
+    shower(options.output)(
+        f"{numbered(count, 'problem')} of {numbered(len(chosen), 'family')} written to {options.output}"
+    )
     return 0

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mlx_trace.cli.output import show, show_json
+from mlx_trace.cli.output import output_file, show, show_json
 from mlx_trace.cli.screen import Screen
 from mlx_trace.destination import check_apart
 from mlx_trace.errors import UserError
@@ -23,7 +23,7 @@ def add_report_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("sources", type=Path, nargs="+", metavar="RUN|RECORDS.jsonl",
                         help="run folders, whose training is shown, and records that eval -o wrote; files of the same "
                              "problems are compared")  # fmt: skip
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE.html",
+    parser.add_argument("-o", "--output", type=output_file, metavar="FILE.html",
                         help=f"where the page goes; {_PAGE} unless given")  # fmt: skip
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--markdown", action="store_true",

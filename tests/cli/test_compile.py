@@ -1,6 +1,8 @@
 """`compile`, `variants`, `audit --diversity` and `train --plan`, as a user calls them: figures, files, bad input."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -231,3 +233,20 @@ def test_a_plan_shows_sources_lengths_and_contamination_and_trains_nothing(run: 
                  f"contamination, {rows}: of {len(ROWS)}", "sft:", "rl (rloo): 1 update on"):  # fmt: skip
         assert said in out
     assert not (tmp_path / "adapters").exists()
+
+
+def test_a_dash_is_standard_output_which_then_holds_problems_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = write_rows(tmp_path / "rows.jsonl")
+    piped: dict[str, list[str]] = {}
+    for command in (("generate", "-n", "4"), ("compile", str(rows)), ("variants", "compiled.jsonl", "-k", "2")):
+        done = subprocess.run([sys.executable, "-m", "mlx_trace", *command, "-o", "-"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        piped[command[0]] = done.stdout.splitlines()
+        assert piped[command[0]] and all("question" in json.loads(line) for line in piped[command[0]])
+        assert "written to /dev/stdout" in done.stderr
+        Path("compiled.jsonl").write_text(done.stdout, encoding="utf-8")
+    assert len(piped["generate"]) == 4
+    assert not Path("-").exists()
