@@ -13,6 +13,7 @@ from mlx_trace.api.trained import TrainedRun
 from mlx_trace.config import Config
 from mlx_trace.config_file import find_config, load_config, unallowed
 from mlx_trace.errors import UserError
+from mlx_trace.resources import expanded
 from mlx_trace.run_files import CONFIG_FILE
 
 Metrics = dict[str, float | int | str]
@@ -119,5 +120,5 @@ def _sources(value: Any) -> Any:
     items = [value] if isinstance(value, str | Path | Mapping | BaseModel) else value
     if not isinstance(items, Iterable):
         raise UserError(f"data is a {type(value).__name__}, not a file, a source, or a list of them")
-    return [source_of(Path(item).expanduser()).model_dump(mode="json", exclude_defaults=True)
+    return [source_of(expanded(item)).model_dump(mode="json", exclude_defaults=True)
             if isinstance(item, str | Path) else _plain(item) for item in items]  # fmt: skip

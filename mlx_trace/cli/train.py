@@ -17,6 +17,7 @@ from mlx_trace.cli.screen import Screen, patient_screen
 from mlx_trace.config import RENAMED, Config
 from mlx_trace.config_file import find_config, load_config, unallowed
 from mlx_trace.errors import UserError
+from mlx_trace.resources import expanded
 from mlx_trace.run_files import CONFIG_FILE
 from mlx_trace.yaml_text import read_yaml
 
@@ -225,7 +226,7 @@ def _sources(text: str, key: str, told: "Told") -> list[Any]:
 
     if not text or (text == "synthetic" and not Path(text).exists()):
         raise UserError(f"--{key} {text!r}: is no file; sources are written '[{{source: synthetic, n: 1000}}]'")
-    return [source_of(Path(text).expanduser(), told).model_dump(mode="json", exclude_defaults=True)]
+    return [source_of(expanded(text), told).model_dump(mode="json", exclude_defaults=True)]
 
 
 def _read_flag(key: str, value: str) -> Any:

@@ -20,8 +20,6 @@ from mlx_trace.json_text import parse_json
 from mlx_trace.run_files import CONFIG_FILE, METRICS_FILE, STATE
 from mlx_trace.sweep.file import Measure, Sweep
 from mlx_trace.sweep.processes import SweepLog, run_command
-from mlx_trace.train.resuming import changes
-from mlx_trace.train.run_dir import check_new, read_run_config
 
 _DONE: Final = "trained.json"
 Step = tuple[str, Callable[[SweepLog], str | None]]  # what is done, and how: it returns why it failed
@@ -52,6 +50,11 @@ class SweepRun:
 
     def check_same(self) -> None:
         """Refuse a folder in which the arm was begun with another configuration, or that holds something else."""
+        if not (self._results.exists() or self.folder.exists()):
+            return
+        from mlx_trace.train.resuming import changes
+        from mlx_trace.train.run_dir import check_new, read_run_config
+
         for folder in (self._results, self.folder):
             if not (folder / CONFIG_FILE).is_file():
                 continue

@@ -11,6 +11,7 @@ from mlx_trace.config_file import load_config
 from mlx_trace.config_sources import Source
 from mlx_trace.errors import UserError
 from mlx_trace.model.named import TINY, canonical, named
+from mlx_trace.resources import expanded
 from mlx_trace.run_files import CONFIG_FILE
 from mlx_trace.setting import setting
 from mlx_trace.train.run_dir import read_run_config
@@ -50,7 +51,7 @@ def _where_it_is_now(saved: Config, wanted: Config) -> Config:
     What is there is compared later, weights and rows by their digests.
     """
     moved: dict[str, Any] = {"adapter_path": wanted.adapter_path}
-    if canonical(saved.model) != TINY and named(saved.model) is None and Path(wanted.model).expanduser().exists():
+    if canonical(saved.model) != TINY and named(saved.model) is None and expanded(wanted.model).exists():
         moved["model"] = wanted.model
     if _are_same_elsewhere(saved.data, wanted.data):
         moved["data"] = wanted.data

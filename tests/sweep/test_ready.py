@@ -19,7 +19,9 @@ reinforce: {iters: 0}
 
 def write(tmp_path: Path, arms: str, measure: str = "- {data: everyday}") -> Path:
     (tmp_path / "base.yaml").write_text(BASE, encoding="utf-8")
-    (tmp_path / "s.yaml").write_text(f"base: base.yaml\nmeasure:\n{measure}\narms:\n  fine: {{}}\n{arms}", encoding="utf-8")
+    (tmp_path / "s.yaml").write_text(
+        f"base: base.yaml\nmeasure:\n{measure}\narms:\n  fine: {{}}\n{arms}", encoding="utf-8"
+    )
     return tmp_path / "s.yaml"
 
 
