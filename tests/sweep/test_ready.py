@@ -55,7 +55,7 @@ def test_what_cannot_be_measured_on_is_said_before_anything_is_trained(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     file = Path(write(tmp_path, "", "- {data: everyday}\n- {data: gone.jsonl, n: 5}").name)
-    with pytest.raises(UserError, match=r"^s\.yaml:4:10: measure\.1\.data: gone\.jsonl: no such file"):
+    with pytest.raises(UserError, match=r"^s\.yaml:4:4: measure\.1\.data: gone\.jsonl: no such file"):
         check_ready(read_sweep(file), runs_in(file), read_sweep(file).measures())
 
 
