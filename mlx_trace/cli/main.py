@@ -132,11 +132,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno in _REFUSED and error.filename is not None:  # standard output has no name
             tell(f"{error.filename}: {why(error)}")
+        elif error.errno == errno.ENOENT and error.filename is None:  # no folder for temporary files
+            tell(why(error))
         elif _is_broken(sys.stdout):
             drop_output(sys.stdout)
             tell(f"standard output: {why(error)}")
-        elif error.errno in _REFUSED or (error.errno == errno.ENOENT and error.filename is None):  # no folder for
-            tell(why(error))  # temporary files, for one
+        elif error.errno in _REFUSED:
+            tell(why(error))
         else:
             raise
         return USAGE
