@@ -18,7 +18,7 @@ from mlx_trace.errors import UserError, meant
 from mlx_trace.faults import FIRST, in_words, located, unknown_key
 from mlx_trace.files import read_text
 from mlx_trace.notice import is_text, tell
-from mlx_trace.resources import adapter_at, configs_dir
+from mlx_trace.resources import adapter_at, configs_dir, expanded
 from mlx_trace.yaml_text import LineColumn, YamlText, read_yaml_text
 
 _SOURCES: Final[dict[str, type[BaseModel]]] = {
@@ -40,7 +40,7 @@ Origin = Callable[[Sequence[str]], str | None]  # keys that lead to a value: by 
 
 def find_config(name: str) -> Path:
     """Return a configuration file: as named, or the bundled one of that name."""
-    path = adapter_at(Path(name).expanduser())
+    path = adapter_at(expanded(name))
     if path.exists():
         return path
     inner = path.parent.name if path.parent.name not in ("", "configs") else ""

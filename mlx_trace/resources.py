@@ -10,6 +10,7 @@ from mlx_trace.errors import UserError
 
 _CACHE: Final = "MLX_TRACE_CACHE"
 _STATE: Final = "XDG_STATE_HOME"
+_NO_HOME: Final = Path("/nonexistent")
 _PACKAGE: Final = Path(__file__).resolve().parent
 
 
@@ -76,9 +77,20 @@ def page_dir() -> Path:
 
 def cache_dir() -> Path:
     """Return the folder of what was fetched or converted once: MLX_TRACE_CACHE, or one in the user's home."""
-    return Path(os.environ.get(_CACHE) or "~/.cache/mlx-trace").expanduser().absolute()
+    return _own(os.environ.get(_CACHE) or "~/.cache/mlx-trace")
 
 
 def state_dir() -> Path:
     """Return the folder of what is remembered of its use, such as what was asked: one in the user's home."""
-    return Path(os.environ.get(_STATE) or "~/.local/state").expanduser().absolute() / "mlx-trace"
+    return _own(os.environ.get(_STATE) or "~/.local/state") / "mlx-trace"
+
+
+def _own(name: str) -> Path:
+    """Return a folder of its own; where nobody knows a home, one under that which there is not, as in /etc/passwd."""
+    path = expanded(name)
+    return (_NO_HOME.joinpath(*path.parts[1:]) if path.parts[0].startswith("~") else path).absolute()
+
+
+def expanded(path: str | Path) -> Path:
+    """Return a path with ~ and ~NAME as a shell reads them: as it stands where there is no such home."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 Path's raises RuntimeError

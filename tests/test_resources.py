@@ -1,6 +1,7 @@
 """What comes with the package is found from any folder, behind what the folder has itself."""
 
 import json
+import os
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -14,7 +15,7 @@ from mlx_trace.cli.main import main
 from mlx_trace.config_file import find_config
 from mlx_trace.errors import UserError
 from mlx_trace.model.start import check_start
-from mlx_trace.resources import adapter_at, adapters_dir, is_bundled
+from mlx_trace.resources import adapter_at, adapters_dir, cache_dir, expanded, is_bundled, state_dir
 
 TINY = Path("adapters/tiny")
 PLAN = ("push", "ours/tiny", "--plan", "--license", "mit")
@@ -93,3 +94,20 @@ def test_a_bundled_adapter_that_has_not_what_is_shown_says_so_in_a_line(
     assert main([command, "adapters/bare"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"mlx-trace: {said}")
+
+
+@pytest.mark.parametrize("name", ["~", "~nobody-of-that-name/x", "~/x"])
+def test_a_home_that_nobody_has_is_no_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(os.path, "expanduser", os.fspath)  # as for a user without HOME and without a passwd entry
+    monkeypatch.delenv("MLX_TRACE_CACHE", raising=False)
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    assert expanded(name) == Path(name), "which leads nowhere, and is said to"
+    for folder in (cache_dir(), state_dir()):
+        assert folder.is_absolute() and "~" not in str(folder)
+        assert not folder.is_relative_to(tmp_path), "nothing is strewn about under a folder called ~"
+
+
+def test_homes_are_looked_up_in_one_place() -> None:
+    package = Path(mlx_trace.__file__).parent
+    texts = {path.name: path.read_text(encoding="utf-8") for path in package.rglob("*.py")}
+    assert [name for name, text in texts.items() if "expanduser(" in text] == ["resources.py"]

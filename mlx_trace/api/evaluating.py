@@ -21,6 +21,7 @@ from mlx_trace.evaluate.stats import Mean, Rate
 from mlx_trace.files import write_atomically
 from mlx_trace.json_text import parse_json
 from mlx_trace.notice import safe
+from mlx_trace.resources import expanded
 from mlx_trace.run_files import SUMMARY
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Evaluated:
 
     def save(self, path: str | Path) -> None:
         """Write the records to FILE.jsonl and the figures to FILE.summary.json, as `compare` and `report` read them."""
-        file = Path(path_of(path, "path")).expanduser()
+        file = expanded(path_of(path, "path"))
         write_atomically(file, (row.as_json() + "\n" for row in self.counted.rows))
         figures = json.dumps(self.as_json(), ensure_ascii=False, indent=1)
         write_atomically(file.with_suffix(SUMMARY), [figures + "\n"])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from mlx_trace.errors import UserError
 from mlx_trace.notice import tell
-from mlx_trace.resources import adapter_at
+from mlx_trace.resources import adapter_at, expanded
 from mlx_trace.run_files import ADAPTER_CONFIG
 from mlx_trace.setting import setting
 
@@ -90,6 +90,6 @@ def locate_base(name: str, file: Path) -> None:
     try:
         locate_model(name)
     except UserError as error:
-        here = "" if Path(name).expanduser().is_absolute() else f", from {Path.cwd()} if it is a path"
+        here = "" if expanded(name).is_absolute() else f", from {Path.cwd()} if it is a path"
         named = f"{setting('model')} names it"
         raise UserError(f"{file}: its base {name!r} is not found{here}; {named}", *error.faults) from None

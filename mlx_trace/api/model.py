@@ -22,6 +22,7 @@ from mlx_trace.config_sources import HOTTEST, MOST, MOST_SAMPLES
 from mlx_trace.errors import UserError
 from mlx_trace.faults import faults_of
 from mlx_trace.notice import is_text
+from mlx_trace.resources import expanded
 
 if TYPE_CHECKING:
     from mlx_trace.decode.decoder import Decoder
@@ -201,7 +202,7 @@ def load(
     if dtype not in get_args(Dtype):
         raise UserError(f"dtype is {dtype!r}, not one of {', '.join(get_args(Dtype))}")
     named = None if model is None else path_of(model, "model")
-    path = None if adapter_path is None else Path(path_of(adapter_path, "adapter_path")).expanduser()
+    path = None if adapter_path is None else expanded(path_of(adapter_path, "adapter_path"))
     choice = ModelChoice(named, path, dtype, any_base, trust_remote_code)
     base, prompt, settled = load_chosen(choice)
     return Model(base, Prompter(base.tokenizer, prompt), settled)

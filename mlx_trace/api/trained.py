@@ -13,7 +13,7 @@ from mlx_trace.files import lenient_lines
 from mlx_trace.json_text import parse_json
 from mlx_trace.notice import safe
 from mlx_trace.numbered import numbered
-from mlx_trace.resources import adapter_at
+from mlx_trace.resources import adapter_at, expanded
 from mlx_trace.run_files import BEST, CONFIG_FILE, METRICS_FILE, SAMPLES_FILE
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class TrainedRun:
     @classmethod
     def open(cls, path: str | Path) -> "TrainedRun":
         """Return the run of a folder, or a bundled adapter's (`adapters/tiny`); UserError if there is none."""
-        folder = adapter_at(Path(path_of(path, "path")).expanduser())
+        folder = adapter_at(expanded(path_of(path, "path")))
         if not (folder / CONFIG_FILE).is_file():
             raise UserError(f"{folder}: no run's folder: it has no {CONFIG_FILE}")
         return cls(folder)

@@ -7,11 +7,14 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from mlx_trace.api.arguments import check_report
+from mlx_trace.api.loading import locate_base
 from mlx_trace.api.quiet import LOGGER, quietly
 from mlx_trace.api.trained import TrainedRun
 from mlx_trace.config import Config
 from mlx_trace.config_file import find_config, load_config, unallowed
 from mlx_trace.errors import UserError
+from mlx_trace.resources import expanded
+from mlx_trace.run_files import CONFIG_FILE
 
 Metrics = dict[str, float | int | str]
 Report = Callable[[str, int, int, Metrics], None]
@@ -58,6 +61,8 @@ def _trained(settled: Config, report: Report, resume: bool, overwrite: bool) -> 
     check_file(settled.model)
     check_installed(settled.report_to)
     run.check_folder(settled, resume, overwrite)
+    if resume:
+        locate_base(settled.model, settled.adapter_path / CONFIG_FILE)
     locate_model(settled.model)
     planned = run.plan(settled, resume)
     for note in planned.notes:
@@ -115,5 +120,5 @@ def _sources(value: Any) -> Any:
     items = [value] if isinstance(value, str | Path | Mapping | BaseModel) else value
     if not isinstance(items, Iterable):
         raise UserError(f"data is a {type(value).__name__}, not a file, a source, or a list of them")
-    return [source_of(Path(item).expanduser()).model_dump(mode="json", exclude_defaults=True)
+    return [source_of(expanded(item)).model_dump(mode="json", exclude_defaults=True)
             if isinstance(item, str | Path) else _plain(item) for item in items]  # fmt: skip

@@ -20,6 +20,7 @@ from mlx_trace.errors import UserError, meant
 from mlx_trace.files import write_atomically
 from mlx_trace.language.syntax import NoTrace, parse
 from mlx_trace.notice import safe_json
+from mlx_trace.resources import expanded
 
 QUIT: Final = "/quit"
 WORDS: Final = {  # what is a command at a terminal without a slash
@@ -130,7 +131,7 @@ def _save(talk: Talk, words: list[str], mark: str, replaces: bool = False) -> No
         raise UserError(f"{name}: name a file")
     if not talk.rows:
         raise UserError("nothing was answered yet")
-    path = Path(words[0]).expanduser()
+    path = expanded(words[0])
     if path.is_file() and not replaces:
         raise UserError(f"{path}: exists already; /save! {shlex.quote(words[0])} replaces it")
     count = write_atomically(path, (safe_json(json.dumps(row, ensure_ascii=False)) + "\n" for row in talk.rows))

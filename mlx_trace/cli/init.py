@@ -25,6 +25,7 @@ from mlx_trace.memory.recipe import TITLE
 from mlx_trace.model.config_json import read_config_json
 from mlx_trace.model.hub import is_hub_name
 from mlx_trace.model.named import NAMED, TINY, canonical
+from mlx_trace.resources import expanded
 from mlx_trace.starter import PURPOSES, Answers, Purpose, settled, written
 
 _FILE: Final = "mlx-trace.yaml"
@@ -183,7 +184,7 @@ def _model(text: str) -> tuple[str, Published]:
                         f"is for a pretrained model: {_models()}")  # fmt: skip
     if (known := published(name)) is not None:
         return name, known
-    path = Path(name).expanduser()
+    path = expanded(name)
     if path.is_dir() and not (path / "config.json").is_file():
         raise UserError(f"{name}: is a directory without a config.json, so it is no model")
     if is_hub_name(name) and not path.exists():
@@ -203,12 +204,12 @@ def _data(given: str | list[str], told: Mapping[str, str]) -> tuple[list[dict[st
     """Return the sources that files are, and whether one of them teaches by itself; none for the families alone."""
     from mlx_trace.problems.mixture import source_of
 
-    names = given if isinstance(given, list) else [given] if Path(given).expanduser().exists() else given.split()
+    names = given if isinstance(given, list) else [given] if expanded(given).exists() else given.split()
     sources, teaches = [], False
     for name in names:
         if name.lower() in (_SYNTHETIC, "none"):
             continue
-        path = Path(name).expanduser()
+        path = expanded(name)
         source = source_of(path, told)
         teaches |= _have_traces(path, told) or source.source == "compiled"
         sources.append(source.model_dump(mode="json", exclude_defaults=True))

@@ -3,7 +3,6 @@
 Nothing is loaded for it and nothing fetched: a model is planned from its config.json, or from what is published of it.
 """
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlx_trace.cli.memory import local_model
@@ -16,6 +15,7 @@ from mlx_trace.memory.recipe import recipe
 from mlx_trace.model.config_json import read_config_json
 from mlx_trace.model.named import NAMED
 from mlx_trace.model.precision import is_dequantised
+from mlx_trace.resources import expanded
 
 if TYPE_CHECKING:
     from mlx_trace.train.run import Plan
@@ -26,7 +26,7 @@ def elsewhere(config: Config) -> Published | None:
 
     UserError if nothing is known.
     """
-    path = Path(config.model).expanduser()
+    path = expanded(config.model)
     if path.is_dir() and (path / "config.json").is_file() and not any(path.glob("*.safetensors")):
         return like(config.model, read_config_json(path))
     if local_model(config.model) is not None:

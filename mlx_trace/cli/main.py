@@ -132,6 +132,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno in _REFUSED and error.filename is not None:  # standard output has no name
             tell(f"{error.filename}: {why(error)}")
+        elif error.errno == errno.ENOENT and error.filename is None:  # no folder for temporary files
+            tell(why(error))
         elif _is_broken(sys.stdout):
             drop_output(sys.stdout)
             tell(f"standard output: {why(error)}")
@@ -192,6 +194,11 @@ def _dispatch(arguments: list[str]) -> int:
         hint = meant(name, COMMANDS) or f"commands are {', '.join(COMMANDS)}"
         raise UserError(f"there is no command {name!r}; {hint.strip()}")
     options = make_parser(name).parse_args(_bind_negatives(rest))
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise UserError("the current folder was removed, or replaced, since this shell entered it; cd to one that is "
+                        "there") from None  # fmt: skip
     module = import_module(f"mlx_trace.cli.{COMMANDS[name][0]}")
     code: int = getattr(module, f"run_{name}")(options)
     return code

@@ -27,6 +27,7 @@ from mlx_trace.model.inventory import Found
 from mlx_trace.model.named import TINY, at_hand, canonical, named
 from mlx_trace.model.precision import is_dequantised
 from mlx_trace.notice import tell
+from mlx_trace.resources import expanded
 
 _SIZES: Final = tuple(USUAL)  # of Macs, in GiB
 _USUAL: Final = "llama32-1b"  # the configuration for models that have none
@@ -178,7 +179,7 @@ def local_model(name: str) -> Path | None:
     from mlx_trace.model.base import locate_model
 
     entry = named(name)
-    is_path = Path(name).expanduser().exists() or not is_hub_name(name)
+    is_path = expanded(name).exists() or not is_hub_name(name)
     if at_hand(entry) if entry else is_path:
         return locate_model(name)
     return cached_folder(entry.hub if entry else name)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlx_trace.cli.progress import clock
-from mlx_trace.errors import UserError
+from mlx_trace.errors import UserError, one_line
 from mlx_trace.files import write_atomically
 from mlx_trace.notice import tell
 from mlx_trace.run_files import SUMMARY
@@ -30,11 +30,11 @@ def write_records(path: Path, rows: "Sequence[Record | Polled | GoldLoss]") -> U
     try:
         write_atomically(path, lines)
     except UserError as error:
-        kept = Path(tempfile.gettempdir()) / f"mlx-trace-{path.name}"
         try:
+            kept = Path(tempfile.gettempdir()) / f"mlx-trace-{path.name}"
             write_atomically(kept, lines)
-        except UserError as other:
-            return UserError(*error.faults, *other.faults, "the records are not kept; the counts above are complete")
+        except (UserError, FileNotFoundError) as other:  # the latter where there is no folder for temporary files
+            return UserError(*error.faults, one_line(other), "the records are not kept; the counts above are complete")
         return UserError(*error.faults, f"the records are in {kept} instead")
     return None
 

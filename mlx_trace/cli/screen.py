@@ -4,10 +4,14 @@ No markup is read, no escape passes, and training goes on though nobody looks an
 """
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from copy import copy
 from itertools import chain
+from threading import current_thread, main_thread
+from types import FrameType
 from typing import IO, Any, Final, TextIO, cast
 
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
@@ -19,6 +23,7 @@ from mlx_trace.errors import why
 from mlx_trace.notice import safe, tell
 
 _ENDLESS: Final = 10_000  # columns of a file or a pipe, where a row of a table is a line
+_CURSOR, _NO_CURSOR = b"\x1b[?25h", b"\x1b[?25l"
 _PAGE: Final = 80  # columns of what is drawn there
 
 
@@ -36,6 +41,29 @@ class Screen(Console):
     def page_width(self) -> int:
         """How wide charts, and text that is folded, may be."""
         return _PAGE if self.is_endless else self.width
+
+    def show_cursor(self, show: bool = True) -> bool:
+        """Show the cursor or hide it; while it is hidden, Ctrl-Z shows it to whoever goes on in the shell."""
+        is_done = super().show_cursor(show)
+        is_ours = current_thread() is main_thread() and signal.getsignal(signal.SIGTSTP) in (
+            signal.SIG_DFL,
+            self._pause,
+        )
+        if is_done and is_ours:
+            signal.signal(signal.SIGTSTP, signal.SIG_DFL if show else self._pause)
+        return is_done
+
+    def _pause(self, number: int, _: FrameType | None) -> None:
+        self._write_now(_CURSOR)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        signal.signal(number, self._pause)
+        self._write_now(_NO_CURSOR)
+
+    def _write_now(self, escape: bytes) -> None:
+        """Write beside what may be half written: a signal comes anywhere."""
+        with suppress(OSError, ValueError):
+            os.write(self.file.fileno(), escape)
 
     def on_broken_pipe(self) -> None:
         """Let it be known; rich would end the process."""

@@ -1,7 +1,7 @@
 """`mlx-trace sweep`: several configurations are trained and measured, and compared in one table."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +14,9 @@ from mlx_trace.files import write_atomically
 from mlx_trace.numbered import numbered
 
 if TYPE_CHECKING:
-    from mlx_trace.sweep.runs import SweepRun
+    from mlx_trace.sweep.processes import SweepLog
+    from mlx_trace.sweep.runs import Step, SweepRun
 
-_LOG = "log.txt"
 _TABLE = "table.md"
 _INTERRUPTED = 130
 
@@ -40,6 +40,7 @@ def add_sweep_options(parser: argparse.ArgumentParser) -> None:
 def run_sweep(options: argparse.Namespace) -> int:
     from mlx_trace.sweep.file import find_sweep, read_sweep
     from mlx_trace.sweep.outcomes import markdown, table
+    from mlx_trace.sweep.processes import held_log
     from mlx_trace.sweep.runs import runs_of, steps
 
     file = find_sweep(options.file)
@@ -53,29 +54,46 @@ def run_sweep(options: argparse.Namespace) -> int:
     if options.plan:
         for name, _ in left:
             console.print(f"  {name}", style="dim")
-    log = folder / _LOG
-    try:
-        for number, (name, work) in enumerate([] if options.plan else left, start=1):
-            console.print(f"{number} of {len(left)}: {name}")
-            if (fault := work(log)) is not None:
-                failed += 1
-                console.print(f"  failed: {fault} (more in {log})")
-    except KeyboardInterrupt:
-        console.print("stopped; the same command goes on")
-        return _INTERRUPTED
-    headings, rows = table(runs, measures, content.reported)
-    if not options.plan:
-        write_atomically(folder / _TABLE, markdown(headings, rows))
-    if options.json:
-        show_json({"columns": headings, "rows": rows, "failed": failed})
-    else:
-        shown = Table(*headings[:1], box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        for heading in headings[1:]:
-            shown.add_column(heading, justify="right")
-        for row in rows:
-            shown.add_row(*row)
-        Screen().print(shown)
+        _show(table(runs, measures, content.reported), 0, options.json)
+        return 0
+    if left:
+        from mlx_trace.sweep.ready import check_ready
+
+        check_ready(content, runs, measures)
+    with held_log(folder) as log:
+        try:
+            failed = _work(console, steps(runs, measures), len(left), log)
+        except KeyboardInterrupt:
+            console.print("stopped; the same command goes on")
+            return _INTERRUPTED
+        found = table(runs, measures, content.reported)
+        _show(found, failed, options.json)
+        write_atomically(folder / _TABLE, markdown(*found))
     return 1 if failed else 0
+
+
+def _work(console: Screen, left: "Iterable[Step]", count: int, log: "SweepLog") -> int:
+    """Do what is left; return how much of it failed."""
+    failed = 0
+    for number, (name, work) in enumerate(left, start=1):
+        console.print(f"{number} of {count}: {name}")
+        if (fault := work(log)) is not None:
+            failed += 1
+            console.print(f"  failed: {fault} (more in {log.path})")
+    return failed
+
+
+def _show(found: tuple[list[str], list[list[str]]], failed: int, as_json: bool) -> None:
+    headings, rows = found
+    if as_json:
+        show_json({"columns": headings, "rows": rows, "failed": failed})
+        return
+    shown = Table(*headings[:1], box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in headings[1:]:
+        shown.add_column(heading, justify="right")
+    for row in rows:
+        shown.add_row(*row)
+    Screen().print(shown)
 
 
 def _chosen(runs: "list[SweepRun]", arms: Sequence[str], file: Path) -> "list[SweepRun]":

@@ -14,6 +14,7 @@ from mlx_trace.cli.options import sampling_of
 from mlx_trace.cli.reply import follow, follow_vote, show_reply
 from mlx_trace.cli.screen import Screen
 from mlx_trace.errors import UserError
+from mlx_trace.resources import expanded
 
 if TYPE_CHECKING:
     from mlx_trace.chat import Reply
@@ -84,10 +85,10 @@ class Talk:
     def load(self, model: str, adapter: str | None) -> None:
         """Ask another model from now on; if it cannot be loaded, the one that there is stays."""
         options = argparse.Namespace(**vars(self.options))
-        folder = Path(model).expanduser()
+        folder = expanded(model)
         is_adapter = (folder / _ADAPTER).is_file()
         options.model = None if is_adapter else model
-        options.adapter_path = folder if is_adapter else Path(adapter).expanduser() if adapter else None
+        options.adapter_path = folder if is_adapter else expanded(adapter) if adapter else None
         if adapter == NO_ADAPTER:
             options.adapter_path = Path(NO_ADAPTER)
         self.decoder, self.name = self._opened(options)

@@ -17,6 +17,8 @@ from mlx_trace.cli.screen import Screen, patient_screen
 from mlx_trace.config import RENAMED, Config
 from mlx_trace.config_file import find_config, load_config, unallowed
 from mlx_trace.errors import UserError
+from mlx_trace.resources import expanded
+from mlx_trace.run_files import CONFIG_FILE
 from mlx_trace.yaml_text import read_yaml
 
 if TYPE_CHECKING:
@@ -78,6 +80,7 @@ def run_train(options: argparse.Namespace) -> int:
 
     check_file(config.model)
     check_installed(config.report_to)
+    from mlx_trace.api.loading import locate_base
     from mlx_trace.cli.macs import elsewhere, show_elsewhere, show_macs
     from mlx_trace.model.base import locate_model
     from mlx_trace.train.run import check_folder, plan
@@ -87,6 +90,8 @@ def run_train(options: argparse.Namespace) -> int:
         return 0
     if not options.plan:
         check_folder(config, options.resume, options.overwrite)
+    if options.resume:
+        locate_base(config.model, config.adapter_path / CONFIG_FILE)
     locate_model(config.model)  # a download has a bar of its own
 
     console = patient_screen()
@@ -221,7 +226,7 @@ def _sources(text: str, key: str, told: "Told") -> list[Any]:
 
     if not text or (text == "synthetic" and not Path(text).exists()):
         raise UserError(f"--{key} {text!r}: is no file; sources are written '[{{source: synthetic, n: 1000}}]'")
-    return [source_of(Path(text).expanduser(), told).model_dump(mode="json", exclude_defaults=True)]
+    return [source_of(expanded(text), told).model_dump(mode="json", exclude_defaults=True)]
 
 
 def _read_flag(key: str, value: str) -> Any:

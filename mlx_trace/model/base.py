@@ -28,7 +28,7 @@ from mlx_trace.model.named import TINY, canonical, locate_named, named, nearest,
 from mlx_trace.model.precision import is_dequantised
 from mlx_trace.model.weights import settle_types, type_name
 from mlx_trace.notice import tell
-from mlx_trace.resources import tiny_dir
+from mlx_trace.resources import expanded, tiny_dir
 from mlx_trace.setting import setting
 
 _TOKENIZER_CONFIG: Final = "tokenizer_config.json"
@@ -190,7 +190,7 @@ def locate_model(name: str) -> Path:
         return tiny_dir()
     if entry := named(name):
         return locate_named(entry)
-    path = Path(name).expanduser()
+    path = expanded(name)
     if name and path.is_dir():
         return path
     if name and (path.exists() or path.suffix.lower() == ".gguf"):

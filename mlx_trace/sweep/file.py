@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -22,8 +23,9 @@ from pydantic import (
 )
 
 from mlx_trace.config import RENAMED
-from mlx_trace.config_decoding import unquoted_off
+from mlx_trace.config_decoding import read_rules, unquoted_off
 from mlx_trace.config_file import find_config
+from mlx_trace.config_sources import HOTTEST, MOST, MOST_SAMPLES
 from mlx_trace.errors import UserError
 from mlx_trace.faults import faults_of, in_words, located, near_key
 from mlx_trace.files import read_text
@@ -31,6 +33,11 @@ from mlx_trace.resources import configs_dir
 from mlx_trace.yaml_text import YamlText, read_yaml_text
 
 SETTINGS: Final = "sweep.yaml"  # of a directory
+
+
+def _known_rules(rules: str) -> str:
+    read_rules(rules)
+    return rules
 
 
 class Measure(BaseModel):
@@ -43,12 +50,20 @@ class Measure(BaseModel):
     gold_loss: bool = False
     constraint: Literal["scope", "none"] = "scope"
     grounding: Annotated[Literal["hard", "off"], BeforeValidator(unquoted_off)] = "hard"
-    rules: Annotated[str, BeforeValidator(unquoted_off)] = "all"
-    max_tokens: int = Field(400, ge=1)
-    samples: int = Field(1, ge=1)
+    rules: Annotated[str, BeforeValidator(unquoted_off), AfterValidator(_known_rules)] = "all"
+    max_tokens: int = Field(400, ge=1, le=MOST)
+    samples: int = Field(1, ge=1, le=MOST_SAMPLES)
     if_there: bool = False  # left out where its file is not there
-    temperature: float | None = Field(None, ge=0)
-    batch_size: int = Field(64, ge=1)
+    temperature: float | None = Field(None, ge=0, le=HOTTEST)
+    batch_size: int = Field(64, ge=1, le=MOST)
+
+    @model_validator(mode="after")
+    def _asks_one_thing(self) -> Self:
+        if self.samples > 1 and self.temperature == 0:
+            raise ValueError(f"samples {self.samples}: at temperature 0 all replies are one")
+        if self.samples > 1 and self.gold_loss:
+            raise ValueError(f"gold_loss reads gold traces, and samples {self.samples} asks for replies")
+        return self
 
     def flags(self) -> list[str]:
         """Return the flags of eval that say so."""

@@ -28,7 +28,7 @@ class Outcome:
 
     def seeds(self, number: int) -> int:
         """Return how many runs were measured on a set."""
-        return sum(run.result(self.measures[number]).exists() for run in self.runs)
+        return sum(run.is_measured(self.measures[number]) for run in self.runs)
 
     @cached_property
     def scores(self) -> list[dict[str, Fraction]]:
@@ -38,8 +38,8 @@ class Outcome:
     def _scores(self, measure: Measure) -> dict[str, Fraction]:
         found: dict[str, list[Fraction]] = {}
         for run in self.runs:
-            if (file := run.result(measure)).exists():
-                for name, row in read_records(file.with_suffix(".jsonl")).measured.items():
+            if run.is_measured(measure):
+                for name, row in read_records(run.result(measure).with_suffix(".jsonl")).measured.items():
                     found.setdefault(name, []).append(Fraction(row.score))
         return {name: sum(scores, Fraction()) / len(scores) for name, scores in found.items()}
 

@@ -6,15 +6,10 @@ again.
 
 import json
 import re
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final
 
 from mlx_trace.config import Config
@@ -24,9 +19,10 @@ from mlx_trace.files import read_json, read_text, write_atomically
 from mlx_trace.json_text import parse_json
 from mlx_trace.run_files import CONFIG_FILE, METRICS_FILE, STATE
 from mlx_trace.sweep.file import Measure, Sweep
-from mlx_trace.train.interrupt import STOPS
+from mlx_trace.sweep.processes import SweepLog, run_command
 
 _DONE: Final = "trained.json"
+Step = tuple[str, Callable[[SweepLog], str | None]]  # what is done, and how: it returns why it failed
 _SLUG: Final = re.compile(r"[^A-Za-z0-9._=-]+")
 
 
@@ -53,26 +49,41 @@ class SweepRun:
         return read_json(file) if file.exists() else None
 
     def check_same(self) -> None:
-        """Refuse a folder in which the arm was begun with another configuration."""
-        file = self._results / CONFIG_FILE
-        if file.exists() and read_text(file) != dump_config(self.config):
-            raise UserError(f"{self.folder}: was begun with another configuration, which {file} holds; "
-                            "another --folder keeps both")  # fmt: skip
+        """Refuse a folder in which the arm was begun with another configuration, or that holds something else."""
+        if not (self._results.exists() or self.folder.exists()):
+            return
+        from mlx_trace.train.resuming import changes
+        from mlx_trace.train.run_dir import check_new, read_run_config
+
+        for folder in (self._results, self.folder):
+            if not (folder / CONFIG_FILE).is_file():
+                continue
+            begun = read_run_config(folder).model_copy(update={"adapter_path": self.folder})  # it may have been moved
+            if differs := list(changes(begun.model_dump(mode="json"), self.config.model_dump(mode="json"))):
+                raise UserError(f"{self.folder}: was begun with another configuration, which {folder / CONFIG_FILE} "
+                                "holds; another --folder keeps both. What is not as it was:", *differs)  # fmt: skip
+        check_new(self.folder, overwrite=True)
 
     def result(self, measure: Measure) -> Path:
         """Return the file of a measurement's counts; its records lie beside it."""
         return self._results / f"{_SLUG.sub('-', str(measure))}.json"
 
-    def train(self, log: Path) -> str | None:
+    def is_measured(self, measure: Measure) -> bool:
+        """Tell whether a measurement is there, and of this file: another folder's may have the same name."""
+        file = self.result(measure)
+        content = read_json(file) if file.exists() else None
+        return isinstance(content, dict) and content.get("data") == measure.data
+
+    def train(self, log: SweepLog) -> str | None:
         """Train, or go on; return the line that says why it failed."""
         self._results.mkdir(parents=True, exist_ok=True)
-        if (self.folder / STATE).exists():
+        if (self.folder / STATE).exists() and (self.folder / CONFIG_FILE).exists():
             command = ["train", "--resume", "--adapter-path", str(self.folder)]
-        else:
+        else:  # it is new, or ended before its first file was whole
             file = self._results / CONFIG_FILE
             write_atomically(file, [dump_config(self.config)])
             command = ["train", "-c", str(file), "--overwrite"]
-        if (fault := _run(command, log, log)) is not None:
+        if (fault := run_command(command, log)) is not None:
             return fault
         rows = [parse_json(line) for line in read_text(self.folder / METRICS_FILE).splitlines()]
         took = {"updates": len(rows), "tokens": sum(row.get("tokens", 0) for row in rows),
@@ -80,7 +91,7 @@ class SweepRun:
         write_atomically(self._results / _DONE, [json.dumps(took) + "\n"])
         return None
 
-    def measure(self, measure: Measure, log: Path) -> str | None:
+    def measure(self, measure: Measure, log: SweepLog) -> str | None:
         """Measure what has been trained; return the line that says why it failed."""
         if self.done() is None:
             return "it is not trained"
@@ -88,7 +99,8 @@ class SweepRun:
         half = file.with_suffix(".part")
         command = ["eval", "--adapter-path", str(self.folder), *measure.flags(), "--json",
                    "-o", str(file.with_suffix(".jsonl"))]  # fmt: skip
-        fault = _run(command, half, log)
+        file.unlink(missing_ok=True)  # of other data than its records are now
+        fault = run_command(command, log, half)
         if fault is None:
             half.replace(file)
         return fault
@@ -113,56 +125,21 @@ def runs_of(content: Sweep, file: Path, folder: Path) -> list[SweepRun]:
     if faults:
         raise UserError(*dict.fromkeys(faults))  # what is wrong for all arms, once
     for run in runs:
-        run.check_same()
+        try:
+            run.check_same()
+        except UserError as error:
+            faults += error.faults
+    if faults:
+        raise UserError(*faults)
     return runs
 
 
-def steps(runs: Sequence[SweepRun], measures: Sequence[Measure]) -> Iterator[tuple[str, Callable[[Path], str | None]]]:
-    """Yield what is left to do, each with how it is called; it takes a log, and returns why it failed."""
+def steps(runs: Sequence[SweepRun], measures: Sequence[Measure]) -> Iterator[Step]:
+    """Yield what is left to do, in order, as it stands when its turn comes."""
     for run in runs:
         name = f"{run.arm}, seed {run.seed}"
         if run.done() is None:
             yield f"{name}: training", run.train
         for measure in measures:
-            if not run.result(measure).exists():
+            if not run.is_measured(measure):
                 yield f"{name}: {measure}", partial(run.measure, measure)
-
-
-def _run(command: Sequence[str], output: Path, log: Path) -> str | None:
-    """Run a command of ours; return the first line that it complains in if it failed.
-
-    Ctrl-C, or what else asks for an end, is passed on, so that it comes once: training saves then; KeyboardInterrupt.
-    """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with output.open("a" if output == log else "w", encoding="utf-8") as out, log.open("a", encoding="utf-8") as err:
-        begun = err.tell()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mlx_trace", *command], stdout=out, stderr=err, start_new_session=True
-        )
-        with _passing_on(process) as stopped:
-            code = process.wait()
-    if stopped:
-        raise KeyboardInterrupt
-    if code == 0:
-        return None
-    with log.open("rb") as file:
-        file.seek(begun)
-        said = file.read().decode("utf-8", errors="replace").splitlines()
-    return next((line for line in said if line.startswith("mlx-trace")), f"exit code {code}")
-
-
-@contextmanager
-def _passing_on(process: subprocess.Popen[bytes]) -> Iterator[list[int]]:
-    """Pass signals that ask for an end on to a process; give those that came."""
-    came: list[int] = []
-
-    def pass_on(number: int, _: FrameType | None) -> None:
-        came.append(number)
-        process.send_signal(number)
-
-    before = {number: signal.signal(number, pass_on) for number in STOPS if signal.getsignal(number) != signal.SIG_IGN}
-    try:
-        yield came
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

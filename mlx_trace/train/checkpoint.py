@@ -81,6 +81,11 @@ def tidy(run: Path) -> None:
             remove_checkpoint(path)
 
 
+def exists(run: Path) -> bool:
+    """Tell whether a run has a checkpoint that is whole."""
+    return any(not _missing(path) for path in _numbered(run / STATE))
+
+
 def load(run: Path, is_said: bool = True) -> Checkpoint | None:
     """Return the newest checkpoint of a run that can be read, None if it has none.
 

@@ -1,6 +1,6 @@
 """The configuration of a run that is resumed: what it was started with, with which whoever resumes it must agree."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,10 @@ import yaml
 
 from mlx_trace.config import Config
 from mlx_trace.config_file import load_config
+from mlx_trace.config_sources import Source
 from mlx_trace.errors import UserError
+from mlx_trace.model.named import TINY, canonical, named
+from mlx_trace.resources import expanded
 from mlx_trace.run_files import CONFIG_FILE
 from mlx_trace.setting import setting
 from mlx_trace.train.run_dir import read_run_config
@@ -32,22 +35,43 @@ def resumed(
     else:
         wanted = load_config(path, overrides, content, as_flags)
         saved = read_run_config(wanted.adapter_path)
-    saved = saved.model_copy(update={"adapter_path": wanted.adapter_path})  # a run may have been moved
-    if changes := list(_changes(saved.model_dump(mode="json"), wanted.model_dump(mode="json"))):
+    saved = _where_it_is_now(saved, wanted)
+    if differs := list(changes(saved.model_dump(mode="json"), wanted.model_dump(mode="json"))):
         raise UserError(
             f"{saved.adapter_path}: {resume} goes on with a run as it was started; without "
             f"{'-c and other flags' if as_flags else 'a configuration and overrides'} it does. What is not as it was:",
-            *changes,
+            *differs,
         )
     return saved
 
 
-def _changes(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> Iterator[str]:
+def _where_it_is_now(saved: Config, wanted: Config) -> Config:
+    """Return what a run was started with, with the places of today: its folder, its base's, and its files'.
+
+    What is there is compared later, weights and rows by their digests.
+    """
+    moved: dict[str, Any] = {"adapter_path": wanted.adapter_path}
+    if canonical(saved.model) != TINY and named(saved.model) is None and expanded(wanted.model).exists():
+        moved["model"] = wanted.model
+    if _are_same_elsewhere(saved.data, wanted.data):
+        moved["data"] = wanted.data
+    if _are_same_elsewhere(saved.reinforce.data or [], wanted.reinforce.data or []):
+        moved["reinforce"] = saved.reinforce.model_copy(update={"data": wanted.reinforce.data})
+    return saved.model_copy(update=moved)
+
+
+def _are_same_elsewhere(before: Sequence[Source], after: Sequence[Source]) -> bool:
+    """Tell whether sources are the same but for where their files are."""
+    said = [[source.model_dump(exclude={"file", "path"}) for source in sources] for sources in (before, after)]
+    return said[0] == said[1]
+
+
+def changes(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> Iterator[str]:
     """Yield in words which keys of a run are wanted otherwise than it was started with."""
     for key, value in before.items():
         other = after[key]
         if isinstance(value, dict) and isinstance(other, dict):
-            yield from _changes(value, other, f"{prefix}{key}.")
+            yield from changes(value, other, f"{prefix}{key}.")
         elif value != other:
             yield f"{prefix}{key}: the run was started with {_in_words(value)}, not {_in_words(other)}"
 

@@ -1,7 +1,7 @@
 """Assemble a run from its configuration: model, data, adapter, memory, phases; then train, or go on training."""
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -103,7 +103,8 @@ def plan(asked: Config, resume: bool = False, watch: Watch = unwatched) -> Plan:
     outline = read_outline(asked.model, asked.trust_remote_code)
     config = fitted(asked, outline.config, ranks)
     check_trainable(config, outline.config)
-    check_start(config.starts)
+    starts = [] if resume and checkpoint.exists(config.adapter_path) else config.starts  # they are in it
+    check_start(starts)
     prompter = Prompter(outline.tokenizer, config.prompt)
     scorer = make_scorer(config.reinforce)
     material = gather(config, prompter, watch, positions_of(outline.config))
@@ -118,7 +119,7 @@ def plan(asked: Config, resume: bool = False, watch: Watch = unwatched) -> Plan:
         check_same_data(config.adapter_path, digest, material.digest)
     if saved is None:  # refused on its shape alone, if it is
         budget.settle(budget.PlannedRun(shape, work, config.activation_cache, allowed), usable=usable)
-    base = _load(config, outline, resume)
+    base = _load(config, outline, resume, starts)
     needs = budget.PlannedRun(_shape(base, config), work, config.activation_cache, allowed, config.gpu_seconds, speed)
     memory = saved or budget.settle(needs, _free_disk(config.adapter_path), usable)
     if saved is None:
@@ -142,15 +143,15 @@ def fitted(config: Config, outline: Mapping[str, Any], ranks: Ranks) -> Config:
     return config.model_copy(update={"num_layers": layers})
 
 
-def _load(config: Config, outline: Outline, resume: bool) -> Base:
-    """Return the model with its adapter attached."""
+def _load(config: Config, outline: Outline, resume: bool, starts: Sequence[Path]) -> Base:
+    """Return the model with its adapter attached, which begins with the weights of others."""
     base = load_base(config.model, config.trust_remote_code, config.dtype, identify=True, outline=outline)
     if resume:
         check_same_base(base, config.adapter_path)
     check_split(base.network, base.name)
     attach_adapter(base, config)
-    if config.starts:
-        start_from(base, config.starts)
+    if starts:
+        start_from(base, starts)
     return base
 
 

@@ -1,17 +1,20 @@
 """Every command helps, and every mistake of a user is one clear line per fault, exit code 2, and nothing touched."""
 
 import argparse
+import errno
 import json
 import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mlx_trace.cli.main import COMMANDS, main
+from mlx_trace.cli.records import write_records
 from mlx_trace.errors import UserError
 from tests.conftest import byte_level_tokenizer, write_model
 from tests.model.test_base import make_adapter
@@ -301,3 +304,32 @@ def test_language_commands_start_quickly(tmp_path: Path) -> None:
                     "- {op: compute, compute_op: add, args: [a, a], var: b}\n- {op: query, var: b}\n", encoding="utf-8")  # fmt: skip
     names = imported(f"from mlx_trace.cli.main import main; assert main(['solve', {str(file)!r}]) == 0")
     assert {"mlx.core", "mlx_lm", "transformers", "numpy", "inflect"}.isdisjoint(names)
+
+
+def test_a_current_folder_that_is_gone_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone() -> str:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    monkeypatch.setattr(os, "getcwd", gone)
+    code, _, err = run("solve", "trace.yaml")
+    assert code == 2
+    assert err.count("\n") == 1 and "the current folder was removed" in err
+    assert run("--help")[0] == 0
+
+
+def test_no_folder_for_temporary_files_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_: object) -> int:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr("mlx_trace.cli.solve.run_solve", missing)
+    assert run("solve", "x") == (2, "", "mlx-trace: no usable temporary directory found in ['/tmp']\n")
+
+
+def test_records_that_can_be_kept_nowhere_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> str:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(tempfile, "gettempdir", missing)
+    fault = write_records(tmp_path / "gone" / "r.jsonl", [])
+    assert fault is not None
+    assert fault.faults[-1].startswith("the records are not kept") and "temporary" in fault.faults[-2]

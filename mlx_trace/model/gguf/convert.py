@@ -30,7 +30,7 @@ from mlx_trace.model.gguf.values import read_vector
 from mlx_trace.model.gguf.weights import Layout, Progress, plan, with_one_head, write_weights
 from mlx_trace.model.remembered import identity, recall, remembered
 from mlx_trace.notice import tell
-from mlx_trace.resources import cache_dir
+from mlx_trace.resources import cache_dir, expanded
 
 PROVENANCE: Final = "gguf.json"
 _FORMAT: Final = 1  # of the folders; a converter that writes others takes the next number
@@ -73,7 +73,7 @@ def model_directory(file: Path) -> Path:
 
 def check_file(name: str | None) -> None:
     """Refuse a file that is no model, by its name on a command line: before MLX is imported, which takes seconds."""
-    path = Path(name or "").expanduser()
+    path = expanded(name or "")
     if name and not path.is_dir() and (path.exists() or path.suffix.lower() == ".gguf"):
         open_file(path)[0].close()
         if _remembered(path) is None:

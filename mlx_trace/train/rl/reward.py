@@ -17,6 +17,7 @@ from mlx_trace.config_reinforce import ReinforceConfig
 from mlx_trace.errors import UserError
 from mlx_trace.language.grade import Grade, grade
 from mlx_trace.problems.problem import Problem
+from mlx_trace.resources import expanded
 
 RewardFunction = Callable[[Problem, str, Grade], Any]  # a finite number is wanted
 Scorer = Callable[[Problem, str], Grade]
@@ -51,7 +52,7 @@ def _own_reward(own: RewardFunction, problem: Problem, reply: str, graded: Grade
 def load_reward(name: str) -> RewardFunction:
     """Return the function that FILE.py:NAME names; UserError if there is none."""
     file, _, function = name.rpartition(":")
-    path = Path(file).expanduser()
+    path = expanded(file)
     if not (path.suffix == ".py" and path.is_file()):
         raise UserError(f"reinforce.reward_function: {name}: wants FILE.py:NAME, and {file or name} is no Python file")
     spec = importlib.util.spec_from_file_location("mlx_trace_reward", path)
