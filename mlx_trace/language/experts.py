@@ -116,7 +116,7 @@ def _compute(scope: Scope, step: Compute) -> Fault | None:
             case "mul":
                 total = total * number
             case "div":
-                if number == 0:
+                if not number.numerator:
                     zero = "" if isinstance(operand, Fraction) else f": {operand} is 0"
                     return Fault("division_by_zero", f"division by zero{zero}")
                 total = total / number
@@ -174,7 +174,7 @@ def _transfer(scope: Scope, step: Transfer) -> Fault | None:
 
 def _amount(scope: Scope, operand: Operand) -> Fraction | Fault:
     amount = scope.read(operand)
-    if not isinstance(amount, Fault) and amount < 0:
+    if not isinstance(amount, Fault) and amount.numerator < 0:
         return Fault("negative_amount", f"the amount is {spell(amount)}; an amount is not negative")
     return amount
 
@@ -183,9 +183,10 @@ def _take(scope: Scope, entity: str, amount: Fraction) -> Fault | None:
     held = scope.values.get(entity)
     if held is None:
         return Fault("undefined_variable", f"{entity} is not defined")
-    if held < amount:
+    left = held - amount
+    if left.numerator < 0:
         return Fault("insufficient_amount", f"{entity} has {spell(held)}, less than {spell(amount)}")
-    return scope.put(entity, held - amount, derived=amount != 0 or entity in scope.derived)
+    return scope.put(entity, left, derived=amount.numerator != 0 or entity in scope.derived)
 
 
 def _give(scope: Scope, entity: str, amount: Fraction, amount_derived: bool) -> Fault | None:
@@ -193,9 +194,9 @@ def _give(scope: Scope, entity: str, amount: Fraction, amount_derived: bool) -> 
     held = scope.values.get(entity)
     if held is None:
         return scope.put(entity, amount, amount_derived)
-    if amount == 0:
+    if not amount.numerator:
         return None
-    return scope.put(entity, held + amount, amount_derived if held == 0 else True)
+    return scope.put(entity, held + amount, True if held.numerator else amount_derived)
 
 
 def _query(scope: Scope, step: Query) -> Fault | None:

@@ -17,7 +17,7 @@ _NUMERAL = re.compile(r"([+-]?)(?:([0-9]+)(?:\.([0-9]+)|/([0-9]+))?|\.([0-9]+))"
 
 def fits(number: Fraction) -> bool:
     """Tell whether a trace may hold a number."""
-    return -LIMIT <= number.numerator <= LIMIT and number.denominator <= LIMIT
+    return abs(number.numerator) <= LIMIT and number.denominator <= LIMIT
 
 
 def read_numeral(text: str) -> Fraction | None:

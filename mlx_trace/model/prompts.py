@@ -14,6 +14,7 @@ from mlx_trace.config import OPERATION_FIRST, Prompt, TraceForm
 from mlx_trace.errors import UserError
 from mlx_trace.model import jinja
 from mlx_trace.model.jinja import DAY
+from mlx_trace.model.spaced_words import SpacedWords
 
 FENCE: Final = "```"
 OPENING: Final = f"{FENCE}yaml\n"
@@ -199,13 +200,21 @@ class Prompter:
             ends = texts[0][:left], texts[0][len(texts[0]) - right :]
             before, after = (list(rust.encode(end, add_special_tokens=False).ids) for end in ends)
             own = [text[left : len(text) - right] for text in texts]
-            encoded = rust.encode_batch_fast(own, add_special_tokens=is_raw)
-            many = [[*before, *encoding.ids, *after] for encoding in encoded]
+            if self._words is not None and self._words.is_exact and not is_raw:
+                many = [[*before, *self._words.ids(text), *after] for text in own]
+            else:
+                encoded = rust.encode_batch_fast(own, add_special_tokens=is_raw)
+                many = [[*before, *encoding.ids, *after] for encoding in encoded]
             tried = {0, len(texts) - 1, max(range(len(texts)), key=lambda index: len(texts[index]))}
             # or something of its own stands before the Rust tokenizer
             if all(many[index] == self.encode(texts[index]) for index in tried):
                 return many
         return [self.encode(text) for text in texts]
+
+    @cached_property
+    def _words(self) -> SpacedWords | None:
+        rust = getattr(self.tokenizer, "backend_tokenizer", None)
+        return None if rust is None else SpacedWords(rust)
 
     def _shared(self, texts: Sequence[str], rust: Any) -> tuple[int, int]:
         """Return how many characters all texts begin and end with, up to special tokens, which stand alone."""

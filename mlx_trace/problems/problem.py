@@ -79,7 +79,7 @@ class Problem(BaseModel):
             value = value[0]
         if value is None:
             return None
-        number = read_amount(_digits(value)) if isinstance(value, str | int | float | Decimal) else None
+        number = read_amount(_digits(value)) if isinstance(value, (str, int, float, Decimal)) else None
         if number is None:
             raise ValueError(f"{str(value)[:40]!r} is not a number{number_hint(str(value))}")
         return spell(number)
