@@ -123,10 +123,10 @@ def other_unit(answer: str, question: str) -> tuple[str, str] | None:
     """
     match = _ANSWERED.match(answer) if len(answer) <= MOST_CHARACTERS else None
     unit = _MEASURED.get((match["sign"] or match["unit"] or "").lower().removesuffix(".")) if match else None
-    asked = [_MEASURED[word.lower()] for words in _ASKED.findall(question) for word in words if word]
-    if unit is None or unit in asked:
+    if unit is None:
         return None
-    return next(((unit[1], other[1]) for other in asked if other[0] == unit[0]), None)
+    asked = [_MEASURED[word.lower()] for words in _ASKED.findall(question) for word in words if word]
+    return None if unit in asked else next(((unit[1], other[1]) for other in asked if other[0] == unit[0]), None)
 
 
 def number_hint(answer: str) -> str:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final
 
 from mlx_trace.language.cardinals import (
@@ -77,6 +78,7 @@ _PERCENT: Final = re.compile(r"\s?(?:\\?%|％|-?percent\b|per\s?cent\b|pct\b)", 
 _MOST_MULTIPLIERS: Final = 3  # five hundred thousand million
 _LED: Final = ("half", "quarter")  # parts that a multiplier may follow: half million, and not third million
 _THOUSAND: Final = 1000
+_USUAL: Final = 2000  # characters of a question or a solution; longer texts are not remembered
 _TOLD: Final = 10**6  # from here on a multiplier is no common knowledge
 
 
@@ -86,7 +88,7 @@ def find_numbers(text: str) -> list[Mention]:
     A percent's value is the rate (20% is 20, also 1/5); a part's is the fraction (half is 1/2, also 2); a number with
     a multiplier is their product (2 dozen is 24, also 2 and 12); one below zero is negative, also without its sign.
     """
-    return list(_mentions(text))
+    return list(_remembered(text) if len(text) <= _USUAL else _mentions(text))
 
 
 def _mentions(text: str) -> Iterator[Mention]:
@@ -98,6 +100,11 @@ def _mentions(text: str) -> Iterator[Mention]:
         if mention is not None:
             yield mention
         index += used
+
+
+@lru_cache(maxsize=256)  # a row's question is read several times, one after the other
+def _remembered(text: str) -> tuple[Mention, ...]:
+    return tuple(_mentions(text))
 
 
 def _mention_at(text: str, tokens: list[re.Match[str]], index: int) -> tuple[Mention | None, int]:

@@ -7,10 +7,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from mlx_trace.problems.problem import Problem
-from mlx_trace.problems.skeleton import skeleton, words_of
+from mlx_trace.problems.skeleton import hash_of, skeleton, words_of
 
 GRAM: Final = 13  # words, as is usual
 _WORD: Final = re.compile(r"[a-z0-9]+")
@@ -41,28 +41,43 @@ def overlaps(evaluations: Mapping[str, Sequence[Problem]], training: Iterable[Pr
     Shared runs of 13 words are after GPT-3's study of contamination (Brown et al. 2020, appendix C). The training side
     is read once, in time linear in its words.
     """
-    asked = [problem.question for problems in evaluations.values() for problem in problems]
-    questions, grams = (
-        {_normal(question) for question in asked},
-        {gram for question in asked for gram in grams_of(question)},
-    )
+    asked = {problem.question: _read(problem.question) for problems in evaluations.values() for problem in problems}
+    questions = {read.text for read in asked.values()}
+    grams = {gram for read in asked.values() for gram in read.grams}
     same_questions: set[str] = set()
     same_grams: set[int] = set()
-    templates = _Wordings(asked)
+    templates = _Wordings(asked.values())
     for problem in training:
-        words = _WORD.findall(problem.question.lower())
-        same_questions |= {" ".join(words)} & questions
+        lowered = problem.question.lower()
+        words = _WORD.findall(lowered)
+        if (text := " ".join(words)) in questions:
+            same_questions.add(text)
         same_grams |= grams.intersection(_grams(words))
-        templates.look_for(problem.question)
-    return [
-        Overlap(
-            name, len(problems),
-            sum(_normal(problem.question) in same_questions for problem in problems),
-            sum(skeleton(problem.question) in templates.matched for problem in problems),
-            sum(any(gram in same_grams for gram in grams_of(problem.question)) for problem in problems),
-        )
-        for name, problems in evaluations.items()
-    ]  # fmt: skip
+        templates.look_for(problem.question, set(_LONG.findall(lowered)))
+    overlapping = []
+    for name, problems in evaluations.items():
+        reads = [asked[problem.question] for problem in problems]
+        same = (read.text in same_questions for read in reads)
+        alike = (read.skeleton in templates.matched for read in reads)
+        sharing = (not same_grams.isdisjoint(read.grams) for read in reads)
+        overlapping.append(Overlap(name, len(problems), sum(same), sum(alike), sum(sharing)))
+    return overlapping
+
+
+class _AskedQuestion(NamedTuple):
+    """A question of an evaluation set, read once in each way in which it is looked for."""
+
+    text: str  # its words
+    grams: frozenset[int]
+    skeleton: bytes
+    long_words: frozenset[str]
+
+
+def _read(question: str) -> _AskedQuestion:
+    words, masked = _WORD.findall(question.lower()), words_of(question)
+    return _AskedQuestion(
+        " ".join(words), frozenset(_grams(words)), hash_of(masked), frozenset(_LONG.findall(" ".join(masked).lower()))
+    )
 
 
 class _Wordings:
@@ -71,30 +86,24 @@ class _Wordings:
     To read a wording takes ten times as long as to see that it cannot be one that is still looked for.
     """
 
-    def __init__(self, questions: Iterable[str]) -> None:
+    def __init__(self, asked: Iterable[_AskedQuestion]) -> None:
         self.matched: set[bytes] = set()
-        self._all: dict[bytes, frozenset[str]] = {}
-        for question in questions:
-            self._all.setdefault(skeleton(question), frozenset(_long_words(" ".join(words_of(question)))))
+        self._all: dict[bytes, frozenset[str]] = {}  # words that are too long to be what a number leaves of a word
+        for read in asked:
+            self._all.setdefault(read.skeleton, read.long_words)
         counts = Counter(word for words in self._all.values() for word in words)
         self._open: dict[str, set[bytes]] = {}  # by a wording's rarest word
         for name, words in self._all.items():
             self._open.setdefault(min(words, key=lambda word: (counts[word], word), default=""), set()).add(name)
 
-    def look_for(self, question: str) -> None:
-        """Note whether a question has one of the wordings."""
-        words = _long_words(question)
+    def look_for(self, question: str, words: set[str]) -> None:
+        """Note whether a question, of these long words, has one of the wordings."""
         rare = (*(self._open.keys() & words), "")
         candidates = (name for word in rare for name in self._open.get(word, ()) if self._all[name] <= words)
         if any(candidates) and (name := skeleton(question)) in self._all and name not in self.matched:
             self.matched.add(name)
             for names in self._open.values():
                 names.discard(name)
-
-
-def _long_words(text: str) -> set[str]:
-    """Return the words of a text, in lower case, that are too long to be what a number leaves of a word."""
-    return set(_LONG.findall(text.lower()))
 
 
 def grams_of(question: str) -> Iterator[int]:
@@ -105,7 +114,3 @@ def grams_of(question: str) -> Iterator[int]:
 def _grams(words: list[str]) -> Iterator[int]:
     size = min(GRAM, max(1, len(words)))
     return map(hash, zip(*(words[start:] for start in range(size)), strict=False)) if words else iter([hash(())])
-
-
-def _normal(question: str) -> str:
-    return " ".join(_WORD.findall(question.lower()))

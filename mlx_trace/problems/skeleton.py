@@ -5,6 +5,7 @@ Takes text; two problems of one skeleton are one problem told twice.
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
@@ -41,7 +42,12 @@ def words_of(question: str) -> list[str]:
 
 def skeleton(question: str) -> bytes:
     """Return a hash (8 bytes) of a question's wording: the same for two that differ in numbers and people alone."""
-    return blake2b(" ".join(words_of(question)).encode(), digest_size=8).digest()
+    return hash_of(words_of(question))
+
+
+def hash_of(words: Sequence[str]) -> bytes:
+    """Return the skeleton of a question whose `words_of` are known."""
+    return blake2b(" ".join(words).encode(), digest_size=8).digest()
 
 
 def shape(trace: Trace) -> str:

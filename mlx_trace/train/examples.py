@@ -85,16 +85,15 @@ def _encoded(
 ) -> Iterator[Example]:
     """Yield as `example` does, in arrays, which take a tenth of what lists of integers do."""
     if vocabulary is None:
-        made = (example(question, trace, prompter, None) for question, trace in golds)
+        made = (prompter.example(question, trace) for question, trace in golds)
     else:
         prompts = prompter.many_ids([question for question, _ in golds])
-        made = (Example(ids, _target(trace, prompter, vocabulary), _steps(trace))
-                for ids, (_, trace) in zip(prompts, golds, strict=True))  # fmt: skip
-    for (question, _), encoded in zip(golds, made, strict=True):
+        made = ((ids, _target(trace, prompter, vocabulary)) for ids, (_, trace) in zip(prompts, golds, strict=True))
+    for (question, trace), (prompt, target) in zip(golds, made, strict=True):
         choices = None
         if held_to is not None and vocabulary is not None:
-            choices = choices_of(question, encoded.target[:-1], vocabulary, held_to, prompter.prompt.trace_form)
-        yield Example(array("i", encoded.prompt), array("i", encoded.target), encoded.steps, choices)
+            choices = choices_of(question, target[:-1], vocabulary, held_to, prompter.prompt.trace_form)
+        yield Example(array("i", prompt), array("i", target), _steps(trace), choices)
 
 
 def example(question: str, trace: str, prompter: Prompter, vocabulary: Vocabulary | None) -> Example:

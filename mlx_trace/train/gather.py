@@ -3,8 +3,10 @@
 Takes a configuration and a prompter. Knows nothing of networks.
 """
 
+import gc
 from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
@@ -75,6 +77,24 @@ def gather(config: Config, prompter: Prompter, watch: Watch = unwatched, positio
     if not (wants_sft or wants_rl):
         raise UserError("there is nothing to train: epochs (or iters) and reinforce.iters are all 0")
     needs_gold = wants_sft or (wants_rl and config.reinforce.sft_weight > 0)
+    with _uncollected():
+        return _gather(config, prompter, watch, positions, needs_gold)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Let Python look for no cycles while millions of objects are made that are all kept: it would find none."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _gather(config: Config, prompter: Prompter, watch: Watch, positions: int | None, needs_gold: bool) -> Material:
+    wants_rl = config.reinforce.iters > 0
     mixture = prompts = Mixture([])
     if needs_gold or config.reinforce.data is None:
         mixture = prompts = mix(config.data, config.seed, config.examples)

@@ -137,12 +137,18 @@ class Vocabulary:
         if tokens is None:
             if len(self._words) >= _MOST_WORDS:
                 self._words.clear()
-            words = self._lines(text) if len(text) > _LONGEST_WORD else self.cut(text)
-            tokens = (
-                tuple(token for word in words for token in self.word(word)) if len(words) > 1 else self._alone(text)
-            )
-            if len(text) <= _LONGEST_WORD:  # a whole trace comes once
+            is_long = len(text) > _LONGEST_WORD  # a whole trace, which comes once
+            words = self._lines(text) if is_long else self.cut(text)
+            tokens = tuple(self._joined(words)) if len(words) > 1 else self._alone(text)
+            if not is_long:
                 self._words[text] = tokens
+        return tokens
+
+    def _joined(self, words: list[str]) -> list[int]:
+        tokens: list[int] = []
+        for word in words:
+            known = self._words.get(word)
+            tokens += self.word(word) if known is None else known
         return tokens
 
     def _lines(self, text: str) -> list[str]:
