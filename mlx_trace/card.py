@@ -82,13 +82,13 @@ def card(told: CardSubject) -> str:
 
 def read_summaries(folder: Path) -> dict[str, dict[str, Any]]:
     """Return what evaluations left in a run's folder, by name; what is none is left out."""
-    found = {}
+    summaries = {}
     for file in sorted(folder.glob(f"*{SUMMARY}")):
         with suppress(UserError):
             content = read_json(file)
             if isinstance(content, dict) and _rate(content) is not None:
-                found[file.name.removesuffix(SUMMARY)] = content
-    return found
+                summaries[file.name.removesuffix(SUMMARY)] = content
+    return summaries
 
 
 def _metadata(told: CardSubject) -> str:
@@ -197,7 +197,7 @@ def _source(source: Mapping[str, Any]) -> str:
 def _data_sets(told: CardSubject) -> list[str]:
     """Return the hub's names of the data sets that were trained on."""
     data = _configuration(told.run).get("data") if told.run else None
-    paths = [str(one.get("file") or one.get("path")) for one in data or [] if isinstance(one, dict)]
+    paths = [str(source.get("file") or source.get("path")) for source in data or [] if isinstance(source, dict)]
     return sorted({"/".join(path.split("/")[:2]) for path in paths if path != "None" and is_hub_data(Path(path))})
 
 

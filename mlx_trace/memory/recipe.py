@@ -65,9 +65,9 @@ def recipe(
     """Yield a configuration's lines: what they are, and one a Mac; 4 bits where the base does not fit as it is."""
     yield TITLE
     for size in SIZES:
-        found = on_mac(content, config, work, load, size, dequantised=dequantised)
-        line = f"  {found.in_words()}"
-        if found.peak is None and "quantization" not in content and config.fine_tune_type != "full":
+        mac = on_mac(content, config, work, load, size, dequantised=dequantised)
+        line = f"  {mac.in_words()}"
+        if mac.peak is None and "quantization" not in content and config.fine_tune_type != "full":
             smaller = on_mac({**content, "quantization": {"bits": 4, "group_size": 64}}, config, work, load, size)
             line += f", a 4-bit base {smaller.in_words().partition(': ')[2]}"
         yield line

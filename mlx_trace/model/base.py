@@ -175,12 +175,12 @@ def check_pieces(network: Any, name: str) -> None:
     try:
         whole = network(ids).astype(mx.float32)
         pieces = head(network, hidden_states(network, ids)).astype(mx.float32)
-        apart = (mx.abs(whole - pieces).max() / mx.maximum(mx.abs(whole).max(), 1e-6)).item()
+        difference = (mx.abs(whole - pieces).max() / mx.maximum(mx.abs(whole).max(), 1e-6)).item()
     except Exception as error:  # a network of another kind, and maybe code that came with it
         raise UserError(f"{name}: not a Llama-shaped model, and it cannot be run as one: {_named(error)}") from error
-    if not apart < 0.05:
+    if not difference < 0.05:
         raise UserError(f"{name}: not a Llama-shaped model: its head makes other logits of its states than the whole "
-                        f"does, {apart:.0%} apart")  # fmt: skip
+                        f"does, {difference:.0%} apart")  # fmt: skip
 
 
 def check_finite(base: Base) -> None:
