@@ -20,9 +20,10 @@ from mlx_trace.evaluate.stats import Rate
 from mlx_trace.files import read_json
 from mlx_trace.model.hub import is_hub_name
 from mlx_trace.model.named import TINY, named, same_model
-from mlx_trace.numbered import lasting, numbered
+from mlx_trace.numbered import numbered
 from mlx_trace.problems.hub_data import is_hub_data
 from mlx_trace.run_files import SUMMARY
+from mlx_trace.times import lasting
 from mlx_trace.yaml_text import read_yaml
 
 Form = Literal["adapter", "peft", "model"]

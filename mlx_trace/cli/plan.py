@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 from rich.cells import cell_len
 from rich.text import Text
 
-from mlx_trace.cli.progress import clock
 from mlx_trace.cli.screen import Screen
+from mlx_trace.times import clock
 
 if TYPE_CHECKING:
     from mlx_trace.train.masked import MaskedToken
