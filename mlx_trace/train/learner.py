@@ -120,7 +120,7 @@ def in_chunks(count: int, vocabulary_size: int, loss: Callable[[int, int], Loss]
 def listed_runs(lengths: Sequence[int], width: int) -> Iterator[tuple[int, int]]:
     """Cut lists of rising lengths into runs, from start to stop, whose weights of the head are gathered at once.
 
-    For K lists of A tokens at most K x A x `width` numbers are.
+    For K lists of A tokens at most K × A × `width` numbers are.
     """
     start = 0
     while start < len(lengths):
