@@ -20,9 +20,10 @@ from mlx_trace.evaluate.stats import Rate
 from mlx_trace.files import read_json
 from mlx_trace.model.hub import is_hub_name
 from mlx_trace.model.named import TINY, named, same_model
-from mlx_trace.numbered import lasting, numbered
+from mlx_trace.numbered import numbered
 from mlx_trace.problems.hub_data import is_hub_data
 from mlx_trace.run_files import SUMMARY
+from mlx_trace.times import lasting
 from mlx_trace.yaml_text import read_yaml
 
 Form = Literal["adapter", "peft", "model"]
@@ -82,13 +83,13 @@ def card(told: CardSubject) -> str:
 
 def read_summaries(folder: Path) -> dict[str, dict[str, Any]]:
     """Return what evaluations left in a run's folder, by name; what is none is left out."""
-    found = {}
+    summaries = {}
     for file in sorted(folder.glob(f"*{SUMMARY}")):
         with suppress(UserError):
             content = read_json(file)
             if isinstance(content, dict) and _rate(content) is not None:
-                found[file.name.removesuffix(SUMMARY)] = content
-    return found
+                summaries[file.name.removesuffix(SUMMARY)] = content
+    return summaries
 
 
 def _metadata(told: CardSubject) -> str:
@@ -197,7 +198,7 @@ def _source(source: Mapping[str, Any]) -> str:
 def _data_sets(told: CardSubject) -> list[str]:
     """Return the hub's names of the data sets that were trained on."""
     data = _configuration(told.run).get("data") if told.run else None
-    paths = [str(one.get("file") or one.get("path")) for one in data or [] if isinstance(one, dict)]
+    paths = [str(source.get("file") or source.get("path")) for source in data or [] if isinstance(source, dict)]
     return sorted({"/".join(path.split("/")[:2]) for path in paths if path != "None" and is_hub_data(Path(path))})
 
 

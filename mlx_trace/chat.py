@@ -46,7 +46,7 @@ def repair(
     decoder: "Decoder", question: str, failed: Sequence[Reply], params: "SamplingParams"
 ) -> Iterator[str | Reply]:
     """Give replies without an answer, one after another, back with the solver's words; yield what `ask` does."""
-    turns = [Turn(one.text, one.grade, 0, one.tokens, 0, one.truncated, 0.0) for one in failed]
+    turns = [Turn(reply.text, reply.grade, 0, reply.tokens, 0, reply.truncated, 0.0) for reply in failed]
     said, before = conversation(question, turns)
     return _written(decoder, question, decoder.stream(question, params, decoder.prompter.ids(said, before)))
 
@@ -129,8 +129,8 @@ def say_vote(vote: Vote) -> str:
     n, heaviest = len(vote.ballots), vote.winner
     if heaviest is None:
         return f"none of {n} replies has an answer"
-    counts = [len(one.samples) for one in vote.candidates]
-    first, *others = [f"{count} {'say' if count > 1 else 'says'} {one}" for count, one in
+    counts = [len(candidate.samples) for candidate in vote.candidates]
+    first, *others = [f"{count} {'say' if count > 1 else 'says'} {candidate}" for count, candidate in
                       zip(counts, vote.candidates, strict=True)]  # fmt: skip
     shown = [first.replace(" ", f" of {n} ", 1), *others[:_MOST_ANSWERS]]
     if left := sum(counts[1 + _MOST_ANSWERS :]):

@@ -176,8 +176,8 @@ def validate_config(
 
 def _keys(location: Sequence[str | int]) -> list[str]:
     """Return the keys that lead to a fault, without the kind of a source, which pydantic names behind its number."""
-    kinds = {at + 1 for at, part in enumerate(location) if isinstance(part, int)}
-    return [str(part) for at, part in enumerate(location) if at not in kinds or part not in _SOURCES]
+    kinds = {index + 1 for index, part in enumerate(location) if isinstance(part, int)}
+    return [str(part) for index, part in enumerate(location) if index not in kinds or part not in _SOURCES]
 
 
 def _origin(keys: list[str], where: str, origin: Origin, read: YamlText) -> tuple[LineColumn, str]:

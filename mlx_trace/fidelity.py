@@ -73,7 +73,7 @@ def write_traces(base: Base, prompter: Prompter, n: int = FUSE_QUESTIONS) -> Tra
     problems = [*asked, *(suite("phrasing", n - len(asked)) if n > len(asked) else [])]
     decoder = Decoder(base, prompter, Decoding(constraint="none"), max_sequences=n)
     episodes = decoder.sample([problem.question for problem in problems], SamplingParams(_LONGEST))
-    prompts, replies = [list(one.prompt_ids) for one in episodes], [list(one.ids) for one in episodes]
+    prompts, replies = [list(episode.prompt_ids) for episode in episodes], [list(episode.ids) for episode in episodes]
     logits = [logits for _, logits in _read(base.network, prompts, replies)]
     return Traces(prompts, replies, logits)
 
@@ -90,14 +90,14 @@ def compare(traces: Traces, changed: float, fused: Base) -> Fidelity:
     for reply, logits, (likeliest, own) in zip(
         traces.replies, traces.logits, _read(fused.network, traces.prompts, traces.replies), strict=True
     ):
-        same.append([one == other for one, other in zip(reply, likeliest, strict=True)])
+        same.append([token == other for token, other in zip(reply, likeliest, strict=True)])
         differences.append(own - logits)
-    absolute = [mx.abs(one) for one in differences]
-    count = sum(one.size for one in absolute)
+    absolute = [mx.abs(difference) for difference in differences]
+    count = sum(logits.size for logits in absolute)
     return Fidelity(
         len(same), sum(map(all, same)), sum(map(len, same)), sum(map(sum, same)),
-        max(one.max().item() for one in absolute), sum(one.sum().item() for one in absolute) / count,
-        1 - _root([_centred(one) for one in differences]) / changed if changed > _NOTHING else None,
+        max(logits.max().item() for logits in absolute), sum(logits.sum().item() for logits in absolute) / count,
+        1 - _root([_centred(difference) for difference in differences]) / changed if changed > _NOTHING else None,
     )  # fmt: skip
 
 
@@ -119,5 +119,5 @@ def _centred(logits: mx.array) -> mx.array:
 
 
 def _root(arrays: Sequence[mx.array]) -> float:
-    total = sum(mx.square(one).sum().item() for one in arrays)
-    return math.sqrt(total / sum(one.size for one in arrays))
+    total = sum(mx.square(array).sum().item() for array in arrays)
+    return math.sqrt(total / sum(array.size for array in arrays))

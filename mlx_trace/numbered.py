@@ -1,12 +1,7 @@
-"""How many of something, and how long something took, in words: the one place that knows that one is no plural.
+"""How many of something, in words: the one place that knows that one is no plural.
 
 Takes numbers and nouns in the singular.
 """
-
-from typing import Final
-
-_MINUTE: Final = 60
-_HOUR: Final = 3600
 
 
 def numbered(count: int, noun: str) -> str:
@@ -20,13 +15,3 @@ def plural(noun: str) -> str:
     if noun.endswith("y") and noun[-2:-1] not in tuple("aeiou"):
         return f"{noun[:-1]}ies"
     return f"{noun}es" if noun.endswith(("s", "x", "ch", "sh")) else f"{noun}s"
-
-
-def lasting(seconds: float) -> str:
-    """Return a time in words: 40 seconds, 1 minute, 1.5 hours."""
-    if round(seconds) < _MINUTE:
-        return numbered(round(seconds), "second")
-    if round(seconds / _MINUTE) < _HOUR // _MINUTE:
-        return numbered(round(seconds / _MINUTE), "minute")
-    hours = f"{seconds / _HOUR:.1f}".removesuffix(".0")
-    return f"{hours} hour" if hours == "1" else f"{hours} hours"

@@ -90,11 +90,11 @@ def base_name_of(folder: Path, form: Form) -> str | None:
 
 def upload_files(folder: Path, form: Form, base: str | None, card: str) -> list[UploadFile]:
     """Return what goes of a folder, its card first; `base` stands for the base where a path of this machine did."""
-    found = [path for pattern in _KNOWN[form] for path in sorted(folder.glob(pattern)) if path.is_file()]
+    paths = [path for pattern in _KNOWN[form] for path in sorted(folder.glob(pattern)) if path.is_file()]
     own = folder / README
     text = read_text(own) if own.is_file() else card
     files = [UploadFile(README, redacted(text).encode())]
-    return files + [UploadFile(path.name, _cleaned(path, base)) for path in found]
+    return files + [UploadFile(path.name, _cleaned(path, base)) for path in paths]
 
 
 def _cleaned(path: Path, base: str | None) -> Path | bytes:

@@ -46,11 +46,11 @@ def settled(answers: Answers) -> tuple[dict[str, Any], OnMac]:
     for changes in _made_to_fit(answers.recipe):
         content = _content(answers) | changes
         config = validate_config(content, "the configuration")
-        found = on_mac(answers.known.content, config, answers.known.work(config), answers.known.load(config),
-                       answers.size, answers.chip)  # fmt: skip
-        if found.peak is not None:
+        mac = on_mac(answers.known.content, config, answers.known.work(config), answers.known.load(config),
+                     answers.size, answers.chip)  # fmt: skip
+        if mac.peak is not None:
             break
-    return content, found
+    return content, mac
 
 
 def _made_to_fit(recipe: Config) -> Iterator[dict[str, Any]]:

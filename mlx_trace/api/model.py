@@ -129,9 +129,9 @@ class Model:
         params = sampling_of(n, temperature, max_tokens, seed)
         if not isinstance(questions, Iterable):
             raise UserError(f"questions is a {type(questions).__name__}, not a question or several")
-        asked = [_checked(one) for one in ([questions] if isinstance(questions, str) else questions)]
-        for one in asked:
-            check(one)
+        asked = [_checked(question) for question in ([questions] if isinstance(questions, str) else questions)]
+        for question in asked:
+            check(question)
         decoder = self._decoder(decoding_of(decoding), params, batch_size or MAX_SEQUENCES)
         episodes = decoder.sample(asked, params)
         replies = [ModelReply(asked[episode.prompt], reply_to(asked[episode.prompt], text, episode))

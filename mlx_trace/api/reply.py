@@ -69,7 +69,7 @@ class ModelReply:
         if isinstance(trace, NoTrace) or self.answer is None:
             return []
         left = unused(self.question, trace)
-        return [self.question[one.start : one.end] for one in amounts(self.question) if one not in left]
+        return [self.question[amount.start : amount.end] for amount in amounts(self.question) if amount not in left]
 
     @property
     def numbers_unused(self) -> list[str]:
@@ -84,7 +84,7 @@ class ModelReply:
     @property
     def votes(self) -> dict[str, int]:
         """Return how many samples say each answer, the winner first."""
-        return {} if self.vote is None else {str(one): len(one.samples) for one in self.vote.candidates}
+        return {} if self.vote is None else {str(said): len(said.samples) for said in self.vote.candidates}
 
     @property
     def is_split(self) -> bool:

@@ -46,8 +46,8 @@ KEYS: Final = (
 
 def completions() -> dict[str, Callable[[], Iterable[str]] | str]:
     """Return for each command what its word may be."""
-    found: dict[str, Callable[[], Iterable[str]] | str] = dict.fromkeys(HELP, "")
-    return found | {"/model": model_names, "/save": "path", "/save!": "path"}
+    words: dict[str, Callable[[], Iterable[str]] | str] = dict.fromkeys(HELP, "")
+    return words | {"/model": model_names, "/save": "path", "/save!": "path"}
 
 
 def model_names() -> list[str]:

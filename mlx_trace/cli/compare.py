@@ -72,7 +72,7 @@ def _as_json(pairs: "Sequence[Pair]", by: str | None) -> dict[str, Any]:
                 "before": pair.before.got, "after": pair.after.got} for pair in own]
         for name, own in _sides(pairs).items()
     }  # fmt: skip
-    apart = {STRATA_KEY[by]: {name: one.as_json() for name, one in _apart(pairs, by)}} if by else {}
+    apart = {STRATA_KEY[by]: {name: comparison.as_json() for name, comparison in _apart(pairs, by)}} if by else {}
     return {**compare(pairs).as_json(), "problems": sides, **apart}
 
 
@@ -91,19 +91,21 @@ def _table(before: Path, after: Path, pairs: "Sequence[Pair]", by: str | None) -
     difference = "difference" if is_loss else "points"
     for heading in ("", "n", "before", "after", difference, "gained", "lost", "p"):
         shown.add_column(heading, justify="left" if heading == "" else "right")
-    for name, one in [*_apart(pairs, by), ("all", compare(pairs))]:
-        shown.add_row(name, str(one.n), *_cells(one), f"{one.gained}", f"{one.lost}", f"{one.p:.2g}",
+    for name, comparison in [*_apart(pairs, by), ("all", compare(pairs))]:
+        changed = str(comparison.gained), str(comparison.lost)
+        shown.add_row(name, str(comparison.n), *_cells(comparison), *changed, f"{comparison.p:.2g}",
                       style="bold" if name == "all" else "")  # fmt: skip
     return shown
 
 
-def _cells(one: "Comparison") -> tuple[str, str, str]:
+def _cells(comparison: "Comparison") -> tuple[str, str, str]:
     """Return both shares, or mean losses, and their difference with its interval."""
-    mean, low, high = one.difference
-    if isinstance(one.before, tuple) or isinstance(one.after, tuple):
-        first, second = (f"{side[0]:.4f}" for side in (one.before, one.after) if isinstance(side, tuple))
+    mean, low, high = comparison.difference
+    if isinstance(comparison.before, tuple) or isinstance(comparison.after, tuple):
+        first, second = (f"{side[0]:.4f}" for side in (comparison.before, comparison.after) if isinstance(side, tuple))
         return first, second, f"{mean:+.4f} [{low:+.4f}, {high:+.4f}]"
-    return one.before.brief(), one.after.brief(), f"{100 * mean:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+    points = f"{100 * mean:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+    return comparison.before.brief(), comparison.after.brief(), points
 
 
 def _sides(pairs: "Sequence[Pair]") -> "dict[str, list[Pair]]":

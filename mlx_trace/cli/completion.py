@@ -66,10 +66,10 @@ def _parser(commands: dict[str, tuple[str, str, str]], words: list[str]) -> argp
     parser.add_argument("--version", action="store_true", help="say which version this is")
     chosen = parser.add_subparsers()
     for name, (module, purpose, _) in commands.items():
-        one = chosen.add_parser(name, help=purpose, allow_abbrev=False)
+        command = chosen.add_parser(name, help=purpose, allow_abbrev=False)
         if name in words[1:2]:
-            getattr(import_module(f"mlx_trace.cli.{module}"), f"add_{name}_options")(one)
-            for action in one._actions:
+            getattr(import_module(f"mlx_trace.cli.{module}"), f"add_{name}_options")(command)
+            for action in command._actions:
                 _teach(action)
     return parser
 

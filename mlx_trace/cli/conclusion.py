@@ -26,12 +26,12 @@ def conclude(evaluation: Evaluation, asked: Sequence[MeasuredWay], examples: "Se
     from mlx_trace.evaluate.costs import costs
 
     options, faults = evaluation.options, list[str]()
-    for one in asked if options.output is not None else ():
-        unwritten = write_records(file_of(options.output, one.asked.name), one.counts.rows)
+    for measured in asked if options.output is not None else ():
+        unwritten = write_records(file_of(options.output, measured.asked.name), measured.counts.rows)
         faults += unwritten.faults if unwritten is not None else ()
-        if one.kept and unwritten is None:
-            one.kept.done()
-    spent = {one.asked.name: costs(one.counts.records, one.asked.way.repair) for one in asked}
+        if measured.kept and unwritten is None:
+            measured.kept.done()
+    spent = {measured.asked.name: costs(measured.counts.records, measured.asked.way.repair) for measured in asked}
     report = _as_json(evaluation, asked, spent) | _looks(evaluation) | _shown(evaluation, examples)
     if options.json:
         show_json(report)
@@ -52,15 +52,15 @@ def _as_json(evaluation: Evaluation, asked: Sequence[MeasuredWay], spent: Costs)
     if _costs_vary(spent):
         report["costs"] = [cost.as_json() for cost in spent[""]]
     if others:
-        report["against"] = {one.asked.name: _other(one, main, by, spent) for one in others}
+        report["against"] = {other.asked.name: _other(other, main, by, spent) for other in others}
     return report
 
 
-def _other(one: MeasuredWay, main: MeasuredWay, by: str, spent: Costs) -> dict[str, Any]:
+def _other(other: MeasuredWay, main: MeasuredWay, by: str, spent: Costs) -> dict[str, Any]:
     """Return what was measured in another way, and how the main one differs from it."""
-    differs = {kind: compared.as_json() for kind, compared in beside(main.counts, one.counts).items()}
-    costs = [cost.as_json() for cost in spent[one.asked.name]]
-    return {**one.asked.way.as_json(), **one.counts.as_json(by), "costs": costs, "difference": differs}
+    differs = {kind: compared.as_json() for kind, compared in beside(main.counts, other.counts).items()}
+    costs = [cost.as_json() for cost in spent[other.asked.name]]
+    return {**other.asked.way.as_json(), **other.counts.as_json(by), "costs": costs, "difference": differs}
 
 
 def _costs_vary(spent: Costs) -> bool:
@@ -107,9 +107,9 @@ def _print(evaluation: Evaluation, asked: Sequence[MeasuredWay], spent: Costs, r
     if causes := main.counts.causes:
         told = ", ".join(f"{cause} {often}" for cause, often in causes.items())
         shown.print(f"why the others are wrong: {told}")
-    for one in others:
-        title = f"\nagainst {one.asked.name}: {one.asked}"
-        shown.print(beside_table(title, sides(main.asked, one.asked), beside(main.counts, one.counts)))
+    for other in others:
+        title = f"\nagainst {other.asked.name}: {other.asked}"
+        shown.print(beside_table(title, sides(main.asked, other.asked), beside(main.counts, other.counts)))
     if _costs_vary(spent):
         shown.print()
         shown.print(cost_table(spent))

@@ -87,8 +87,8 @@ def beside(main: Counts, other: Counts) -> "dict[str, Comparison]":
     from mlx_trace.evaluate.compared import compare_counts
     from mlx_trace.evaluate.record import Record
 
-    one = isinstance(main.rows[0], Record) and isinstance(other.rows[0], Record)
-    kinds = ("parsed", "valid", "correct") if one else ("correct",)
+    is_single = isinstance(main.rows[0], Record) and isinstance(other.rows[0], Record)
+    kinds = ("parsed", "valid", "correct") if is_single else ("correct",)
     return {kind: compare_counts(*([bool(getattr(row, kind)) for row in side.rows] for side in (other, main)))
             for kind in kinds}  # fmt: skip
 
@@ -96,10 +96,11 @@ def beside(main: Counts, other: Counts) -> "dict[str, Comparison]":
 def beside_table(title: str, names: tuple[str, str], compared: "Mapping[str, Comparison]") -> Table:
     """Return two ways to ask in two columns, with the difference, what changed sides, and p."""
     shown = table(title, "", *names, "points", "changed", "p")
-    for kind, one in compared.items():
-        mean, low, high = (100 * value for value in one.difference)
-        difference, changed = f"{mean:+.1f} [{low:+.0f}, {high:+.0f}]", f"+{one.gained} −{one.lost}"
-        shown.add_row(kind, _brief(one.after), _brief(one.before), difference, changed, f"{one.p:.2g}",
+    for kind, comparison in compared.items():
+        mean, low, high = (100 * value for value in comparison.difference)
+        difference, changed = f"{mean:+.1f} [{low:+.0f}, {high:+.0f}]", f"+{comparison.gained} −{comparison.lost}"
+        rates = _brief(comparison.after), _brief(comparison.before)
+        shown.add_row(kind, *rates, difference, changed, f"{comparison.p:.2g}",
                       style="bold" if kind == "correct" else "")  # fmt: skip
     return shown
 

@@ -96,12 +96,12 @@ def run_init(options: argparse.Namespace) -> int:
 
 def _write(path: Path, answers: Answers) -> int:
     """Write the configuration, read it back, and show what it comes to."""
-    content, found = settled(answers)
+    content, mac = settled(answers)
     title = [
         f"{answers.model}, {PURPOSES[answers.purpose]}.",
         f"mlx-trace train -c {as_word(path)}",
         TITLE,
-        f"  {found.in_words()}",
+        f"  {mac.in_words()}",
     ]
     write_atomically(path, [written(content, title)])
     config = load_config(path, {})
@@ -109,7 +109,7 @@ def _write(path: Path, answers: Answers) -> int:
     screen.print(f"wrote {path}")
     for line in answers.known.recipe(config):
         screen.print(line, style="dim")
-    if found.peak is None:
+    if mac.peak is None:
         smaller = f"{answers.model}-4bit"
         other = f"--model {smaller} may" if published(smaller) else "a 4-bit base may, or a smaller model"
         screen.print(f"it does not fit {answers.size} GB, with the fewest layers either; {other} (mlx-trace memory)")
@@ -238,15 +238,15 @@ def _mac(text: str) -> tuple[int, Chip | None]:
     match = _MAC.fullmatch(text.strip())
     if match is None or not (match[1] or match[2]):
         raise UserError(f"{text!r}: is no Mac; say its memory in GB, its chip, or both, as 16, or M2 Pro 32")
-    found = chip(re.sub(r"(?i)^(m\d)\s*", r"\1 ", match[1]).strip()) if match[1] else None
-    if match[1] and found is None:
+    kind = chip(re.sub(r"(?i)^(m\d)\s*", r"\1 ", match[1]).strip()) if match[1] else None
+    if match[1] and kind is None:
         raise UserError(
             f"{text!r}: is no chip that is known here; those are {', '.join(known.name for known in CHIPS)}"
         )
     size = int(match[2] or _SMALL)
     if size < 1:
         raise UserError(f"{text!r}: no Mac has {size} GB")
-    return size, found
+    return size, kind
 
 
 def _purpose(text: str) -> Purpose:

@@ -97,4 +97,4 @@ class _CommandCompleter(Completer):
 
 
 def _starting(word: str, known: Sequence[str]) -> Iterable[Completion]:
-    return (Completion(one, start_position=-len(word)) for one in known if one.startswith(word))
+    return (Completion(name, start_position=-len(word)) for name in known if name.startswith(word))

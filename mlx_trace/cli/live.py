@@ -98,11 +98,11 @@ class AnswerView:
         block = "#" if options.ascii_only else "█"
         table = Table.grid(padding=(0, 1))
         table.add_column(justify="right", style="bold")
-        for one in self.vote.candidates[:_MOST_BARS]:
+        for candidate in self.vote.candidates[:_MOST_BARS]:
             longest = min(_BARS, max(1, options.max_width // 3))
-            bar = block * max(1, round(longest * len(one.samples) / max(self.samples, 1)))
-            is_winner = one is self.vote.winner
-            table.add_row(str(one), Text(bar, "green" if is_winner else "dim"), str(len(one.samples)))
+            bar = block * max(1, round(longest * len(candidate.samples) / max(self.samples, 1)))
+            is_winner = candidate is self.vote.winner
+            table.add_row(str(candidate), Text(bar, "green" if is_winner else "dim"), str(len(candidate.samples)))
         yield table
         if self.reply is None:
             yield Text(f"{len(self.vote.ballots)} of {self.samples} replies", style="dim")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 from rich.cells import cell_len
 from rich.text import Text
 
-from mlx_trace.cli.progress import clock
 from mlx_trace.cli.screen import Screen
+from mlx_trace.times import clock
 
 if TYPE_CHECKING:
     from mlx_trace.train.masked import MaskedToken
@@ -71,8 +71,8 @@ def _lines(tokens: "Sequence[MaskedToken]") -> Iterator[list[Cell]]:
     """Yield the lines of an example, character by character; what is learnt of ends of lines can be seen."""
     line: list[Cell] = []
     for token in tokens:
-        for at, character in enumerate(token.text):
-            mark = _MARKS[token.use][min(at, 1)]
+        for index, character in enumerate(token.text):
+            mark = _MARKS[token.use][min(index, 1)]
             if character == "\n":
                 if token.use != "context":
                     line.append((_NEWLINE, _STYLES[token.use], mark))

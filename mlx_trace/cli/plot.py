@@ -88,15 +88,15 @@ def charts(options: argparse.Namespace, screen: Screen) -> "Iterator[RenderableT
 
     runs = [read_training(run) for run in options.runs]
     names = options.metric or SHOWN
-    found = list(_found(runs, names, options.over))
-    if missing := [name for name in options.metric if name not in {metric for _, metric, _ in found}]:
+    panels = list(_found(runs, names, options.over))
+    if missing := [name for name in options.metric if name not in {metric for _, metric, _ in panels}]:
         known = sorted({name for run in runs for phase in run.phases.values() for name in phase.columns})
         listed = f"there are {', '.join(known)}"
         raise UserError(*(f"no update measured {name!r}; {meant(name, known).strip() or listed}" for name in missing))
-    if not found:
+    if not panels:
         raise UserError(*map(_undrawn, options.runs))
     has_colours = screen.color_system is not None
-    for phase, metric, curves in found:
+    for phase, metric, curves in panels:
         yield Text(f"{phase} {metric}, over {options.over}", style="bold")
         for own in [curves] if has_colours else [[curve] for curve in curves]:
             yield from _chart(own, curves, options, screen, has_colours)

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlx_trace.cli.screen import Screen
+from mlx_trace.times import clock
 
 if TYPE_CHECKING:
     from mlx_trace.train.examples import Watch
@@ -74,15 +75,6 @@ class Pace:
             each = (self.seconds or 0.0) + self.validating / max(1, self.noted)
             parts.append(f"ETA {clock((updates - done) * each)}")
         return parts
-
-
-def clock(seconds: float) -> str:
-    """Return a time to come as 0:42, 12:05 or 3:07:00, and from two days on in days."""
-    whole = round(seconds)
-    if whole >= 48 * 3600:
-        return f"{whole / 86400:.0f} days"
-    hours, rest = divmod(whole, 3600)
-    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
 
 
 def _short(value: Any) -> str:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlx_trace.cli.progress import clock
 from mlx_trace.errors import UserError, one_line
 from mlx_trace.files import write_atomically
 from mlx_trace.notice import tell
 from mlx_trace.run_files import SUMMARY
+from mlx_trace.times import clock
 
 if TYPE_CHECKING:
     from mlx_trace.evaluate.polled import Polled

@@ -122,7 +122,9 @@ def _spread(updates: "list[list[SavedSample]]", most: int) -> "list[list[SavedSa
     if len(updates) <= most:
         return updates
     places = (
-        {round(at * (len(updates) - 1) / max(1, most - 1)) for at in range(most)} if most > 1 else {len(updates) - 1}
+        {round(rank * (len(updates) - 1) / max(1, most - 1)) for rank in range(most)}
+        if most > 1
+        else {len(updates) - 1}
     )
     return [updates[place] for place in sorted(places)]
 

@@ -151,12 +151,12 @@ def _chosen(
 
 def _prompts(path: Path, wanted: str) -> dict[str, tuple[str, int]]:
     """Return questions and numbers of replies by id: of the prompt of this id, or else of all with these words."""
-    found: dict[str, tuple[str, int]] = {}
+    prompts: dict[str, tuple[str, int]] = {}
     words = wanted.casefold()
     for sample in _read(path):
         if sample.id == wanted or words in sample.question.casefold():
-            found[sample.id] = sample.question, found.get(sample.id, ("", 0))[1] + 1
-    return {wanted: found[wanted]} if wanted in found else found
+            prompts[sample.id] = sample.question, prompts.get(sample.id, ("", 0))[1] + 1
+    return {wanted: prompts[wanted]} if wanted in prompts else prompts
 
 
 def _read(path: Path, broken: list[int] | None = None) -> "Iterator[SavedSample]":

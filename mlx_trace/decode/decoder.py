@@ -4,6 +4,7 @@ Takes a loaded base, its prompter and the decoding settings. Knows nothing of an
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Final
 
 import mlx.core as mx
@@ -18,6 +19,7 @@ from mlx_trace.decode.grammar.automaton import Automaton
 from mlx_trace.decode.grammar.rules import rules_for
 from mlx_trace.decode.grammar.vocabulary import vocabulary_of
 from mlx_trace.decode.params import SamplingParams
+from mlx_trace.decode.scheduler import Scheduler
 from mlx_trace.errors import UserError
 from mlx_trace.language.knowledge import grounded_numbers
 from mlx_trace.model.base import Base, check_finite
@@ -40,7 +42,7 @@ class Decoder:
         cached_layer: int | None = None, gpu_seconds: float = GPU_SECONDS,
     ) -> None:  # fmt: skip
         self.prompter, self.decoding, self.name = prompter, decoding, base.name
-        self.positions = positions_of(base.config)
+        self.max_sequences, self.positions = max_sequences, positions_of(base.config)
         self._has_told = False
         check_finite(base)
         if not is_known(base.config):
@@ -56,9 +58,21 @@ class Decoder:
         if self.engine.vocabulary is not None:
             Automaton(self.engine.vocabulary, None, max_tokens, form=self.engine.form)
 
+    def check_request(self, request: Request, max_tokens: int) -> None:
+        """Raise UserError if so few tokens hold no trace with the numbers of a question."""
+        self.engine.automaton(request, max_tokens)
+
     def refresh(self) -> None:
         """Forget what was computed with other weights."""
         self.engine.refresh()
+
+    def probed_headroom(self, batch_size: int) -> int:
+        """Return how many tokens take as long as a pass by itself: as it is settled, or else timed on this device."""
+        return self.engine.headroom or self.engine.probe(batch_size)
+
+    def settle_passes(self, headroom: int | None) -> None:
+        """Weigh passes by that many tokens from now on; None: by what the first one that is weighed is timed to be."""
+        self.engine.headroom = headroom
 
     def sample(
         self, questions: Sequence[str], params: SamplingParams, streams: Sequence[int] | None = None
@@ -67,7 +81,7 @@ class Decoder:
 
         `streams`, a number a question, name the random streams; by default a question's is its number.
         """
-        with wired_limit(self.engine.network):  # on Metal: no paging
+        with self.wired():
             return self.engine.sample(self._requests(questions, params, streams), params)
 
     def finished(
@@ -87,9 +101,20 @@ class Decoder:
         return self._wired(self.engine.stream(self._requests([question], params, prompts=prompts)[0], params))
 
     def _wired(self, episodes: Iterator[Episode]) -> Iterator[Episode]:
-        """Yield episodes, and keep the network from being paged out for as long."""
-        with wired_limit(self.engine.network):
+        with self.wired():
             yield from episodes
+
+    def wired(self) -> AbstractContextManager[None]:
+        """Keep the network from being paged out for as long as passes run, on Metal."""
+        return wired_limit(self.engine.network)  # type: ignore[no-any-return]
+
+    def open(self) -> Scheduler:
+        """Return a scheduler without requests: they come, each with settings of its own, while others are decoded."""
+        return self.engine.open()
+
+    def schedule(self, questions: Sequence[str], params: SamplingParams) -> Scheduler:
+        """Return a scheduler that replies to questions, all alike, whose passes the caller runs."""
+        return Scheduler.of(self.engine, self._asked(questions, self._prompts(questions)), params)
 
     def request(self, question: str, params: SamplingParams) -> Request:
         """Return the request of a question that is asked by itself; UserError if it cannot be asked so."""
@@ -109,10 +134,18 @@ class Decoder:
         self, questions: Sequence[str], params: SamplingParams, streams: Sequence[int] | None = None,
         prompts: Sequence[Sequence[int]] | None = None,
     ) -> list[Request]:  # fmt: skip
-        is_hard = self.decoding.constraint == "scope" and self.decoding.grounding == "hard"
-        if prompts is None:
-            prompts = [self.prompter.ids(question) for question in questions]
+        prompts = self._prompts(questions) if prompts is None else prompts
         self._check_positions(questions, prompts, params.max_tokens)
+        return self._asked(questions, prompts, streams)
+
+    def _prompts(self, questions: Sequence[str]) -> list[list[int]]:
+        return [self.prompter.ids(question) for question in questions]
+
+    def _asked(
+        self, questions: Sequence[str], prompts: Sequence[Sequence[int]], streams: Sequence[int] | None = None
+    ) -> list[Request]:
+        """Return prompts as requests, each held to what its question grounds."""
+        is_hard = self.decoding.constraint == "scope" and self.decoding.grounding == "hard"
         named: Sequence[int | None] = streams or [None] * len(questions)
         rules = self.decoding.chosen_rules
         return [Request(ids, grounded_numbers(question) if is_hard else None, stream, rules_for(question, rules))

@@ -15,7 +15,7 @@ import numpy as np
 
 from mlx_trace.config import GPU_SECONDS, OPERATION_FIRST, TraceForm
 from mlx_trace.decode.cache import RaggedCache
-from mlx_trace.decode.episode import Draw, Episode, Request, SharedSequence
+from mlx_trace.decode.episode import Episode, Request, SampledToken, SharedSequence
 from mlx_trace.decode.forward import CachedActivations, Forward
 from mlx_trace.decode.grammar.automaton import Automaton
 from mlx_trace.decode.grammar.vocabulary import Vocabulary
@@ -132,31 +132,31 @@ class Engine:
                 own.extend(more)
         return indexes
 
-    def read_and_draw(
-        self, runs: Sequence[Sequence[int]], cache: RaggedCache, drawing: Sequence[tuple[int, SharedSequence]]
-    ) -> list[list[Draw]]:  # fmt: skip
-        """Read runs of ids, one a row of the cache; return the draws of the rows at whose ends a token is sampled."""
-        states = self.forward(runs, cache, [row for row, _ in drawing])
+    def read_and_sample(
+        self, runs: Sequence[Sequence[int]], cache: RaggedCache, sampling: Sequence[tuple[int, SharedSequence]]
+    ) -> list[list[SampledToken]]:  # fmt: skip
+        """Read runs of ids, one a row of the cache; return the tokens of the rows at whose ends some are sampled."""
+        states = self.forward(runs, cache, [row for row, _ in sampling])
         self.passes += 1
         self.tokens_read += sum(map(len, runs))
-        if not drawing:
+        if not sampling:
             cache.evaluate()
             return []
-        sequences = [sequence for _, sequence in drawing]
+        sequences = [sequence for _, sequence in sampling]
         by_temperature: dict[float, list[int]] = {}
         for index, sequence in enumerate(sequences):
             by_temperature.setdefault(sequence.params.temperature, []).append(index)
         if len(by_temperature) == 1:
-            return self._draw(states, sequences)
-        draws: list[list[Draw]] = [[] for _ in sequences]
+            return self._sample(states, sequences)
+        tokens: list[list[SampledToken]] = [[] for _ in sequences]
         for indexes in by_temperature.values():
-            own = self._draw(states[mx.array(indexes)], [sequences[index] for index in indexes])
-            for index, drawn in zip(indexes, own, strict=True):
-                draws[index] = drawn
-        return draws
+            own = self._sample(states[mx.array(indexes)], [sequences[index] for index in indexes])
+            for index, sampled in zip(indexes, own, strict=True):
+                tokens[index] = sampled
+        return tokens
 
-    def _draw(self, states: mx.array, sequences: Sequence[SharedSequence]) -> list[list[Draw]]:
-        """Return the draws of sequences of one temperature, from their states (S, D)."""
+    def _sample(self, states: mx.array, sequences: Sequence[SharedSequence]) -> list[list[SampledToken]]:
+        """Sample the tokens of sequences of one temperature, from their states (S, D)."""
         streams = [[sample.stream for sample in sequence.samples] for sequence in sequences]
         choices = [sequence.choice for sequence in sequences]
         return self.sampler(states, choices, sequences[0].params.temperature, streams)

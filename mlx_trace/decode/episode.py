@@ -16,7 +16,7 @@ from mlx_trace.decode.grammar.writing import Choice
 from mlx_trace.decode.params import SamplingParams
 from mlx_trace.language.grade import Grade
 
-Draw = tuple[int, float]  # a token, and its log-probability under the distribution it was sampled from
+SampledToken = tuple[int, float]  # an id, and its log-probability under the distribution it was sampled from
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +93,15 @@ class SharedSequence:
         """Return the next ids that the cache has not read, at most so many."""
         return [self.pending.popleft() for _ in range(min(width, len(self.pending)))]
 
-    def take(self, draws: Sequence[Draw]) -> list["SharedSequence"]:
-        """Note what each sample drew, and what follows from it; return the sequences there are now, one a token."""
+    def take(self, tokens: Sequence[SampledToken]) -> list["SharedSequence"]:
+        """Note the token of each sample, and what follows from it; return the sequences there are now, one a token."""
         by_token: dict[int, list[int]] = {}
-        for index, (token, _) in enumerate(draws):
+        for index, (token, _) in enumerate(tokens):
             by_token.setdefault(token, []).append(index)
         samples, sequences = self.samples, [self, *(self._forked() for _ in range(1, len(by_token)))]
         for sequence, (token, indexes) in zip(sequences, by_token.items(), strict=True):
             sequence.samples = [samples[index] for index in indexes]
-            sequence._take(token, draws[indexes[0]][1])
+            sequence._take(token, tokens[indexes[0]][1])
         return sequences
 
     def _forked(self) -> "SharedSequence":

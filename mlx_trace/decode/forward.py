@@ -202,11 +202,11 @@ def check_rows(network: Any, name: str) -> None:
         forward([row[:-1] for row in rows], cache, [])
         states = forward([row[-1:] for row in rows], cache, range(len(rows))).astype(mx.float32)
         alone = mx.stack([hidden_states(network, mx.array([row]))[0, -1] for row in rows]).astype(mx.float32)
-        apart = (mx.abs(states - alone).max() / mx.maximum(mx.abs(alone).max(), 1e-6)).item()
+        difference = (mx.abs(states - alone).max() / mx.maximum(mx.abs(alone).max(), 1e-6)).item()
     except Exception as error:  # a network of another kind, and maybe code that came with it
         raise UserError(
             f"{name}: not a Llama-shaped model, and it cannot be decoded as one: {one_line(error)}"
         ) from error
-    if not apart < _CLOSE:
+    if not difference < _CLOSE:
         raise UserError(f"{name}: not a Llama-shaped model: rows of different lengths disturb one another in it, by "
-                        f"{apart:.0%}")  # fmt: skip
+                        f"{difference:.0%}")  # fmt: skip

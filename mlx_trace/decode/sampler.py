@@ -1,7 +1,7 @@
 """One token for each sample, among those that its sequence is offered; with their log-probabilities.
 
-Takes states and choices, one a sequence, and one random stream a sample: a draw belongs to its stream, whatever else is
-in the batch. A short list is drawn from on the host, by numpy; a mask, or the whole vocabulary, on the device.
+Takes states and choices, one a sequence, and one random stream a sample: a token belongs to its stream, whatever else
+is in the batch. A short list is sampled from on the host, by numpy; a mask, or the whole vocabulary, on the device.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_trace.decode.episode import Draw
+from mlx_trace.decode.episode import SampledToken
 from mlx_trace.decode.grammar.vocabulary import Mask, Vocabulary
 from mlx_trace.decode.grammar.writing import Choice
 from mlx_trace.model.head import head, listed_logits
@@ -68,8 +68,8 @@ class Sampler:
     def __call__(
         self, states: mx.array, choices: Sequence[Choice | None], temperature: float,
         streams: Sequence[Sequence[Stream]],
-    ) -> list[list[Draw]]:  # fmt: skip
-        """Return each sequence's draws from its state (S, D), one a stream; greedily, with log-probability 0, at 0."""
+    ) -> list[list[SampledToken]]:  # fmt: skip
+        """Return each sequence's tokens from its state (S, D), one a stream; greedily, with log-probability 0, at 0."""
         by = temperature or 1.0
         listed, masked = by_kind(choices)
         pending: list[mx.array] = []
@@ -81,18 +81,18 @@ class Sampler:
             chosen = states if not listed else states[mx.array(masked)]
             logits = head(self.network, chosen).astype(mx.float32) / by
             offered = self.masks.apply(logits, [choices[index] for index in masked])
-            pending += _draw_on_device(offered, temperature, [streams[index] for index in masked])
+            pending += _sample_on_device(offered, temperature, [streams[index] for index in masked])
         mx.eval(*pending)
-        drawn: list[list[Draw]] = [[] for _ in choices]
+        sampled: list[list[SampledToken]] = [[] for _ in choices]
         if listed:
-            draws = _draw_on_host(np.array(pending[0]), ids, temperature, [streams[index] for index in listed])
-            for index, draw in zip(_owners(streams, listed), draws, strict=True):
-                drawn[index].append(draw)
+            tokens = _sample_on_host(np.array(pending[0]), ids, temperature, [streams[index] for index in listed])
+            for index, token in zip(_owners(streams, listed), tokens, strict=True):
+                sampled[index].append(token)
         if masked:
-            draws = list(zip(pending[-2].tolist(), pending[-1].tolist(), strict=True))
-            for index, draw in zip(_owners(streams, masked), draws, strict=True):
-                drawn[index].append(draw)
-        return drawn
+            tokens = list(zip(pending[-2].tolist(), pending[-1].tolist(), strict=True))
+            for index, token in zip(_owners(streams, masked), tokens, strict=True):
+                sampled[index].append(token)
+        return sampled
 
 
 def _owners(streams: Sequence[Sequence[Stream]], rows: Sequence[int]) -> list[int]:
@@ -120,10 +120,10 @@ def padded(lists: Sequence[Sequence[int]]) -> NDArray[np.int32]:
     return ids
 
 
-def _draw_on_host(
+def _sample_on_host(
     scores: NDArray[np.float32], ids: NDArray[np.int32], temperature: float, streams: Sequence[Sequence[Stream]]
-) -> list[Draw]:
-    """Draw from lists of ids (G, K) by their scores: the Gumbel trick, with each sample's own noise."""
+) -> list[SampledToken]:
+    """Sample from lists of ids (G, K) by their scores: the Gumbel trick, with each sample's own noise."""
     scores = np.where(ids >= 0, scores, -np.inf)
     if not temperature:
         best = scores.argmax(axis=-1)
@@ -131,15 +131,15 @@ def _draw_on_host(
     lengths = (ids >= 0).sum(axis=-1).tolist()
     top = scores.max(axis=-1)
     logprobs = scores - (top + np.log(np.exp(scores - top[:, None]).sum(axis=-1)))[:, None]
-    draws = []
+    tokens = []
     for row, own in enumerate(streams):
         for stream in own:
             best = int((scores[row, : lengths[row]] + stream.gumbel(size=lengths[row])).argmax())
-            draws.append((int(ids[row, best]), float(logprobs[row, best])))
-    return draws
+            tokens.append((int(ids[row, best]), float(logprobs[row, best])))
+    return tokens
 
 
-def _draw_on_device(scores: mx.array, temperature: float, streams: Sequence[Sequence[Stream]]) -> list[mx.array]:
+def _sample_on_device(scores: mx.array, temperature: float, streams: Sequence[Sequence[Stream]]) -> list[mx.array]:
     """Return (tokens, log-probabilities), (N,) each, from scores (G, V): the Gumbel trick, one key a sample."""
     owners = _owners(streams, range(len(streams)))
     if len(owners) > len(streams):

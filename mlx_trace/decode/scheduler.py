@@ -1,6 +1,6 @@
 """Who runs next: sequences come into the batch as there is room, are forked where samples differ, and leave.
 
-Sequences are of different lengths in one cache. Samples of a request are one sequence until they draw different tokens.
+Sequences are of different lengths in one cache. Samples of a request are one sequence until they differ.
 A sample's random stream belongs to (seed, prompt, sample), not to its batch. Knows nothing of networks.
 """
 
@@ -13,7 +13,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from mlx_trace.decode.cache import RaggedCache
-from mlx_trace.decode.episode import Draw, Episode, Request, Sample, SharedSequence
+from mlx_trace.decode.episode import Episode, Request, Sample, SampledToken, SharedSequence
 from mlx_trace.decode.forward import CachedActivations
 from mlx_trace.decode.grammar.automaton import Automaton
 from mlx_trace.decode.params import SamplingParams
@@ -38,9 +38,9 @@ class Passes(Protocol):
 
     def pass_width(self, pending: Sequence[int], batch_size: int) -> int: ...
 
-    def read_and_draw(
-        self, runs: Sequence[Sequence[int]], cache: RaggedCache, drawing: Sequence[tuple[int, SharedSequence]]
-    ) -> list[list[Draw]]: ...  # fmt: skip
+    def read_and_sample(
+        self, runs: Sequence[Sequence[int]], cache: RaggedCache, sampling: Sequence[tuple[int, SharedSequence]]
+    ) -> list[list[SampledToken]]: ...  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,25 +169,27 @@ class Scheduler:
     # --- going on ----------------------------------------------------------------------------------------------
 
     def _pass(self) -> list[Episode]:
-        """Read what waits in every sequence, as far as a pass goes, and draw where nothing waits any more."""
+        """Read what waits in every sequence, as far as a pass goes, and sample where nothing waits any more."""
         engine = self.engine
         pending = [0 if sequence is None else len(sequence.pending) for sequence in self.rows]
         width = engine.pass_width(pending, len(self.rows))
         runs: list[list[int]] = [[] if sequence is None else sequence.read(width) for sequence in self.rows]
-        drawing = [(row, own) for row, own in enumerate(self.rows) if own is not None and not own.pending]
-        draws = engine.read_and_draw(runs, self.cache, drawing)
+        sampling = [(row, own) for row, own in enumerate(self.rows) if own is not None and not own.pending]
+        tokens = engine.read_and_sample(runs, self.cache, sampling)
         for sequence, indexes in zip(self.rows, engine.activations.indexes if engine.activations else (), strict=False):
             for sample in () if sequence is None else sequence.samples:
                 sample.episode.activations.extend(indexes)
-        return self._take(drawing, draws)
+        return self._take(sampling, tokens)
 
-    def _take(self, drawing: Sequence[tuple[int, SharedSequence]], draws: Sequence[Sequence[Draw]]) -> list[Episode]:
-        """Note what was drawn: samples that drew different tokens are forked, and others finish, which are returned."""
+    def _take(
+        self, sampling: Sequence[tuple[int, SharedSequence]], tokens: Sequence[Sequence[SampledToken]]
+    ) -> list[Episode]:
+        """Note what was sampled: samples of different tokens are forked, and others finish, which are returned."""
         began = time.perf_counter()
         finished: list[Episode] = []
         forked: list[tuple[int, SharedSequence]] = []
-        for (row, drawer), own in zip(drawing, draws, strict=True):
-            sequences = drawer.take(own)
+        for (row, sequence), own in zip(sampling, tokens, strict=True):
+            sequences = sequence.take(own)
             finished += [sample.episode for sequence in sequences if sequence.finished for sample in sequence.samples]
             running = [sequence for sequence in sequences if not sequence.finished]
             forked += [(row, sequence) for sequence in running[1:]]

@@ -139,20 +139,20 @@ def _changed_number(own: Expression, gold: Expression) -> bool | None:
 def _crossed(gold: Expression) -> Iterator[Expression]:
     """Yield a computation with two of its numbers exchanged."""
     numbers, blank = list(map(number, gold.numbers)), Expression("blank")
-    for k, one in enumerate(numbers):
-        for two in numbers[k + 1 :]:
-            yield gold.replaced(one, blank).replaced(two, one).replaced(blank, two)
+    for k, first in enumerate(numbers):
+        for second in numbers[k + 1 :]:
+            yield gold.replaced(first, blank).replaced(second, first).replaced(blank, second)
     parts = _unique(gold)
     for part in parts:
         for other in parts:
-            for first, second in _pairs(part, other):
-                yield gold.replaced(other, _with(other, second, first)).replaced(part, _with(part, first, second))
+            for left, right in _pairs(part, other):
+                yield gold.replaced(other, _with(other, right, left)).replaced(part, _with(part, left, right))
 
 
 def _pairs(part: Expression, other: Expression) -> Iterator[tuple[Expression, Expression]]:
     if part is not other:
-        yield from ((one, two) for one in part.args for two in other.args
-                    if one.op == two.op == "number" and one != two)  # fmt: skip
+        yield from ((first, second) for first in part.args for second in other.args
+                    if first.op == second.op == "number" and first != second)  # fmt: skip
 
 
 def _with(part: Expression, old: Expression, new: Expression) -> Expression:

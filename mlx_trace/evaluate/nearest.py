@@ -76,14 +76,14 @@ class Nearest:
         if not words or not self._has_words:
             return []
         scores = self._index.get_scores(words)
-        own, found = marks_of(question), list[Problem]()
+        own, similar = marks_of(question), list[Problem]()
         for index in np.argsort(-scores, kind="stable"):
-            if len(found) == k or scores[index] <= 0:
+            if len(similar) == k or scores[index] <= 0:
                 break
             solved = self.solved[index]
             if own.isdisjoint(solved.marks):
-                found.append(solved.problem)
-        return found
+                similar.append(solved.problem)
+        return similar
 
 
 def read_nearest(path: Path) -> Nearest:

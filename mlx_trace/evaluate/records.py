@@ -111,7 +111,8 @@ class ReadRecord(BaseModel):
         """Return a vote with all that was a candidate, and the samples that gave no answer."""
         return {
             "id": self.problem.id, "answer": self.problem.answer, "got": self.got, "correct": self.correct,
-            "agreement": self.agreement, "candidates": [one.model_dump() for one in self.votes], "failed": self.failed,
+            "agreement": self.agreement, "candidates": [vote.model_dump() for vote in self.votes],
+            "failed": self.failed,
         }  # fmt: skip
 
     @property
@@ -123,8 +124,8 @@ class ReadRecord(BaseModel):
 
 def _speaker(samples: Any, got: Any) -> dict[str, Any]:
     """Return of a vote's samples the first that says what won, with the most weight; the first of all if none has."""
-    sample = max((one for one in samples if one["got"] == got), key=lambda one: one["weight"], default=samples[0])
-    failed = Counter(one["kind"] for one in samples if one["got"] is None)
+    sample = max((row for row in samples if row["got"] == got), key=lambda row: row["weight"], default=samples[0])
+    failed = Counter(row["kind"] for row in samples if row["got"] is None)
     return {"samples": len(samples), "failed": failed} | {
         key: sample[key] for key in ("output", "kind", "detail", "truncated")
     }

@@ -52,9 +52,9 @@ class Vote:
         for number, ballot in enumerate(self.ballots):
             if ballot.answer is not None:
                 saying.setdefault(ballot.answer, []).append(number)
-        found = [Candidate(answer, tuple(samples), sum((self.ballots[n].weight for n in samples), Fraction()))
-                 for answer, samples in saying.items()]  # fmt: skip
-        return sorted(found, key=lambda one: (-one.weight, -len(one.samples), one.samples[0]))
+        candidates = [Candidate(answer, tuple(samples), sum((self.ballots[n].weight for n in samples), Fraction()))
+                      for answer, samples in saying.items()]  # fmt: skip
+        return sorted(candidates, key=lambda said: (-said.weight, -len(said.samples), said.samples[0]))
 
     @property
     def winner(self) -> Candidate | None:
@@ -79,8 +79,8 @@ class Vote:
 
     def as_json(self) -> list[dict[str, Any]]:
         """Return the candidates with their counts and weights."""
-        return [{"answer": str(one), "count": len(one.samples), "weight": round(float(one.weight), 4)}
-                for one in self.candidates]  # fmt: skip
+        return [{"answer": str(candidate), "count": len(candidate.samples), "weight": round(float(candidate.weight), 4)}
+                for candidate in self.candidates]  # fmt: skip
 
 
 def cast(question: str, texts: Iterable[str]) -> list[Ballot]:

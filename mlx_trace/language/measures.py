@@ -69,16 +69,16 @@ def measures(question: str) -> Mapping[str, Measures]:
 
     Where something comes once a minute, minutes and things are as good as each other.
     """
-    found: dict[str, Measures] = {}
+    told: dict[str, Measures] = {}
     one_a_time = _ONE_A_TIME.search(question) is not None
     for mention in find_numbers(question):
         said = _measures(question, mention)
         if one_a_time and said & (_PACES | _PERCENT):
             said |= ANY - _MONEY
         for value in mention.readings:
-            found[spell(value)] = found.get(spell(value), frozenset()) | said
+            told[spell(value)] = told.get(spell(value), frozenset()) | said
     known = {"1", *map(spell, called_numbers(question))}  # one of anything goes without saying
-    return {number: ANY if number in known else said for number, said in found.items()}
+    return {number: ANY if number in known else said for number, said in told.items()}
 
 
 def _measures(question: str, mention: Mention) -> Measures:
@@ -114,18 +114,18 @@ def computed(operation: str, operands: Iterable[Measures | None], is_told: bool)
 
     `is_told`: the question counts no things for each dollar, so that something is known of products.
     """
-    found = list(operands)
-    known = [each for each in found if each is not None]
+    given = list(operands)
+    known = [each for each in given if each is not None]
     if operation in ("add", "sub"):
         return total(known)
-    if len(known) < len(found) or not is_told:
+    if len(known) < len(given) or not is_told:
         return None
     return product(known) if operation == "mul" else quotient(known[0], known[-1])
 
 
 def total(operands: Iterable[Measures]) -> Measures:
     """Return what a sum or difference may be measured in: all that is no mere number says so, and must agree."""
-    said = [found for found in operands if "number" not in found]
+    said = [operand for operand in operands if "number" not in operand]
     return frozenset.intersection(*said) if said else ANY
 
 
@@ -174,7 +174,7 @@ def counts_per_money(question: str) -> bool:
 @lru_cache(maxsize=1024)
 def asked(question: str) -> Measures:
     """Return what a question's last interrogative asks for: how many hours, time; ANY if it does not say."""
-    starts = [found.start() for found in _ASKING.finditer(question)]
+    starts = [match.start() for match in _ASKING.finditer(question)]
     if not starts or counts_per_money(question) or _ASIDE.search(question[max(0, starts[-1] - 20) : starts[-1]]):
         return ANY
     sentence = _SENTENCE.match(question, starts[-1])

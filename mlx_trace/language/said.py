@@ -43,17 +43,17 @@ class Said(NamedTuple):
 
 def said(text: str) -> Said | None:
     """Return what a comment says; None if it has no equation."""
-    found = list(equations(text))
-    if not found:
+    told = list(equations(text))
+    if not told:
         return None
-    results = {equation.result for equation in found[:-1]}
-    numbers = {number for equation in found for number in equation.numbers if number not in results}
-    ops = {_OPS[sign] for equation in found for sign in equation.signs}
-    if any(any(equation.percents) for equation in found) or _HUNDRED in numbers:
+    results = {equation.result for equation in told[:-1]}
+    numbers = {number for equation in told for number in equation.numbers if number not in results}
+    ops = {_OPS[sign] for equation in told for sign in equation.signs}
+    if any(any(equation.percents) for equation in told) or _HUNDRED in numbers:
         ops |= {"percent_of", *_PERCENT.values()}
-    numbers |= {value for equation in found for value in _on_the_way(equation)}
-    ways = tuple(_ways(found[0])) if len(found) == 1 else ()
-    return Said(ways, frozenset(numbers), frozenset(ops), found[-1].result)
+    numbers |= {value for equation in told for value in _on_the_way(equation)}
+    ways = tuple(_ways(told[0])) if len(told) == 1 else ()
+    return Said(ways, frozenset(numbers), frozenset(ops), told[-1].result)
 
 
 def equations(text: str) -> Iterator[SaidEquation]:

@@ -13,6 +13,7 @@ from mlx_trace.memory.macs import GIB, USUAL, Chip, chip, recommended
 from mlx_trace.memory.plan import PlannedRun, budget_of, gigabytes, settle
 from mlx_trace.memory.predict import MemoryPlan, Work, predict
 from mlx_trace.memory.shape import shape_of
+from mlx_trace.times import roughly
 
 SIZES: Final = (8, 16, 32)  # GiB
 TITLE: Final = "on Macs, computed and not measured (peak of memory; time, and the GPU busy with nothing else):"
@@ -65,20 +66,9 @@ def recipe(
     """Yield a configuration's lines: what they are, and one a Mac; 4 bits where the base does not fit as it is."""
     yield TITLE
     for size in SIZES:
-        found = on_mac(content, config, work, load, size, dequantised=dequantised)
-        line = f"  {found.in_words()}"
-        if found.peak is None and "quantization" not in content and config.fine_tune_type != "full":
+        mac = on_mac(content, config, work, load, size, dequantised=dequantised)
+        line = f"  {mac.in_words()}"
+        if mac.peak is None and "quantization" not in content and config.fine_tune_type != "full":
             smaller = on_mac({**content, "quantization": {"bits": 4, "group_size": 64}}, config, work, load, size)
             line += f", a 4-bit base {smaller.in_words().partition(': ')[2]}"
         yield line
-
-
-def roughly(spent: float) -> str:
-    """Return a time that was computed, in no more digits than it is worth: minutes, fives, and then hours."""
-    minutes = spent / 60
-    if minutes < 10:
-        return f"{max(1, round(minutes))} min"
-    if minutes < 95:
-        return f"{5 * round(minutes / 5)} min"
-    hours = minutes / 60
-    return f"{hours:.1f} h" if hours < 10 else f"{hours:.0f} h" if hours < 48 else f"{hours / 24:.1f} days"

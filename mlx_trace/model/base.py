@@ -6,6 +6,7 @@ safetensors, and runs no code of a model unless asked to.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -70,6 +71,11 @@ class Base:
     def num_layers(self) -> int:
         """Return how many transformer blocks the network has."""
         return len(self.network.layers)
+
+    @cached_property
+    def is_finite(self) -> bool:
+        """Tell whether the network predicts numbers, tried once: a NaN anywhere in it spreads to all there is."""
+        return bool(mx.isfinite(self.network(mx.array([[0]]))).all().item())
 
 
 @dataclass(frozen=True)
@@ -169,17 +175,17 @@ def check_pieces(network: Any, name: str) -> None:
     try:
         whole = network(ids).astype(mx.float32)
         pieces = head(network, hidden_states(network, ids)).astype(mx.float32)
-        apart = (mx.abs(whole - pieces).max() / mx.maximum(mx.abs(whole).max(), 1e-6)).item()
+        difference = (mx.abs(whole - pieces).max() / mx.maximum(mx.abs(whole).max(), 1e-6)).item()
     except Exception as error:  # a network of another kind, and maybe code that came with it
         raise UserError(f"{name}: not a Llama-shaped model, and it cannot be run as one: {_named(error)}") from error
-    if not apart < 0.05:
+    if not difference < 0.05:
         raise UserError(f"{name}: not a Llama-shaped model: its head makes other logits of its states than the whole "
-                        f"does, {apart:.0%} apart")  # fmt: skip
+                        f"does, {difference:.0%} apart")  # fmt: skip
 
 
 def check_finite(base: Base) -> None:
-    """Refuse a network that predicts no numbers: a NaN anywhere in its layers or its head spreads to all there is."""
-    if not mx.isfinite(base.network(mx.array([[0]]))).all().item():
+    """Refuse a network that predicts no numbers."""
+    if not base.is_finite:
         raise UserError(f"{base.name}: what it predicts is no finite number: its weights are damaged, or too large for "
                         f"{base.computed}")  # fmt: skip
 

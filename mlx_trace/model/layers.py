@@ -222,10 +222,10 @@ def check_split(network: Any, name: str) -> None:
     tree = PrefixTree([Level(np.array([4]), np.array([0])), Level(np.array([_PROBED - 4]), np.array([0]))])
     states = split.frozen([ids[:, :4], ids[:, 4:]], tree)
     ours = split.trained(states, tree, LossPositions(np.arange(_PROBED - 4), 1, _PROBED - 4)).astype(mx.float32)
-    apart = (mx.abs(ours - whole[4:]).max() / mx.maximum(mx.abs(whole).max(), 1e-6)).item()
-    if not apart <= _CLOSE.get(states[0].dtype, 0.05):
-        raise UserError(f"{name}: its layers compute something that is not known here (states differ by {apart:.1%}), "
-                        "so it cannot be trained here")  # fmt: skip
+    difference = (mx.abs(ours - whole[4:]).max() / mx.maximum(mx.abs(whole).max(), 1e-6)).item()
+    if not difference <= _CLOSE.get(states[0].dtype, 0.05):
+        raise UserError(f"{name}: its layers compute something that is not known here (states differ by "
+                        f"{difference:.1%}), so it cannot be trained here")  # fmt: skip
 
 
 def _lacking(layer: Any) -> list[tuple[str, str]]:

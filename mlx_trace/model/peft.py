@@ -144,18 +144,18 @@ def layer_of(module: str) -> tuple[int, str]:
 
 def as_peft(tensors: Mapping[str, mx.array], where: str) -> dict[str, mx.array]:
     """Return an mlx-lm adapter's tensors as PEFT names and turns them; UserError for what PEFT could not place."""
-    found, faults = {}, []
+    renamed, faults = {}, []
     theirs = {"lora_a": "lora_A.weight", "lora_b": "lora_B.weight", "m": "lora_magnitude_vector"}
     for name, value in tensors.items():
         module, _, kind = name.rpartition(".")
         if kind not in theirs or not _MODULE.fullmatch(module) or value.ndim != (1 if kind == "m" else 2):
             faults.append(f"{where}: {name}: is no LoRA of a layer's linear module, and PEFT has no place for it")
         else:
-            found[f"{_PREFIX}{module}.{theirs[kind]}"] = mx.contiguous(value.T) if value.ndim == 2 else value
+            renamed[f"{_PREFIX}{module}.{theirs[kind]}"] = mx.contiguous(value.T) if value.ndim == 2 else value
     if faults:
         raise UserError(*faults)
-    parted(found, where)
-    return found
+    parted(renamed, where)
+    return renamed
 
 
 def peft_config(

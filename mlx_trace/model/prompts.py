@@ -72,12 +72,12 @@ def carried_prompt(tokenizer: Any) -> Prompt:
 
 def _holds(text: str, parts: Sequence[str]) -> bool:
     """Tell whether a text holds all parts, one behind the other."""
-    at = 0
+    place = 0
     for part in parts:
-        at = text.find(part, at)
-        if at < 0:
+        place = text.find(part, place)
+        if place < 0:
             return False
-        at += len(part)
+        place += len(part)
     return True
 
 

@@ -59,17 +59,17 @@ def start_from(base: Base, paths: Sequence[Path]) -> None:
 
 def _read(file: Path, base: Base, own: Weights) -> Weights:
     """Return the weights of one that fits, in the new adapter's type."""
-    found = read_weights(file, misfit := f"resume_adapter_file: {file}: this adapter does not fit the new one")
+    stored = read_weights(file, misfit := f"resume_adapter_file: {file}: this adapter does not fit the new one")
     elsewhere = {str(layer) for layer in range(base.num_layers)} - _layers(own)
-    weights = {name: value for name, value in found.items() if not _layers([name]) & elsewhere}
-    _tell_left_out(file, found, weights)
+    weights = {name: value for name, value in stored.items() if not _layers([name]) & elsewhere}
+    _tell_left_out(file, stored, weights)
     check_weights(_fitted(own, weights), own, misfit)
     _tell_layers(file, own, weights)
     return {name: value.astype(own[name].dtype) for name, value in weights.items()}
 
 
 def _layers(names: Iterable[str]) -> set[str]:
-    return {found[1] for name in names if (found := _LAYER.search(name))}
+    return {match[1] for name in names if (match := _LAYER.search(name))}
 
 
 def _rank(weights: Mapping[str, mx.array]) -> int:
@@ -128,18 +128,18 @@ def _of_rank(a: mx.array, b: mx.array, new: mx.array) -> tuple[mx.array, mx.arra
     return mx.array((left @ u[:, :rank]) * roots), mx.array(((right @ v[:rank].T) * roots).T)
 
 
-def _tell_left_out(file: Path, found: Weights, weights: Weights) -> None:
+def _tell_left_out(file: Path, stored: Weights, weights: Weights) -> None:
     """Tell which layers of an adapter the new one does not have, and how much is in them."""
-    if out := _layers(found) - _layers(weights):
-        tell(f"resume_adapter_file: {file}: {numbered(len(out), 'layer')} of {len(_layers(found))} are not trained "
-             f"here, and are left out{_share(found, weights)}")  # fmt: skip
+    if out := _layers(stored) - _layers(weights):
+        tell(f"resume_adapter_file: {file}: {numbered(len(out), 'layer')} of {len(_layers(stored))} are not trained "
+             f"here, and are left out{_share(stored, weights)}")  # fmt: skip
 
 
-def _share(found: Weights, weights: Weights) -> str:
+def _share(stored: Weights, weights: Weights) -> str:
     """Return how much of the square of what an adapter changes is kept, where that can be known: of LoRA, alone."""
-    pairs = {name: (found[name], found.get(name.removesuffix(_A) + _B)) for name in found if name.endswith(_A)}
-    squares = {name: _square(found, name) for name, (a, b) in pairs.items() if b is not None and _is_pair(a, b)}
-    if len(squares) * 2 < len(found) or not (whole := sum(squares.values())):
+    pairs = {name: (stored[name], stored.get(name.removesuffix(_A) + _B)) for name in stored if name.endswith(_A)}
+    squares = {name: _square(stored, name) for name, (a, b) in pairs.items() if b is not None and _is_pair(a, b)}
+    if len(squares) * 2 < len(stored) or not (whole := sum(squares.values())):
         return ""
     return f"; {sum(squares[name] for name in squares if name in weights) / whole:.1%} of what it changes are kept"
 

@@ -245,7 +245,7 @@ def _bounded(text: str) -> str:
     if len(words) > _MOST_WORDS:
         end = min(len(words), max(result + 1 + _WORDS_BEHIND, _MOST_WORDS))
         start = end - _MOST_WORDS
-        begins = [at for at in range(start, result - 1) if at and words[at - 1].endswith((",", ";"))]
+        begins = [index for index in range(start, result - 1) if index and words[index - 1].endswith((",", ";"))]
         words = words[begins[0] if begins else start : end]
     while len(" ".join(words)) > LONGEST_COMMENT and "=" not in words[0]:
         del words[0]

@@ -13,10 +13,10 @@ _WAITING: Final = 128  # connections
 def listening(address: Address) -> socket.socket:
     """Return a socket that has an address, and listens; UserError if it cannot be had."""
     try:
-        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        addresses = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (socket.gaierror, UnicodeError):
         raise UserError(f"--host {address.host!r}: there is no such host") from None
-    family, kind, protocol, _, place = found[0]
+    family, kind, protocol, _, place = addresses[0]
     taken = socket.socket(family, kind, protocol)
     taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

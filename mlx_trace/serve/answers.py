@@ -77,7 +77,7 @@ def _for_programs(inquiry: Inquiry, reply: Reply, vote: Vote | None) -> Json:
 def _numbers(question: str, trace: Trace) -> list[Json]:
     """Return where the numbers of a question stand, and whether the answer of a trace that ran depends on them."""
     left = unused(question, trace)
-    return [{"start": one.start, "end": one.end, "used": one not in left} for one in amounts(question)]
+    return [{"start": amount.start, "end": amount.end, "used": amount not in left} for amount in amounts(question)]
 
 
 def _whole(inquiry: Inquiry, row: Json, steps: Sequence[Json] = (), numbers: Sequence[Json] = ()) -> Json:

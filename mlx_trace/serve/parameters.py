@@ -56,11 +56,11 @@ def asks_for_nothing(name: str, given: dict[str, Any]) -> bool:
     if name in ("tools", "functions"):  # what is not to be called need not be known
         return value == [] or given.get("tool_choice" if name == "tools" else "function_call") == "none"
     allowed = NEUTRAL.get(name, ())
-    return name in LET_PASS or any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in allowed)
+    return name in LET_PASS or any(value == own and isinstance(value, bool) == isinstance(own, bool) for own in allowed)
 
 
 def refusal_of(name: str) -> str:
     """Return why a parameter is not let pass, and what can be said instead."""
-    allowed = " or ".join(json.dumps(one) for one in NEUTRAL.get(name, ()))
+    allowed = " or ".join(json.dumps(value) for value in NEUTRAL.get(name, ()))
     words = "cannot be honoured here; leave it out" + (f", or say {allowed}" if allowed else "")
     return f"{words} ({_INSTEAD[name]})" if name in _INSTEAD else words

@@ -12,7 +12,6 @@ from threading import Lock, Thread
 from typing import Final
 
 import mlx.core as mx
-from mlx_lm.generate import wired_limit
 
 from mlx_trace.chat import Reply, check, reply_to, settled
 from mlx_trace.config_serve import Limits
@@ -141,12 +140,12 @@ class Worker:
     def _run(self) -> None:
         try:
             self._decoder, served = self._load()
-            self._scheduler = self._decoder.engine.open()
+            self._scheduler = self._decoder.open()
         except Exception as error:  # whoever waits gets it
             self.ready.set_exception(error)
             return
         self.ready.set_result(served)
-        with wired_limit(self._decoder.engine.network):  # on Metal: no paging
+        with self._decoder.wired():
             goes_on = True
             while goes_on:
                 try:
@@ -172,7 +171,7 @@ class Worker:
 
     def _rest(self) -> None:
         """Give back the memory of what was decoded."""
-        self._scheduler = self._decoder.engine.open()
+        self._scheduler = self._decoder.open()
         mx.clear_cache()
 
     def _begin(self, job: Job) -> None:
@@ -189,7 +188,7 @@ class Worker:
             self._end(job, Unasked(str(error), "messages"))
             return
         try:
-            self._decoder.engine.automaton(request, job.inquiry.params.max_tokens)
+            self._decoder.check_request(request, job.inquiry.params.max_tokens)
         except UserError as error:
             named = job.inquiry.limit or "this server's --max-tokens"
             self._end(job, Unasked(named + str(error).removeprefix("max_tokens"), job.inquiry.limit))

@@ -192,8 +192,8 @@ def read_sweep(path: Path) -> Sweep:
     try:
         sweep = model.model_validate({**read.content, **given})
     except ValidationError as error:
-        found = faults_of(error, str(file), read, lambda fault: _explain(fault, model))
-        raise UserError(*read.faults(str(file)), *found) from None
+        wrong = faults_of(error, str(file), read, lambda fault: _explain(fault, model))
+        raise UserError(*read.faults(str(file)), *wrong) from None
     if read.twins:
         raise UserError(*read.faults(str(file)))
     sweep._file, sweep._read = str(file), read

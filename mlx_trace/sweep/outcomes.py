@@ -36,12 +36,12 @@ class Outcome:
         return [self._scores(measure) for measure in self.measures]
 
     def _scores(self, measure: Measure) -> dict[str, Fraction]:
-        found: dict[str, list[Fraction]] = {}
+        by_problem: dict[str, list[Fraction]] = {}
         for run in self.runs:
             if run.is_measured(measure):
                 for name, row in read_records(run.result(measure).with_suffix(".jsonl")).measured.items():
-                    found.setdefault(name, []).append(Fraction(row.score))
-        return {name: sum(scores, Fraction()) / len(scores) for name, scores in found.items()}
+                    by_problem.setdefault(name, []).append(Fraction(row.score))
+        return {name: sum(scores, Fraction()) / len(scores) for name, scores in by_problem.items()}
 
     def cell(self, number: int) -> str:
         """Return the mean with its 95% interval over problems, and n; a dash if nothing was measured."""

@@ -120,7 +120,7 @@ class _Memory:
 
     def _join(self) -> None:
         """Make one block of those that are open."""
-        starts = {self.open + at: start for at, start in enumerate(_starts(self.blocks[self.open :]))}
+        starts = {self.open + index: start for index, start in enumerate(_starts(self.blocks[self.open :]))}
         joined = mx.concatenate(self.blocks[self.open :])
         mx.eval(joined)
         for index, (block, start, stop) in self.places.items():
@@ -132,7 +132,7 @@ class _Memory:
 
 def _starts(blocks: Sequence[mx.array]) -> list[int]:
     lengths = [block.shape[0] for block in blocks]
-    return [sum(lengths[:at]) for at in range(len(lengths))]
+    return [sum(lengths[:index]) for index in range(len(lengths))]
 
 
 class _Disk:

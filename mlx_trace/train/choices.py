@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -24,9 +24,7 @@ from mlx_trace.decode.grammar.writing import Choice
 from mlx_trace.decode.sampler import Masks, by_kind, padded
 from mlx_trace.language.knowledge import grounded_numbers
 from mlx_trace.model.head import head, head_size, listed_logits
-from mlx_trace.train.learner import Chunk, Loss, in_chunks
-
-_GATHERED: Final = 1 << 23  # numbers of the head's weights that are gathered at once for short lists
+from mlx_trace.train.learner import Chunk, Loss, in_chunks, listed_runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +103,10 @@ def loss_chunks(
     lists = {index: choice.ids for index in listed if (choice := offered[index]) is not None}
     listed.sort(key=lambda index: len(lists[index]))
     chunks: list[Chunk] = []
-    start = 0
-    while start < len(listed):
-        stop = start + 1
-        while stop < len(listed) and (stop + 1 - start) * len(lists[listed[stop]]) * width <= _GATHERED:
-            stop += 1
+    for start, stop in listed_runs([len(lists[index]) for index in listed], width):
         part = listed[start:stop]
         loss = _listed(network, [targets[index] for index in part], [lists[index] for index in part], divisor)
         chunks.append(Chunk(stop - start, loss))
-        start = stop
     golds, choices = [targets[index] for index in masked], [offered[index] for index in masked]
     shares = [weights[index] / divisor for index in masked]
     chunks += in_chunks(

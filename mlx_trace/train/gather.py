@@ -156,7 +156,7 @@ def _hold_out(rows: list[Example], config: Config) -> tuple[list[Example], list[
     if config.val_examples >= len(rows):
         raise UserError(f"val_examples is {config.val_examples}, and there are {len(rows)} examples in all")
     chosen = set(stream("held out", config.seed).sample(range(len(rows)), config.val_examples))
-    return [row for at, row in enumerate(rows) if at not in chosen], [rows[at] for at in sorted(chosen)]
+    return [row for index, row in enumerate(rows) if index not in chosen], [rows[index] for index in sorted(chosen)]
 
 
 def _example_lengths(parts: Sequence[SourcePart], rows: Sequence[Example]) -> list[Lengths]:

@@ -4,9 +4,9 @@ Takes states below the trained layers, and the losses at some positions, in chun
 a time, forward and backward. Knows nothing of what the losses mean.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -18,6 +18,8 @@ from mlx_trace.errors import UserError
 from mlx_trace.memory.predict import LOGITS
 from mlx_trace.model.layers import LossPositions, PrefixTree, Split
 from mlx_trace.train.ranks import Ranks
+
+_GATHERED: Final = 1 << 23  # numbers of the head's weights that are gathered at once for short lists
 
 Measured = dict[str, mx.array]  # what a loss measures of each token, (K,) each
 Loss = Callable[[mx.array], tuple[mx.array, Measured]]  # states (K, D) → the losses' sum, and measurements
@@ -113,6 +115,20 @@ def in_chunks(count: int, vocabulary_size: int, loss: Callable[[int, int], Loss]
     """Cut `count` positions whose whole logits are needed into chunks; `loss` gives that of positions start to stop."""
     size = max(1, LOGITS // vocabulary_size)
     return [Chunk(min(size, count - start), loss(start, min(start + size, count))) for start in range(0, count, size)]
+
+
+def listed_runs(lengths: Sequence[int], width: int) -> Iterator[tuple[int, int]]:
+    """Cut lists of rising lengths into runs, from start to stop, whose weights of the head are gathered at once.
+
+    For K lists of A tokens at most K × A × `width` numbers are.
+    """
+    start = 0
+    while start < len(lengths):
+        stop = start + 1
+        while stop < len(lengths) and (stop + 1 - start) * lengths[stop] * width <= _GATHERED:
+            stop += 1
+        yield start, stop
+        start = stop
 
 
 def _pieces(states: mx.array, chunks: Sequence[Chunk]) -> list[mx.array]:

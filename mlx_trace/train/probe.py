@@ -12,12 +12,9 @@ from typing import Any, Final
 import mlx.core as mx
 
 from mlx_trace.decode.decoder import Decoder
-from mlx_trace.decode.episode import Episode, Request
-from mlx_trace.decode.grammar.rules import rules_for
+from mlx_trace.decode.episode import Episode
 from mlx_trace.decode.params import SamplingParams
 from mlx_trace.decode.scheduler import Scheduler
-from mlx_trace.language.knowledge import grounded_numbers
-from mlx_trace.model.prompts import Prompter
 from mlx_trace.seeds import stream
 from mlx_trace.train.activation_cache import ActivationCache
 from mlx_trace.train.examples import by_budget
@@ -158,16 +155,14 @@ def _sampled(
 ) -> tuple[Sampling | None, list[Episode]]:
     """Reply to as many questions as there is time for, and stop when it is over; None if there is not for one."""
     planned.base.network.eval()
-    requests = [
-        _request(decoder, question) for question in questions[: max(1, decoder.engine.max_sequences // params.n)]
-    ]
-    longest = max(len(request.ids) for request in requests)
+    questions = questions[: max(1, decoder.max_sequences // params.n)]
+    longest = max(map(len, decoder.prompter.many_ids(questions)))
     affordable = int(most / 2 / (cost * longest))
     if not affordable:
         return None, []
     decoder.refresh()
     began = first = time.perf_counter()
-    scheduler, read = Scheduler.of(decoder.engine, requests[:affordable], params), 0
+    scheduler, read = decoder.schedule(questions[:affordable], params), 0
     for number, _ in enumerate(scheduler.passes()):
         if number == 0:
             first, read = time.perf_counter(), _num_tokens(scheduler)
@@ -179,14 +174,6 @@ def _sampled(
     if tokens <= 0:
         return None, episodes
     return Sampling((first - began) / max(1, len(asked)), spent / tokens, _length(episodes, params, planned)), episodes
-
-
-def _request(decoder: Decoder, question: str) -> Request:
-    decoding = decoder.decoding
-    is_hard = decoding.constraint == "scope" and decoding.grounding == "hard"
-    prompter: Prompter = decoder.prompter
-    numbers = grounded_numbers(question) if is_hard else None
-    return Request(prompter.ids(question), numbers, None, rules_for(question, decoding.chosen_rules))
 
 
 def _num_tokens(scheduler: Scheduler) -> int:

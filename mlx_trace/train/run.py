@@ -209,15 +209,15 @@ def _settle_passes(planned: Plan) -> None:
 
     Passes of other widths round differently: a resumed run is to repeat those that it had.
     """
-    engines = [phase.decoder.engine for phase in planned.phases if isinstance(phase, Reinforce)]
+    decoders = [phase.decoder for phase in planned.phases if isinstance(phase, Reinforce)]
     headroom = planned.memory.headroom
-    if engines and headroom is None and planned.ranks.is_first:
+    if decoders and headroom is None and planned.ranks.is_first:
         rl = planned.config.reinforce
         batch_size = min(planned.memory.max_sequences, rl.batch_size * rl.group_size)
-        headroom = engines[0].headroom or engines[0].probe(batch_size)
+        headroom = decoders[0].probed_headroom(batch_size)
     headroom = planned.ranks.from_first(headroom)
-    for engine in engines:
-        engine.headroom = headroom
+    for decoder in decoders:
+        decoder.settle_passes(headroom)
     if planned.ranks.is_first:
         settled = replace(planned.memory, headroom=headroom)
         write_plan(planned.config.adapter_path, settled, planned.material.digest)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mlx_trace.cli import progress as module
-from mlx_trace.cli.progress import Bars, Pace, clock, laid_out, progress
+from mlx_trace.cli.progress import Bars, Pace, laid_out, progress
 from mlx_trace.cli.screen import Patient, Screen
 
 SFT = {"loss": 0.41234567, "val_loss": 0.523456, "tokens": 3210, "target_tokens": 900, "grad_norm": 1.2, "seconds": 1.0,
@@ -75,14 +75,6 @@ def test_the_latest_accuracy_stays_and_what_it_takes_is_in_the_time_to_come() ->
     parts = pace.parts("sft", 2, 12, SFT)
     assert "acc 0.42" in parts
     assert "ETA 0:50" in parts, "ten updates of a second, and eight seconds for each two"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [(0.2, "0:00"), (42, "0:42"), (725, "12:05"), (11_220, "3:07:00"), (172_800, "2 days"), (9e5, "10 days")],
-)  # fmt: skip
-def test_times_read_as_on_a_clock(seconds: float, said: str) -> None:
-    assert clock(seconds) == said
 
 
 def test_lines_hold_what_fits() -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mlx_trace.decode.grammar.vocabulary import Mask, Vocabulary
 from mlx_trace.decode.grammar.writing import Choice
-from mlx_trace.decode.sampler import Draw, Masks, Sampler, Stream
+from mlx_trace.decode.sampler import Masks, SampledToken, Sampler, Stream
 
 import mlx.core as mx  # isort: skip
 import mlx.nn as nn
@@ -62,7 +62,7 @@ def streams(count: int, start: int = 0) -> list[Stream]:
 
 def drawn_singly(
     logits: mx.array, choices: Sequence[Choice | None], temperature: float, streams: Sequence[Stream]
-) -> list[Draw]:
+) -> list[SampledToken]:
     """Return a draw for each row, which has one stream."""
     found = Sampler(NETWORK, masks())(logits, choices, temperature, [[stream] for stream in streams])
     assert all(len(one) == 1 for one in found)
@@ -79,7 +79,7 @@ LOGITS = np.random.default_rng(5).normal(size=PADDED).astype(np.float32)
 
 
 @pytest.fixture(scope="module", params=[0.6, 1.0, 1.7])
-def drawn(request: pytest.FixtureRequest) -> tuple[float, dict[str, list[Draw]]]:
+def drawn(request: pytest.FixtureRequest) -> tuple[float, dict[str, list[SampledToken]]]:
     """3,000 draws of each kind of choice, all in one call, the kinds in turn."""
     choices = list(CHOICES.values()) * 3000
     logits = mx.array(np.tile(LOGITS, (len(choices), 1)))
@@ -88,7 +88,7 @@ def drawn(request: pytest.FixtureRequest) -> tuple[float, dict[str, list[Draw]]]
 
 
 @pytest.mark.parametrize("kind", CHOICES)
-def test_frequencies_follow_the_softmax(kind: str, drawn: tuple[float, dict[str, list[Draw]]]) -> None:
+def test_frequencies_follow_the_softmax(kind: str, drawn: tuple[float, dict[str, list[SampledToken]]]) -> None:
     temperature, found = drawn
     counts = np.bincount([token for token, _ in found[kind]], minlength=PADDED)
     expected = probabilities(LOGITS, CHOICES[kind], temperature)
@@ -97,7 +97,9 @@ def test_frequencies_follow_the_softmax(kind: str, drawn: tuple[float, dict[str,
 
 
 @pytest.mark.parametrize("kind", CHOICES)
-def test_logprobs_are_of_the_distribution_drawn_from(kind: str, drawn: tuple[float, dict[str, list[Draw]]]) -> None:
+def test_logprobs_are_of_the_distribution_drawn_from(
+    kind: str, drawn: tuple[float, dict[str, list[SampledToken]]]
+) -> None:
     temperature, found = drawn
     expected = probabilities(LOGITS, CHOICES[kind], temperature)
     assert max(abs(np.log(expected[token]) - logprob) for token, logprob in found[kind]) < 1e-5

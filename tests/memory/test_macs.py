@@ -15,7 +15,7 @@ from mlx_trace.memory.macs import CHIPS, GIB, USUAL, chip, chip_of, recommended
 from mlx_trace.memory.plan import PlannedRun, describe, settle
 from mlx_trace.memory.predict import ExampleLengths, MemoryPlan, Rollouts, Work
 from mlx_trace.memory.published import PUBLISHED, published
-from mlx_trace.memory.recipe import SIZES, on_mac, roughly
+from mlx_trace.memory.recipe import SIZES, on_mac
 from mlx_trace.memory.shape import Shape, shape_of
 from mlx_trace.resources import configs_dir
 
@@ -172,9 +172,3 @@ def test_of_files_without_a_number_no_time_is_said() -> None:
     assert load is not None and (load.examples, load.seen) == (100, 200)
     plain = known.load(Config.model_validate(base | {"data": [{"source": "synthetic", "n": 100}], "epochs": 2}))
     assert plain is not None and plain.target < load.target
-
-
-@pytest.mark.parametrize(("spent", "said"), [(5, "1 min"), (400, "7 min"), (3600, "60 min"), (6000, "1.7 h"),
-                                             (40_000, "11 h"), (10**6, "11.6 days")])  # fmt: skip
-def test_computed_times_have_few_digits(spent: float, said: str) -> None:
-    assert roughly(spent) == said

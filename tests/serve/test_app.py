@@ -61,7 +61,7 @@ def test_a_pass_that_fails_takes_its_requests_with_it_and_no_others(
 ) -> None:
     async def talk(ask: Ask) -> None:
         with monkeypatch.context() as patched:
-            patched.setattr(worker._decoder.engine, "read_and_draw", lambda *_: 1 / 0)
+            patched.setattr(worker._decoder.engine, "read_and_sample", lambda *_: 1 / 0)
             failed = await ask()
             streamed = await ask(stream=True)
         assert (failed.status_code, failed.json()["error"]["type"]) == (500, "server_error")

@@ -71,7 +71,7 @@ class GradeChart:
 
 def charts(runs: Sequence[TrainingRun]) -> list[Chart]:
     """Return a chart for each metric of each phase, the usual ones first."""
-    found = []
+    drawn = []
     for phase in dict.fromkeys(name for run in runs for name in run.phases):
         own = {number: run.phases[phase] for number, run in enumerate(runs) if phase in run.phases}
         columns = {number: _columns(known) for number, known in own.items()}
@@ -81,8 +81,8 @@ def charts(runs: Sequence[TrainingRun]) -> list[Chart]:
                 number: (own[number].updates, column[name]) for number, column in columns.items() if name in column
             }
             title = _TITLES.get(name, name.replace("_", " "))
-            found.append(_chart(title, _PHASES.get(phase, phase), lines))
-    return found
+            drawn.append(_chart(title, _PHASES.get(phase, phase), lines))
+    return drawn
 
 
 def _columns(phase: PhaseMetrics) -> dict[str, list[float]]:
@@ -187,12 +187,12 @@ def _x_ticks(last: int) -> list[tuple[float, str]]:
 
 def grade_charts(runs: Sequence[TrainingRun]) -> list[GradeChart]:
     """Return for each run that reinforced how its grades shifted."""
-    found = []
+    drawn = []
     for number, run in enumerate(runs):
         phase = next((phase for phase in run.phases.values() if "correct" in phase.columns), None)
         if phase is not None:
-            found.append(_grade_chart(number, phase))
-    return found
+            drawn.append(_grade_chart(number, phase))
+    return drawn
 
 
 def _grade_chart(number: int, phase: PhaseMetrics) -> GradeChart:

@@ -51,8 +51,8 @@ class Report:
 
     def strata(self) -> dict[str, list[Stratum]]:
         """Return the strata by what they are told apart by; a division of one stratum says nothing and is left out."""
-        found = {by: self._strata(by) for by in STRATA}
-        return {by: rows for by, rows in found.items() if len(rows) > 1}
+        divisions = {by: self._strata(by) for by in STRATA}
+        return {by: rows for by, rows in divisions.items() if len(rows) > 1}
 
     def _strata(self, by: str) -> list[Stratum]:
         apart = [dict(strata(by, file.rows)) for file in self.files]
@@ -71,14 +71,14 @@ class Report:
 
     def against(self) -> list[Against]:
         """Compare each file with the first earlier one that holds problems of its own."""
-        found = []
+        comparisons = []
         for after in range(1, len(self.files)):
             known, is_loss = self.files[after].measured, self.files[after].is_loss
             before = next((k for k in range(after) if self.files[k].is_loss == is_loss
                            and not known.keys().isdisjoint(self.files[k].measured)), None)  # fmt: skip
             if before is not None:
-                found.append(self._against(before, after))
-        return found
+                comparisons.append(self._against(before, after))
+        return comparisons
 
     def _against(self, before: int, after: int) -> Against:
         first, second = self.files[before], self.files[after]
@@ -98,8 +98,9 @@ class Report:
             "causes": {name: dict(zip((file.name for file in self.files), row, strict=True))
                        for name, row in self.causes().items()},
             "comparisons": [
-                {"file": self.files[one.after].name, "against": self.files[one.before].name,
-                 **(one.comparison.as_json() if one.comparison else {"fault": one.fault})} for one in self.against()
+                {"file": self.files[against.after].name, "against": self.files[against.before].name,
+                 **(against.comparison.as_json() if against.comparison else {"fault": against.fault})}
+                for against in self.against()
             ],
         }  # fmt: skip
 
@@ -132,15 +133,15 @@ def one_sample(file: RecordFile) -> tuple[int, Mean] | None:
 
 def sides(report: Report) -> dict[tuple[int, str], str]:
     """Return by file and record's name which side a record changed to, against the file that it is compared with."""
-    found = {}
-    for one in report.against():
-        if one.comparison is None or report.files[one.after].is_loss:
+    changed = {}
+    for against in report.against():
+        if against.comparison is None or report.files[against.after].is_loss:
             continue
-        before, after = report.files[one.before].measured, report.files[one.after].measured
+        before, after = report.files[against.before].measured, report.files[against.after].measured
         for name in after.keys() & before.keys():
             if after[name].score != before[name].score:
-                found[one.after, name] = "gained" if after[name].score > before[name].score else "lost"
-    return found
+                changed[against.after, name] = "gained" if after[name].score > before[name].score else "lost"
+    return changed
 
 
 def file_json(file: RecordFile) -> dict[str, Any]:
@@ -150,7 +151,7 @@ def file_json(file: RecordFile) -> dict[str, Any]:
     if file.is_loss:
         mean, low, high = loss(rows)
         return told | {"loss": {"mean": round(mean, 5), "interval": [_finite(low), _finite(high)]}}
-    return told | {name: one.as_json() for name, one in counts(file).items()} | {
+    return told | {name: count.as_json() for name, count in counts(file).items()} | {
         **({"one_sample": round(single[1].share, 4), "samples": single[0]} if (single := one_sample(file)) else {}),
         "kinds": grades_of(rows), "truncated": sum(row.truncated for row in rows),
         "tokens": sum(row.tokens for row in rows), "sampled": sum(row.sampled for row in rows),
@@ -176,6 +177,6 @@ def _finite(value: float) -> float | None:
 
 
 def _stratum_json(row: Stratum, files: Sequence[RecordFile]) -> dict[str, Any]:
-    rates = {files[k].name: {"n": one.n, **one.as_json()} for k, one in row.rates.items()}
+    rates = {files[k].name: {"n": rate.n, **rate.as_json()} for k, rate in row.rates.items()}
     losses = {files[k].name: {"n": n, "mean": round(mean, 5)} for k, (n, (mean, _, _)) in row.losses.items()}
     return rates | losses

@@ -71,8 +71,8 @@ def _trace(text: str) -> Trace | NoTrace:
 @lru_cache(maxsize=1 << 12)
 def _graph(text: str) -> ComputationGraph | None:
     trace = _trace(text)
-    found = None if isinstance(trace, NoTrace) else graph(trace)
-    return found if found and found.nodes else None
+    computation = None if isinstance(trace, NoTrace) else graph(trace)
+    return computation if computation and computation.nodes else None
 
 
 def _expert(trace: Trace | NoTrace) -> str:
@@ -90,16 +90,17 @@ def _mentions(question: str) -> list[Mention]:
     return find_numbers(question)
 
 
-def _numbers(of: ComputationGraph | None) -> set[Fraction]:
+def _numbers(computation: ComputationGraph | None) -> set[Fraction]:
     """Return the numbers on which an answer depends; of what failed, all that it had."""
-    if of is None:
+    if computation is None:
         return set()
-    return {one.number for one, node in zip(of.expressions, of.nodes, strict=True) if one.op == "number" and node.leads}
+    pairs = zip(computation.expressions, computation.nodes, strict=True)
+    return {expression.number for expression, node in pairs if expression.op == "number" and node.leads}
 
 
 def _pieces(reply: ReadRecord, own: ComputationGraph | None, gold: ComputationGraph | None) -> list[list[str]]:
     """Return the question in pieces; a number's says who uses it: both, reply, gold, or nobody."""
-    question, at = reply.problem.question, 0
+    question, end = reply.problem.question, 0
     used, wanted = _numbers(own), _numbers(gold)
     pieces: list[list[str]] = []
     for mention in _mentions(question):
@@ -114,9 +115,9 @@ def _pieces(reply: ReadRecord, own: ComputationGraph | None, gold: ComputationGr
             if by_gold
             else "nobody"
         )
-        pieces += [[safe(question[at : mention.start])], [safe(question[mention.start : mention.end]), who]]
-        at = mention.end
-    return [piece for piece in (*pieces, [safe(question[at:])]) if piece[0]]
+        pieces += [[safe(question[end : mention.start])], [safe(question[mention.start : mention.end]), who]]
+        end = mention.end
+    return [piece for piece in (*pieces, [safe(question[end:])]) if piece[0]]
 
 
 def _faulty_line(text: str, trace: Trace | NoTrace) -> int | None:

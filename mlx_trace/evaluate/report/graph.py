@@ -46,18 +46,18 @@ class ComputationGraph:
     @property
     def known(self) -> set[Expression]:
         """Return what is computed on the way, in the usual form; of what is too large to compare, nothing."""
-        return {one.usual for one in self.expressions if one.size <= _MOST_COMPARED}
+        return {expression.usual for expression in self.expressions if expression.size <= _MOST_COMPARED}
 
     def marked(self, usual: set[Expression]) -> "ComputationGraph":
         """Return it with the nodes marked that are not among what another computation has."""
-        nodes = [replace(node, is_other=one.size <= _MOST_COMPARED and one.usual not in usual)
-                 for node, one in zip(self.nodes, self.expressions, strict=True)]  # fmt: skip
+        nodes = [replace(node, is_other=expression.size <= _MOST_COMPARED and expression.usual not in usual)
+                 for node, expression in zip(self.nodes, self.expressions, strict=True)]  # fmt: skip
         return ComputationGraph(nodes, self.expressions)
 
     def marked_numbers(self, stated: set[Fraction]) -> "ComputationGraph":
         """Return it with the numbers marked that are not stated."""
-        nodes = [replace(node, is_other=one.op == "number" and one.number not in stated)
-                 for node, one in zip(self.nodes, self.expressions, strict=True)]  # fmt: skip
+        nodes = [replace(node, is_other=expression.op == "number" and expression.number not in stated)
+                 for node, expression in zip(self.nodes, self.expressions, strict=True)]  # fmt: skip
         return ComputationGraph(nodes, self.expressions)
 
 
@@ -89,23 +89,23 @@ class _Growing:
 
     def add(self, changed: Mapping[str, Expression]) -> None:
         """Add what a step changed, under the names that it gives."""
-        for name, one in changed.items():
-            for arg in one.args:
+        for name, expression in changed.items():
+            for arg in expression.args:
                 self._node(arg, "")
-            self._node(one, name)
+            self._node(expression, name)
 
-    def _node(self, one: Expression, name: str) -> None:
-        if id(one) in self._at:
+    def _node(self, expression: Expression, name: str) -> None:
+        if id(expression) in self._at:
             return
-        for arg in one.args:  # an operation within one has been a step, so this ends at once
+        for arg in expression.args:  # an operation within one has been a step, so this ends at once
             self._node(arg, "")
-        args = [self._values[id(arg)] for arg in one.args]
-        value = one.number if one.op == "number" else _computed(one.op, args)
-        self._at[id(one)], self._values[id(one)] = len(self._graph.nodes), value
+        args = [self._values[id(arg)] for arg in expression.args]
+        value = expression.number if expression.op == "number" else _computed(expression.op, args)
+        self._at[id(expression)], self._values[id(expression)] = len(self._graph.nodes), value
         self._graph.nodes.append(
-            GraphNode(_label(one.op, args, value), name, tuple(self._at[id(arg)] for arg in one.args))
+            GraphNode(_label(expression.op, args, value), name, tuple(self._at[id(arg)] for arg in expression.args))
         )
-        self._graph.expressions.append(one)
+        self._graph.expressions.append(expression)
 
     def finished(self, answer: Expression | None) -> ComputationGraph:
         """Return the graph, with what leads to the answer told apart, if there is one."""

@@ -39,10 +39,10 @@ def lay_out(args: Sequence[Sequence[int]], widths: Sequence[float]) -> Placement
     left = min(x - rows.widths[node] / 2 for node, x in enumerate(xs))
     width = max(x + rows.widths[node] / 2 for node, x in enumerate(xs)) - left + 2 * _MARGIN
     shift, top = _MARGIN - left, _MARGIN + HEIGHT / 2
-    at = [(round(x + shift, 1), rows.level[node] * _ROW + top) for node, x in enumerate(xs)]
-    lines = [(chain[0], chain[-1], [at[node] for node in chain]) for chain in rows.chains]
+    places = [(round(x + shift, 1), rows.level[node] * _ROW + top) for node, x in enumerate(xs)]
+    lines = [(chain[0], chain[-1], [places[node] for node in chain]) for chain in rows.chains]
     height = (len(rows.rows) - 1) * _ROW + HEIGHT + 2 * _MARGIN
-    return Placement(round(width, 1), height, at[: len(args)], lines)
+    return Placement(round(width, 1), height, places[: len(args)], lines)
 
 
 class _Rows:
@@ -93,7 +93,9 @@ class _Rows:
             beside = self.above if downwards else self.below
             for row in self.rows if downwards else reversed(self.rows):
                 place = {node: x for other in self.rows for x, node in enumerate(other)}
-                key = {node: fmean(place[one] for one in beside[node]) if beside[node] else place[node] for node in row}
+                key = {
+                    node: fmean(place[near] for near in beside[node]) if beside[node] else place[node] for node in row
+                }
                 row.sort(key=key.__getitem__)
             if (crossings := self._crossings()) < fewest:
                 best, fewest = [list(row) for row in self.rows], crossings
@@ -117,7 +119,7 @@ class _Rows:
             downwards = sweep % 2 == 0
             beside = self.above if downwards else self.below
             for row in self.rows if downwards else reversed(self.rows):
-                wanted = [fmean(xs[one] for one in beside[node]) if beside[node] else xs[node] for node in row]
+                wanted = [fmean(xs[near] for near in beside[node]) if beside[node] else xs[node] for node in row]
                 for node, x in zip(row, self._apart(row, wanted), strict=True):
                     xs[node] = x
         return xs
@@ -134,8 +136,9 @@ class _Rows:
         for place, taken in zip(wanted, room, strict=True):
             pools.append((place - taken, 1))
             while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
-                (one, many), (two, more) = pools[-2:]
-                pools[-2:] = [((one * many + two * more) / (many + more), many + more)]
+                (mean, count), (next_mean, next_count) = pools[-2:]
+                both = count + next_count
+                pools[-2:] = [((mean * count + next_mean * next_count) / both, both)]
         means = [mean for mean, count in pools for _ in range(count)]
         return [mean + taken for mean, taken in zip(means, room, strict=True)]
 

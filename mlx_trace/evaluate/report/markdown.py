@@ -27,15 +27,15 @@ def foreign(text: str) -> str:
     return " ".join(safe(text).split()).translate(_ESCAPED)
 
 
-def percent(one: Rate | Mean) -> str:
+def percent(rate: Rate | Mean) -> str:
     """Return a share with its interval: 16% [8, 29]."""
-    low, high = one.interval
-    return f"{100 * one.share:.0f}% [{100 * low:.0f}, {100 * high:.0f}]"
+    low, high = rate.interval
+    return f"{100 * rate.share:.0f}% [{100 * low:.0f}, {100 * high:.0f}]"
 
 
-def loss_in_words(one: Loss) -> str:
+def loss_in_words(loss: Loss) -> str:
     """Return a mean loss with its interval."""
-    mean, low, high = one
+    mean, low, high = loss
     return f"{mean:.3f} [{low:.3f}, {high:.3f}]" if isfinite(low) else f"{mean:.3f} [one alone]"
 
 
@@ -58,7 +58,7 @@ def _files(files: Sequence[RecordFile]) -> Iterator[str]:
     if replies:
         yield from _head("records", "n", "parsed", "valid", "correct (95% interval)")
         for file in replies:
-            cells = [percent(one) for one in counts(file).values()]
+            cells = [percent(rate) for rate in counts(file).values()]
             yield _row([foreign(file.name), str(len(file.rows)), *cells[:2], f"**{cells[2]}**"])
     losses = [file for file in files if file.is_loss]
     if losses:
@@ -83,8 +83,8 @@ def _strata(report: Report) -> Iterator[str]:
 
 
 def _cell(row: Stratum, file: int) -> str:
-    one = row.rates.get(file)
-    return "–" if one is None else f"{percent(one)}, n {one.n}"
+    rate = row.rates.get(file)
+    return "–" if rate is None else f"{percent(rate)}, n {rate.n}"
 
 
 def _causes(report: Report) -> Iterator[str]:
@@ -97,22 +97,22 @@ def _causes(report: Report) -> Iterator[str]:
 
 
 def _comparisons(report: Report) -> Iterator[str]:
-    known = [(one, one.comparison) for one in report.against() if one.comparison is not None]
+    known = [(against, against.comparison) for against in report.against() if against.comparison is not None]
     if known:
         yield from _head("on the same problems", "n", "before", "after", "difference", "gained", "lost", "exact p")
-        for one, comparison in known:
-            names = [foreign(report.files[k].name) for k in (one.after, one.before)]
+        for against, comparison in known:
+            names = [foreign(report.files[k].name) for k in (against.after, against.before)]
             yield _row([" against ".join(names), str(comparison.n), *compared_in_words(comparison),
                         str(comparison.gained), str(comparison.lost), p_value(comparison.p)])  # fmt: skip
 
 
-def compared_in_words(one: Comparison) -> tuple[str, str, str]:
+def compared_in_words(comparison: Comparison) -> tuple[str, str, str]:
     """Return before, after, and the difference in points (of losses, in nats), each with its interval."""
-    mean, low, high = one.difference
-    if isinstance(one.before, Rate) and isinstance(one.after, Rate):
+    mean, low, high = comparison.difference
+    if isinstance(comparison.before, Rate) and isinstance(comparison.after, Rate):
         points = f"{100 * mean:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
-        return percent(one.before), percent(one.after), points
-    first, second = (side for side in (one.before, one.after) if isinstance(side, tuple))
+        return percent(comparison.before), percent(comparison.after), points
+    first, second = (side for side in (comparison.before, comparison.after) if isinstance(side, tuple))
     return loss_in_words(first), loss_in_words(second), f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
@@ -124,13 +124,13 @@ def _votes(file: RecordFile) -> Iterator[str]:
         of = f" ({len(shown)} of {len(apart)})" if len(apart) > len(shown) else ""
         yield from _head(f"votes of {foreign(file.name)}{of}", "answer", "candidates: samples, weight", "no answer")
         for row in shown:
-            said = "; ".join(f"{_candidate(row, one)}: {one.count}, {one.weight:.3g}" for one in row.votes)
+            said = "; ".join(f"{_candidate(row, vote)}: {vote.count}, {vote.weight:.3g}" for vote in row.votes)
             failed = ", ".join(f"{foreign(kind)} {count}" for kind, count in row.failed.items())
             yield _row([foreign(row.problem.id), row.problem.answer or "–", said or "–", failed or "–"])
 
 
-def _candidate(row: ReadRecord, one: Candidacy) -> str:
-    return f"**{foreign(one.answer)}**" if row.is_right(one) else foreign(one.answer)
+def _candidate(row: ReadRecord, candidate: Candidacy) -> str:
+    return f"**{foreign(candidate.answer)}**" if row.is_right(candidate) else foreign(candidate.answer)
 
 
 def _runs(report: Report) -> Iterator[str]:
@@ -138,6 +138,6 @@ def _runs(report: Report) -> Iterator[str]:
         yield from _head("run", "phase", "updates", "last loss or reward")
         for run in report.runs:
             for name, phase in run.phases.items():
-                metric = next((one for one in ("reward", "loss") if one in phase.columns), "")
+                metric = next((column for column in ("reward", "loss") if column in phase.columns), "")
                 value = f"{metric} {phase.columns[metric][-1]:.4g}" if metric else "–"
                 yield _row([foreign(run.name), foreign(name), f"{phase.updates[-1]:,}", value])

@@ -149,11 +149,11 @@ def find_target(question: str, solution: str, gold: Fraction) -> Wiring | Refuse
         equations = read_equations(solution, unknowns)
         if best is not None and equations == before:
             break
-        before, found = equations, _find(question, equations, gold, unknowns)
-        if isinstance(found, str):
-            reasons.insert(0, found)
+        before, wiring = equations, _find(question, equations, gold, unknowns)
+        if isinstance(wiring, str):
+            reasons.insert(0, wiring)
             continue
-        best = found if best is None or found.rank > best.rank else best
+        best = wiring if best is None or wiring.rank > best.rank else best
         if all(best.rank):
             break
     return best or Refused(next(filter(None, reasons), "the gold is not among the results"))

@@ -28,14 +28,14 @@ _MOST_TRIED: Final = 6  # ways of one value
 
 def decide(wired: Wired, grow: Grow) -> tuple[Wired, bool]:
     """Return the likeliest graph and target, and whether no other one that means something else is as likely."""
-    found = [(group, ways(group, wired[0].uses)) for group in ambiguous(wired[0].uses)]
-    if not found:
+    choices = [(group, ways(group, wired[0].uses)) for group in ambiguous(wired[0].uses)]
+    if not choices:
         return wired, True
-    best = {place: candidate for group, options in found for place, candidate in _places(group, options[0]).items()}
-    if any(best[use.place].source != use.taken.source for group, _ in found for use in group):
+    best = {place: candidate for group, options in choices for place, candidate in _places(group, options[0]).items()}
+    if any(best[use.place].source != use.taken.source for group, _ in choices for use in group):
         wired = grow(best) or wired
     kinds, meaning = Kinds(wired[0].grounding), _meaning(wired)
-    for group, options in found:
+    for group, options in choices:
         for way in islice(options, 1, _MOST_TRIED if group[0].value != 1 else 1):  # one is one, wherever it stands
             loss = way.cost - options[0].cost
             other = grow(best | _places(group, way)) if loss <= _NEAR else None

@@ -148,11 +148,11 @@ class Graph:
 
     def _candidates(self, asked: Asked) -> list[Origin]:
         """Return where a number may come from, and how ill each place fits what the solution says of it."""
-        found, indices = list(self._earlier(asked)), self.grounding.by_value.get(asked.value, ())
-        constant = self.grounding.evidence.of_constant(asked) if found or indices else None
-        is_choice = len(found) + len(indices) + (constant is not None) > 1
-        found += [self._mentioned(index, rank, asked, is_choice) for rank, index in enumerate(indices)]
-        return found if constant is None else [*found, Origin(constant)]
+        origins, indices = list(self._earlier(asked)), self.grounding.by_value.get(asked.value, ())
+        constant = self.grounding.evidence.of_constant(asked) if origins or indices else None
+        is_choice = len(origins) + len(indices) + (constant is not None) > 1
+        origins += [self._mentioned(index, rank, asked, is_choice) for rank, index in enumerate(indices)]
+        return origins if constant is None else [*origins, Origin(constant)]
 
     def _mentioned(self, index: int, rank: int, asked: Asked, is_choice: bool) -> Origin:
         """Return a mention as a candidate; of equal ones the first is a little likelier."""

@@ -5,7 +5,7 @@ Takes packed episodes and the states below the trained layers. Knows nothing of 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import mlx.core as mx
 import numpy as np
@@ -13,10 +13,8 @@ import numpy as np
 from mlx_trace.decode.sampler import Masks, by_kind, padded, taken
 from mlx_trace.model.head import head, head_size, listed_logits
 from mlx_trace.model.layers import LossPositions, PrefixTree
-from mlx_trace.train.learner import Chunk, Loss, Measured, MicroBatch, in_chunks
+from mlx_trace.train.learner import Chunk, Loss, Measured, MicroBatch, in_chunks, listed_runs
 from mlx_trace.train.rl.packing import Packed, SampledTokens
-
-_GATHERED: Final = 1 << 23  # numbers of the head's weights that are gathered at once for short lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +53,8 @@ def _listed_chunks(
 ) -> list[Chunk]:
     """Return the losses of tokens sampled from lists, short lists first, for which the head is run at those alone."""
     lengths = [len(choice.ids) for choice in tokens.choices if choice is not None]
-    chunks: list[Chunk] = []
-    start = 0
-    while start < len(lengths):
-        stop = start + 1
-        while stop < len(lengths) and (stop + 1 - start) * lengths[stop] * width <= _GATHERED:
-            stop += 1
-        chunks.append(Chunk(stop - start, _listed(network, tokens.take(range(start, stop)), objective, divisor)))
-        start = stop
-    return chunks
+    return [Chunk(stop - start, _listed(network, tokens.take(range(start, stop)), objective, divisor))
+            for start, stop in listed_runs(lengths, width)]  # fmt: skip
 
 
 def _listed(network: Any, tokens: SampledTokens, objective: Objective, divisor: float) -> Loss:

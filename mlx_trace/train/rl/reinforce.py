@@ -103,9 +103,9 @@ class Reinforce:
         learnt = self._learning_metrics(rollout, loss, norm, steps[0]) | clip_ratios(steps, self.rl.clip, self.ranks)
         done = time.perf_counter()
         is_time = is_due(index, self.updates, self.rl.samples_every)
-        found = rollout_metrics(rollout, self.ranks, self.rl.group_size)
+        metrics = rollout_metrics(rollout, self.ranks, self.rl.group_size)
         self.samples = saved_samples(rollout, self.ranks, index + 1, self.gaps, self.prompter) if is_time else []
-        return {**found, **learnt, **speeds(found, sampled - began, done - sampled)}
+        return {**metrics, **learnt, **speeds(metrics, sampled - began, done - sampled)}
 
     # --- sample, score, advantages -----------------------------------------------------------------------------
 
