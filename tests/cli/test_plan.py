@@ -28,7 +28,7 @@ def planned(random_model: Path, tmp_path: Path) -> Plan:
 def shown(planned: Plan, width: int = 80, coloured: bool = False) -> list[str]:
     written = io.StringIO()
     screen = Screen(file=written)
-    screen.width = width
+    screen.width, screen.is_endless = width, False  # as on a terminal, whoever runs the tests
     if coloured:
         screen._force_terminal, screen._color_system = True, screen._color_system or _truecolor()
     show_example(screen, planned)
