@@ -16,6 +16,7 @@ from mlx_trace.language.steps import (
     Consume,
     Init,
     InitFrom,
+    Malformed,
     Operand,
     Percent,
     Query,
@@ -151,7 +152,8 @@ def _changed(step: Step, values: dict[str, Expression], earlier: Sequence[Expres
             return {entity: _added(values.get(entity), of(amount))}
         case Transfer(from_=giver, to=taker, amount=amount):
             return {giver: Expression("sub", (of(giver), of(amount))), taker: _added(values.get(taker), of(amount))}
-    return {}
+        case Query() | Malformed():
+            return {}
 
 
 def _added(before: Expression | None, amount: Expression) -> Expression:

@@ -192,6 +192,8 @@ def _load(document: str) -> Any:
             case yaml.CollectionEndEvent():
                 closed = frames.pop()
                 root = _attach(frames, closed.node)
+            case _:  # where a stream or a document begins or ends
+                pass
     return root if documents else ""
 
 

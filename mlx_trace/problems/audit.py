@@ -14,7 +14,19 @@ from mlx_trace.language.knowledge import known_numbers
 from mlx_trace.language.mentions import find_numbers
 from mlx_trace.language.numbers import spell
 from mlx_trace.language.solver import Solved, solve
-from mlx_trace.language.steps import AddEntity, Compute, Consume, Init, Operand, Percent, Step, Transfer
+from mlx_trace.language.steps import (
+    AddEntity,
+    Compute,
+    Consume,
+    Init,
+    InitFrom,
+    Malformed,
+    Operand,
+    Percent,
+    Query,
+    Step,
+    Transfer,
+)
 from mlx_trace.language.syntax import NoTrace, Trace, parse_document
 from mlx_trace.problems.english import lint
 from mlx_trace.problems.problem import Problem
@@ -128,4 +140,5 @@ def _operands(step: Step) -> tuple[Operand, ...]:
             return base, rate
         case Consume(amount=amount) | AddEntity(amount=amount) | Transfer(amount=amount):
             return (amount,)
-    return ()
+        case Init() | InitFrom() | Query() | Malformed():
+            return ()

@@ -22,6 +22,7 @@ from mlx_trace.language.steps import (
     Consume,
     Init,
     InitFrom,
+    Malformed,
     Operand,
     Percent,
     Query,
@@ -136,6 +137,8 @@ def _way(step: Step, known: Mapping[str, Fraction]) -> Way:
             read = "sub", (entity, amount)
         case AddEntity(entity=entity, amount=amount):
             read = "add", (entity, amount)
+        case Init() | InitFrom() | Query() | Malformed():
+            pass
     name, operands = read
     return name, tuple(known.get(operand, Fraction(0)) if isinstance(operand, str) else operand for operand in operands)
 

@@ -18,6 +18,7 @@ from mlx_trace.language.steps import (
     Consume,
     Init,
     InitFrom,
+    Malformed,
     Operand,
     Percent,
     Query,
@@ -103,6 +104,8 @@ class _Joiner:
                         self.answers.append(names.get(var, var))
                         if index < len(self.parts) - 1:
                             continue
+                    case Consume() | AddEntity() | Transfer() | Malformed():
+                        pass
                 made.append(renamed(step, names))
         return made
 
@@ -151,7 +154,8 @@ def operands(step: Step) -> tuple[Operand, ...]:
             return args
         case Percent(base=base, rate=rate):
             return base, rate
-    return ()
+        case Init() | InitFrom() | Consume() | AddEntity() | Transfer() | Query() | Malformed():
+            return ()
 
 
 def renamed(step: Step, names: Mapping[str, str]) -> Step:
@@ -174,4 +178,5 @@ def renamed(step: Step, names: Mapping[str, str]) -> Step:
         case Transfer(amount=amount):
             parties: dict[str, Any] = {"from": new(step.from_), "to": new(step.to)}
             return Transfer(amount=new(amount), **parties)
-    return step
+        case Malformed():
+            return step

@@ -11,7 +11,19 @@ from hashlib import blake2b
 from typing import Final
 
 from mlx_trace.language.mentions import find_numbers
-from mlx_trace.language.steps import AddEntity, Compute, Consume, Init, InitFrom, Operand, Percent, Step, Transfer
+from mlx_trace.language.steps import (
+    AddEntity,
+    Compute,
+    Consume,
+    Init,
+    InitFrom,
+    Malformed,
+    Operand,
+    Percent,
+    Query,
+    Step,
+    Transfer,
+)
 from mlx_trace.language.syntax import Trace
 from mlx_trace.problems.synthetic.vocabulary import load_vocabulary
 from mlx_trace.resources import schemas_dir
@@ -110,3 +122,5 @@ def _read(step: Step, places: dict[str, int | str], lines: list[tuple[str, list[
             for op, entity in (("sub", giver), ("add", taker)):
                 lines.append((op, [seen(entity), seen(amount)]))
                 places[entity] = len(lines) - 1
+        case Query() | Malformed():
+            pass

@@ -16,4 +16,5 @@ def learning_rate(index: int, updates: int, peak: float, warmup: int, decay: str
             return peak * (0.1 + 0.45 * (1 + math.cos(math.pi * done)))
         case "linear":
             return peak * (1 - 0.9 * done)
-    return peak
+        case _:
+            return peak

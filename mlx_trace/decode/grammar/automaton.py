@@ -215,9 +215,10 @@ class Automaton(Spelling):
             case "amount":
                 others = {f" {key}: {name}{end}": (key, name) for name in variables}
                 return (yield from self._quantity(others, key, end, left, stands))
-        names = {"operation": COMPUTE_OPS, "variable": variables,
-                 "derived": [name for name in variables if name in self._scope.derived]}[kind]  # fmt: skip
-        return key, (yield from self._pick({f" {key}: {name}{end}": name for name in names}, left, stands))
+            case _:
+                names = {"operation": COMPUTE_OPS, "variable": variables,
+                         "derived": [name for name in variables if name in self._scope.derived]}[kind]  # fmt: skip
+                return key, (yield from self._pick({f" {key}: {name}{end}": name for name in names}, left, stands))
 
     def _args(self, end: str, left: int, compute_op: str) -> Walk:
         names = list(self._scope.values)

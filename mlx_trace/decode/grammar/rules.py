@@ -136,7 +136,8 @@ class PartRules:
                 return lambda pair: pair[0] == "source" or self.lets_given(pair[1])
             case "amount", _:
                 return lambda pair: self.lets_amount(op, pairs[1][1], pair[1])
-        return None
+            case _:
+                return None
 
     def lets_op(self, op: str) -> bool:
         """Tell whether a step of `op` may come next: whether the rules leave something to say in it."""
@@ -151,9 +152,10 @@ class PartRules:
                 return any(map(self.lets_query, self._scope.derived))
             case "consume" | "transfer":
                 return any(self.lets_entity(op, name) for name in self._scope.values)
-            case "add_entity":
+            case "percent_of" | "percent_off" | "percent_increase":
+                return any(self.lets_base(op, name) for name in self._scope.values)
+            case _:  # add_entity, and what no rule knows
                 return True
-        return any(self.lets_base(op, name) for name in self._scope.values)
 
     def lets_comment(self, ops: Collection[str], chosen: str) -> bool:
         """Tell whether a comment, before one of some ops, or the query may come next: no comment again and again."""

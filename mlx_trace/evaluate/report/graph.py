@@ -147,6 +147,8 @@ def _computed(op: str, args: list[Fraction]) -> Fraction:
                 first = first * (100 - other) / 100
             case "percent_increase":
                 first = first * (100 + other) / 100
+            case _:
+                raise ValueError(op)
     return first
 
 

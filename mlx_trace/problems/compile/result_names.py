@@ -135,6 +135,8 @@ def computed(op: str, args: Sequence[str], noun: str = "") -> Iterator[str]:
         case "percent_increase":
             base = noun_of(args[0]) or noun
             yield f"increased_{base}" if base else "increased"
+        case _:  # of what no name is known
+            pass
 
 
 def noun_of(name: str) -> str:

@@ -13,7 +13,19 @@ from typing import Any, Final
 
 from mlx_trace.language.knowledge import known_numbers
 from mlx_trace.language.numbers import spell
-from mlx_trace.language.steps import AddEntity, Compute, Consume, Init, Operand, Percent, Step, Transfer
+from mlx_trace.language.steps import (
+    AddEntity,
+    Compute,
+    Consume,
+    Init,
+    InitFrom,
+    Malformed,
+    Operand,
+    Percent,
+    Query,
+    Step,
+    Transfer,
+)
 from mlx_trace.language.syntax import NoTrace, Part, Trace, parse_document, render
 from mlx_trace.problems import gsm8k
 from mlx_trace.problems.audit import check_problem
@@ -197,4 +209,5 @@ def _step(step: Step, changed: Mapping[Fraction, Fraction]) -> Step:
         case Transfer(amount=amount):
             parties: dict[str, Any] = {"from": step.from_, "to": step.to}
             return Transfer(amount=new(amount), **parties)
-    return step
+        case InitFrom() | Query() | Malformed():
+            return step
