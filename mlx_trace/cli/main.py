@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, NoReturn, TextIO
 
-from mlx_trace.cli.output import drop_output, show
+from mlx_trace.cli.output import drop_output, read_path, show
 from mlx_trace.errors import UserError, meant, why
 from mlx_trace.notice import one_message, tell
 
@@ -68,7 +68,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self.register("type", Path, _read_path)
+        self.register("type", Path, read_path)
 
     def error(self, message: str) -> NoReturn:
         print(one_message(f"{self.prog}: {message}{self._hint(message)}"), file=sys.stderr)
@@ -145,13 +145,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return 130
-
-
-def _read_path(text: str) -> Path:
-    """Return a path; one without a name would mean the current folder, which nobody wrote."""
-    if not text:
-        raise argparse.ArgumentTypeError("the path is empty")
-    return Path(text)
 
 
 def _prepare_streams() -> None:

@@ -3,6 +3,7 @@
 Nothing here needs rich, which takes a tenth of a second to import.
 """
 
+import argparse
 import contextlib
 import json
 import os
@@ -35,9 +36,16 @@ def show_json(value: Any, flush: bool = False) -> None:
     print(safe_json(json.dumps(value, ensure_ascii=False)), flush=flush)
 
 
+def read_path(text: str) -> Path:
+    """Return a path; one without a name would mean the current folder, which nobody wrote."""
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty")
+    return Path(text)
+
+
 def output_file(text: str) -> Path:
     """Return the file that -o names; - is standard output."""
-    return Path("/dev/stdout" if text == "-" else text)
+    return Path("/dev/stdout") if text == "-" else read_path(text)
 
 
 def shower(output: Path) -> Callable[[str], None]:

@@ -131,6 +131,7 @@ def test_a_reply_that_was_suspended_goes_on(chat: Any) -> None:
     time.sleep(0.3)
     os.kill(terminal.process.pid, signal.SIGCONT)
     terminal.until("= 17")
+    terminal.until("2>")
     terminal.send("\x03")
     terminal.send("q\r")
     assert terminal.end() == 0

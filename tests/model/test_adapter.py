@@ -142,7 +142,7 @@ def test_a_setting_that_is_none_is_named_with_its_file(run: Path, changes: dict[
     [(lambda weights: {name: value for name, value in weights.items() if not name.endswith("lora_b")}, "missing"),
      (lambda weights: {name: value for name, value in weights.items() if "q_proj" not in name}, "missing"),
      (lambda weights: {}, "missing"),
-     (lambda weights: weights | {"model.layers.0.self_attn.q_proj.lora_a": mx.zeros((32, 4))}, "not in the network"),
+     (lambda weights: weights | {"model.layers.1.self_attn.x_proj.lora_a": mx.zeros((32, 4))}, "not in the network"),
      (lambda weights: {name: value[:, :1] for name, value in weights.items()}, r"1\) in the file, .* in the network"),
      (lambda weights: {name: value.astype(mx.int32) for name, value in weights.items()}, "whole numbers"),
      (lambda weights: {name: value * float("nan") for name, value in weights.items()}, "no finite numbers"),

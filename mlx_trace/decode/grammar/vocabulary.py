@@ -6,6 +6,7 @@ Takes a tokenizer of the byte-level or the SentencePiece family. Knows nothing o
 import re
 from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache
+from itertools import chain
 from string import ascii_letters, digits
 from typing import Any, Final, NamedTuple
 
@@ -137,18 +138,10 @@ class Vocabulary:
         if tokens is None:
             if len(self._words) >= _MOST_WORDS:
                 self._words.clear()
-            is_long = len(text) > _LONGEST_WORD  # a whole trace, which comes once
-            words = self._lines(text) if is_long else self.cut(text)
-            tokens = tuple(self._joined(words)) if len(words) > 1 else self._alone(text)
-            if not is_long:
+            words = self._lines(text) if len(text) > _LONGEST_WORD else self.cut(text)
+            tokens = tuple(chain.from_iterable(map(self.word, words))) if len(words) > 1 else self._alone(text)
+            if len(text) <= _LONGEST_WORD:  # a whole trace comes once
                 self._words[text] = tokens
-        return tokens
-
-    def _joined(self, words: list[str]) -> list[int]:
-        tokens: list[int] = []
-        for word in words:
-            known = self._words.get(word)
-            tokens += self.word(word) if known is None else known
         return tokens
 
     def _lines(self, text: str) -> list[str]:
