@@ -6,7 +6,6 @@ safetensors, and runs no code of a model unless asked to.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -71,11 +70,6 @@ class Base:
     def num_layers(self) -> int:
         """Return how many transformer blocks the network has."""
         return len(self.network.layers)
-
-    @cached_property
-    def is_finite(self) -> bool:
-        """Tell whether the network predicts numbers, tried once: a NaN anywhere in it spreads to all there is."""
-        return bool(mx.isfinite(self.network(mx.array([[0]]))).all().item())
 
 
 @dataclass(frozen=True)
@@ -184,8 +178,8 @@ def check_pieces(network: Any, name: str) -> None:
 
 
 def check_finite(base: Base) -> None:
-    """Refuse a network that predicts no numbers."""
-    if not base.is_finite:
+    """Refuse a network that predicts no numbers: a NaN anywhere in its layers or its head spreads to all there is."""
+    if not mx.isfinite(base.network(mx.array([[0]]))).all().item():
         raise UserError(f"{base.name}: what it predicts is no finite number: its weights are damaged, or too large for "
                         f"{base.computed}")  # fmt: skip
 
