@@ -200,9 +200,7 @@ class PartRules:
 
     def lets_rate(self, op: str, base: str, rate: str) -> bool:
         """Tell whether a percentage may stand: of itself it is none, and more than all cannot be taken off."""
-        if not self.said.lets_rate(op, base, rate):
-            return False
-        if "no_self" in self._rules.names and base == rate:
+        if not self.said.lets_rate(op, base, rate) or ("no_self" in self._rules.names and base == rate):
             return False
         if op == "percent_off" and "no_negative" in self._rules.names and self._scope.values[rate] > 100:
             return False
