@@ -9,7 +9,8 @@ from mlx_trace.train.ranks import Ranks
 from mlx_trace.train.rl.measures import clip_ratios, token_measures
 from mlx_trace.train.rl.packing import SampledTokens
 
-TOKEN = st.tuples(st.floats(-1, 1), st.floats(-1, 1), st.integers(1, 4))  # log-ratio, advantage, samples
+_SIXTY_FOURTHS = st.integers(-64, 64).map(lambda number: number / 64)  # no product of which vanishes
+TOKEN = st.tuples(st.floats(-1, 1), _SIXTY_FOURTHS, st.integers(1, 4))  # log-ratio, advantage, samples
 
 
 def tokens_of(rows: list[tuple[float, float, int]]) -> tuple[SampledTokens, np.ndarray]:
