@@ -63,7 +63,8 @@ def _trained(settled: Config, report: Report, resume: bool, overwrite: bool) -> 
     run.check_folder(settled, resume, overwrite)
     if resume:
         locate_base(settled.model, settled.adapter_path / CONFIG_FILE)
-    locate_model(settled.model)
+    else:
+        locate_model(settled.model)
     planned = run.plan(settled, resume)
     for note in planned.notes:
         LOGGER.info(note)

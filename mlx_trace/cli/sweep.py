@@ -46,7 +46,7 @@ def run_sweep(options: argparse.Namespace) -> int:
     file = find_sweep(options.file)
     content, folder = read_sweep(file), options.folder or Path("sweeps") / file.stem
     runs, measures = _chosen(runs_of(content, file, folder), options.only, file), content.measures()
-    console, left, failed = Screen(stderr=True), list(steps(runs, measures)), 0
+    console, left = Screen(stderr=True), list(steps(runs, measures))
     for measure in content.measure:
         if measure not in measures:
             console.print(f"{measure}: not measured, as there is no {measure.data}")
@@ -66,9 +66,9 @@ def run_sweep(options: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             console.print("stopped; the same command goes on")
             return _INTERRUPTED
-        found = table(runs, measures, content.reported)
-        _show(found, failed, options.json)
-        write_atomically(folder / _TABLE, markdown(*found))
+        outcome = table(runs, measures, content.reported)
+        _show(outcome, failed, options.json)
+        write_atomically(folder / _TABLE, markdown(*outcome))
     return 1 if failed else 0
 
 
@@ -83,8 +83,8 @@ def _work(console: Screen, left: "Iterable[Step]", count: int, log: "SweepLog") 
     return failed
 
 
-def _show(found: tuple[list[str], list[list[str]]], failed: int, as_json: bool) -> None:
-    headings, rows = found
+def _show(outcome: tuple[list[str], list[list[str]]], failed: int, as_json: bool) -> None:
+    headings, rows = outcome
     if as_json:
         show_json({"columns": headings, "rows": rows, "failed": failed})
         return

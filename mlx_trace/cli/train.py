@@ -92,7 +92,8 @@ def run_train(options: argparse.Namespace) -> int:
         check_folder(config, options.resume, options.overwrite)
     if options.resume:
         locate_base(config.model, config.adapter_path / CONFIG_FILE)
-    locate_model(config.model)  # a download has a bar of its own
+    else:
+        locate_model(config.model)  # a download has a bar of its own
 
     console = patient_screen()
     with watching() as watch:

@@ -95,24 +95,23 @@ def _fitted(own: Weights, weights: Weights) -> Weights:
     """Return weights for all of the new adapter's layers, and of its rank, as far as they can be."""
     there = _layers(weights)
     fitted = {name: value for name, value in own.items() if there and not _layers([name]) & there} | weights
-    for name, new in own.items():
-        if not name.endswith(_A) or name not in weights:
-            continue
-        pair = name, name.removesuffix(_A) + _B
-        a, b = (weights.get(part) for part in pair)
-        if a is not None and b is not None and _is_of_another_rank(a, b, new.shape[1]):
-            fitted |= zip(pair, _of_rank(a, b, new), strict=True)
+    for name, (a, b) in _pairs(weights).items():
+        # what else is wrong with a pair of another rank is told by whoever checks
+        if name in own and a.shape[1] != own[name].shape[1] and all(mx.isfinite(part).all().item() for part in (a, b)):
+            fitted |= zip((name, _other(name)), _of_rank(a, b, own[name]), strict=True)
     return fitted
 
 
-def _is_of_another_rank(a: mx.array, b: mx.array, rank: int) -> bool:
-    """Tell whether two arrays are a pair of another rank; what else is wrong with them is told by whoever checks."""
-    return _is_pair(a, b) and a.shape[1] != rank and all(mx.isfinite(part).all().item() for part in (a, b))
+def _other(name: str) -> str:
+    """Return the name of the B that goes with an A."""
+    return name.removesuffix(_A) + _B
 
 
-def _is_pair(a: mx.array, b: mx.array) -> bool:
-    """Tell whether two arrays have a product A B."""
-    return bool(a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0])
+def _pairs(weights: Weights) -> dict[str, tuple[mx.array, mx.array]]:
+    """Return LoRA's A and B by the name of A, those that have a product."""
+    named = {name: (weights[name], weights[_other(name)]) for name in weights
+             if name.endswith(_A) and _other(name) in weights}  # fmt: skip
+    return {name: (a, b) for name, (a, b) in named.items() if a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0]}
 
 
 def _of_rank(a: mx.array, b: mx.array, new: mx.array) -> tuple[mx.array, mx.array]:
@@ -137,11 +136,9 @@ def _tell_left_out(file: Path, stored: Weights, weights: Weights) -> None:
 
 def _share(stored: Weights, weights: Weights) -> str:
     """Return how much of the square of what an adapter changes is kept, where that can be known: of LoRA, alone."""
-    pairs = {name: (stored[name], stored.get(name.removesuffix(_A) + _B)) for name in stored if name.endswith(_A)}
-    squares = {name: _square(stored, name) for name, (a, b) in pairs.items() if b is not None and _is_pair(a, b)}
-    if len(squares) * 2 < len(stored) or not (whole := sum(squares.values())):
+    if 2 * len(_pairs(stored)) < len(stored) or not (whole := _size(stored)):
         return ""
-    return f"; {sum(squares[name] for name in squares if name in weights) / whole:.1%} of what it changes are kept"
+    return f"; {_size(weights) / whole:.1%} of what it changes are kept"
 
 
 def _tell_layers(file: Path, own: Weights, weights: Weights) -> None:
@@ -154,11 +151,11 @@ def _tell_rank(have: int, rank: int, weights: Weights, fitted: Weights) -> None:
     """Tell how much of what adapters of a higher rank change is kept, as a share of its square."""
     if have <= rank:
         return
-    before, after = (sum(_square(kept, name) for name in weights if name.endswith(_A)) for kept in (weights, fitted))
+    before, after = _size(weights), _size(fitted)
     tell(f"resume_adapter_file: of rank {have} {after / before if before else 1.0:.1%} are kept at rank {rank}")
 
 
-def _square(weights: Weights, name: str) -> float:
-    """Return the squared length of one product A B (D, E)."""
-    a, b = (weights[part].astype(mx.float32) for part in (name, name.removesuffix(_A) + _B))
-    return float(((a.T @ a) * (b @ b.T)).sum().item())
+def _size(weights: Weights) -> float:
+    """Return the squared length of all products A B (D, E) together."""
+    pairs = ((a.astype(mx.float32), b.astype(mx.float32)) for a, b in _pairs(weights).values())
+    return sum(float(((a.T @ a) * (b @ b.T)).sum().item()) for a, b in pairs)

@@ -67,20 +67,6 @@ class Material:
         return summary.hexdigest()
 
 
-def gather(config: Config, prompter: Prompter, watch: Watch = unwatched, positions: int | None = None) -> Material:
-    """Return what a run trains on; UserError if there is nothing, or if something does not fit.
-
-    `positions` is how many tokens the model was made for, where that is known.
-    """
-    wants_sft = config.has_sft
-    wants_rl = config.reinforce.iters > 0
-    if not (wants_sft or wants_rl):
-        raise UserError("there is nothing to train: epochs (or iters) and reinforce.iters are all 0")
-    needs_gold = wants_sft or (wants_rl and config.reinforce.sft_weight > 0)
-    with _uncollected():
-        return _gather(config, prompter, watch, positions, needs_gold)
-
-
 @contextmanager
 def _uncollected() -> Iterator[None]:
     """Let Python look for no cycles while millions of objects are made that are all kept: it would find none."""
@@ -93,8 +79,17 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _gather(config: Config, prompter: Prompter, watch: Watch, positions: int | None, needs_gold: bool) -> Material:
+@_uncollected()
+def gather(config: Config, prompter: Prompter, watch: Watch = unwatched, positions: int | None = None) -> Material:
+    """Return what a run trains on; UserError if there is nothing, or if something does not fit.
+
+    `positions` is how many tokens the model was made for, where that is known.
+    """
+    wants_sft = config.has_sft
     wants_rl = config.reinforce.iters > 0
+    if not (wants_sft or wants_rl):
+        raise UserError("there is nothing to train: epochs (or iters) and reinforce.iters are all 0")
+    needs_gold = wants_sft or (wants_rl and config.reinforce.sft_weight > 0)
     mixture = prompts = Mixture([])
     if needs_gold or config.reinforce.data is None:
         mixture = prompts = mix(config.data, config.seed, config.examples)
