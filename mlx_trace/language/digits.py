@@ -1,4 +1,4 @@
-"""A number in digits, as prose writes it: 1,200, 1.000,50, 3,5 km, €1.500, 2 1/2, ½, 3rd.
+"""A number in digits, as prose writes it: 1,200, 1.000,50, 3,5 km, €1.500, 2 1/2, ½, 3rd, 1e6, 10^6.
 
 Takes a token of a text (a match with the groups of `mentions`); returns its reading. Knows nothing of what stands near,
 but for a currency and a group of digits that may belong to it.
@@ -24,6 +24,10 @@ _MONEY: Final = re.compile(r"\s?(?:[€₽₺₴]|(?:zł|euros?|EUR|PLN|kr)\b)")
 _BETWEEN: Final = str.maketrans("", "", f",'’ {THIN}")
 _FRACTION: Final = re.compile(rf"([0-9]+){SLASH}([0-9]+)")
 _GROUP: Final = re.compile(r" ([0-9]{3})(?![0-9,./:])")
+_POWER: Final = re.compile(
+    r"(?:[eE]|\s?[×x*·]\s?10(?:\^|\*\*))(?P<tens>[+-]?[0-9]{1,2})(?![0-9A-Za-z])|(?:\^|\*\*)(?P<power>[0-9]{1,2})(?![0-9A-Za-z])"
+)
+_LARGEST: Final = 10**30
 
 
 def read_digits(text: str, token: re.Match[str]) -> Reading | None:
@@ -46,6 +50,15 @@ def read_digits(text: str, token: re.Match[str]) -> Reading | None:
     if added is not None:
         return whole + added, 1, (whole, added), "fraction"
     return whole, 1, _other_groups(text, token), "ordinal" if token["ordinal"] else "digits"
+
+
+def read_power(text: str, end: int, value: Fraction) -> tuple[Fraction, int] | None:
+    """Return a number with the power written onto it, and where that ends: 1e6, 3.2 × 10^5, 10^6; None without one."""
+    match = _POWER.match(text, end)
+    if match is None:
+        return None
+    raised = value * Fraction(10) ** int(match["tens"]) if match["tens"] else value ** int(match["power"])
+    return (raised, match.end()) if raised <= _LARGEST else None
 
 
 def currency_before(text: str, start: int) -> str:

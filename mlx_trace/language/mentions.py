@@ -21,7 +21,7 @@ from mlx_trace.language.cardinals import (
     read_ordinal,
     read_point,
 )
-from mlx_trace.language.digits import SLASH, Reading, currency_before, read_digits, read_fraction
+from mlx_trace.language.digits import SLASH, Reading, currency_before, read_digits, read_fraction, read_power
 from mlx_trace.language.number_words import (
     BAKERS,
     DIGITS,
@@ -67,6 +67,7 @@ _TOKEN: Final = re.compile(
     rf"|\s?(?P<glyphpart>{_GLYPH}))?(?P<ordinal>st|nd|rd|th)?(?![0-9])"
     rf"|(?P<glyph>{_GLYPH})|(?P<word>[A-Za-z]+)",
 )
+_DECIMAL: Final = re.compile(r"\d")
 _BAKER: Final = ("baker's ", "baker’s ", "bakers' ", "bakers’ ", "bakers ")
 _LABEL: Final = re.compile(
     r"(?i)\b(?:apartment|apt\.?|room|unit|suite|seat|gate|flat|building|section|row|class|terminal|platform|highway"
@@ -88,6 +89,8 @@ def find_numbers(text: str) -> list[Mention]:
     A percent's value is the rate (20% is 20, also 1/5); a part's is the fraction (half is 1/2, also 2); a number with
     a multiplier is their product (2 dozen is 24, also 2 and 12); one below zero is negative, also without its sign.
     """
+    if not text.isascii():  # １２ and ١٢ are 12; each character stays one, so that spans hold
+        text = _DECIMAL.sub(lambda digit: str(int(digit[0])), text)
     return list(_remembered(text) if len(text) <= _USUAL else _mentions(text))
 
 
@@ -115,10 +118,12 @@ def _mention_at(text: str, tokens: list[re.Match[str]], index: int) -> tuple[Men
         return None, 1
     value, used, also, kind = _read_tail(text, tokens, index, read)
     end = tokens[index + used - 1].end()
-    if kind in ("digits", "words", "fraction") and (percent := _PERCENT.match(text, end)):
+    if kind == "digits" and (power := read_power(text, end, value)):
+        (value, end), also = power, (value, *also)
+    elif kind in ("digits", "words", "fraction") and (percent := _PERCENT.match(text, end)):
         end, kind, also = percent.end(), "percent", (value / 100, *also)
-        while index + used < len(tokens) and tokens[index + used].start() < end:
-            used += 1
+    while index + used < len(tokens) and tokens[index + used].start() < end:
+        used += 1
     if kind in ("digits", "words", "fraction", "percent") and is_negative(text, first.start(), end):
         value, also = -value, (value, *also)
     return Mention(value, first.start(), end, kind, tuple(dict.fromkeys(n for n in also if n != value))), used

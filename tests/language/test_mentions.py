@@ -53,6 +53,9 @@ def found(question: str) -> list[str]:
         ("Apartment 4B on bus 10K", "4 10"), ("B2B and a 4M view clip", "2 4000000|4"), ("$4B", "4000000000|4"), ("USD5M", "5000000|5"),
         ("minus 12 degrees", "-12|12"), ("a chilly minus twelve °C", "-12|12"), ("20 degrees minus 5 degrees", "20 5"), ("20°C minus 5°C", "20 5"),
         ("a trio and two quartets", "3 2 4"), ("$50\\%$ of 20", "50|0.5 20"),
+        ("1e6 dollars and 1.5E3 cents", "1000000|1 1500|1.5"), ("10^6 m, 2**3 apples", "1000000|10 8|2"),
+        ("3.2 × 10^5 cells in 4 x 10 dishes", "320000|3.2 4 10"), ("2e-1 kg", "0.2|2"), ("1e99 and 3e", "1 99 3"),
+        ("１２ apples, ٣ pears and 1.５ kg", "12 3 1.5"),
     ],
 )  # fmt: skip
 def test_each_spelling_is_the_number_it_means(question: str, numbers: str) -> None:
