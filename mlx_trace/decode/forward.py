@@ -18,7 +18,7 @@ from mlx_trace.errors import UserError, one_line
 from mlx_trace.model.bursts import Burst, burst_ends
 from mlx_trace.model.config_json import ARCHITECTURES
 from mlx_trace.model.elementwise import softmax
-from mlx_trace.model.head import hidden_states
+from mlx_trace.model.head import hidden_states, relative_difference
 from mlx_trace.model.layer import Layer
 
 _CLOSE: Final = 0.05  # largest difference of states, to the largest state
@@ -200,9 +200,9 @@ def check_rows(network: Any, name: str) -> None:
     try:
         forward, cache = Forward(network), RaggedCache(len(network.layers), len(rows))
         forward([row[:-1] for row in rows], cache, [])
-        states = forward([row[-1:] for row in rows], cache, range(len(rows))).astype(mx.float32)
-        alone = mx.stack([hidden_states(network, mx.array([row]))[0, -1] for row in rows]).astype(mx.float32)
-        difference = (mx.abs(states - alone).max() / mx.maximum(mx.abs(alone).max(), 1e-6)).item()
+        states = forward([row[-1:] for row in rows], cache, range(len(rows)))
+        alone = mx.stack([hidden_states(network, mx.array([row]))[0, -1] for row in rows])
+        difference = relative_difference(states, alone)
     except Exception as error:  # a network of another kind, and maybe code that came with it
         raise UserError(
             f"{name}: not a Llama-shaped model, and it cannot be decoded as one: {one_line(error)}"

@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 from mlx_trace.language.knowledge import called_numbers
 from mlx_trace.language.mentions import Mention, find_numbers
+from mlx_trace.language.number_words import CURRENCY
 from mlx_trace.language.numbers import spell
 
 Measure = Literal["money", "time", "percent", "things", "number"]
@@ -26,10 +27,11 @@ _PERCENT: Final[Measures] = frozenset(("percent",))
 _COINS: Final[Measures] = _MONEY | _THINGS
 _PACES: Final[Measures] = _TIME | _THINGS  # minutes a page, pages a minute, and either of so many
 
-_CURRENCY: Final = re.compile(r"[$€£¥]\s?$")
-_SIGN: Final = re.compile(r"(?i)[$€£¥¢]|\b(?:dollars?|cents?|euros?|bucks?)\b")
+_MONEY_NAME: Final = r"(?:dollar|cent|euro|buck)s?"
+_CURRENCY: Final = re.compile(rf"[{CURRENCY}]\s?$")
+_SIGN: Final = re.compile(rf"(?i)[{CURRENCY}¢]|\b{_MONEY_NAME}\b")
 _WORDS: Final = re.compile(r"[\s-]*([a-z]+)(?:[\s-]+([a-z]+))?", re.IGNORECASE)
-_MONEY_WORD: Final = re.compile(r"dollars?|cents?|euros?|bucks?")
+_MONEY_WORD: Final = re.compile(_MONEY_NAME)
 _COIN: Final = re.compile(r"penn(?:y|ies)|nickels?|dimes?|quarters?|coins?|pounds?|bills?")
 _TIME_WORD: Final = re.compile(r"seconds|(?:minute|min|hour|hr|day|week|month|year|decade)s?")
 _SPAN: Final = re.compile(  # time, or things in it
@@ -42,7 +44,7 @@ _NO_NOUNS: Final = frozenset(
     .split()
 )  # fmt: skip
 _PER_MONEY: Final = re.compile(
-    r"(?i)\b(?:per|each|every|an?|one|1|the) (?:dollar|cent|euro|buck)\b|[$€£¥]1\b(?![.,]?\d)"
+    rf"(?i)\b(?:per|each|every|an?|one|1|the) (?!\w+s\b){_MONEY_NAME}\b|[{CURRENCY}]1\b(?![.,]?\d)"
 )
 _ONE_A_TIME: Final = re.compile(
     r"(?i)\b(?:an?|one|once)\b[^.?!\d]{0,40}\b(?:every|each|per|an?)\b[^.?!\d]{0,12}\b(?:second|minute|hour|day|week|"

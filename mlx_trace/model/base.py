@@ -22,7 +22,7 @@ from mlx_trace.folders import plainly_named
 from mlx_trace.model.config_json import is_known, read_config_json
 from mlx_trace.model.fingerprint import Fingerprint, begun
 from mlx_trace.model.gguf.convert import model_directory
-from mlx_trace.model.head import head, hidden_states
+from mlx_trace.model.head import head, hidden_states, relative_difference
 from mlx_trace.model.hub import download, is_hub_name
 from mlx_trace.model.named import TINY, canonical, locate_named, named, nearest, other_roads
 from mlx_trace.model.precision import is_dequantised
@@ -167,9 +167,7 @@ def check_pieces(network: Any, name: str) -> None:
     """Refuse a network whose states and head, taken one after the other, are not what it gives as a whole."""
     ids = mx.array([[place + 3 for place in range(_PROBED)]])
     try:
-        whole = network(ids).astype(mx.float32)
-        pieces = head(network, hidden_states(network, ids)).astype(mx.float32)
-        difference = (mx.abs(whole - pieces).max() / mx.maximum(mx.abs(whole).max(), 1e-6)).item()
+        difference = relative_difference(head(network, hidden_states(network, ids)), network(ids))
     except Exception as error:  # a network of another kind, and maybe code that came with it
         raise UserError(f"{name}: not a Llama-shaped model, and it cannot be run as one: {_named(error)}") from error
     if not difference < 0.05:

@@ -20,6 +20,12 @@ def head(network: Any, hidden: mx.array) -> mx.array:
     return network.lm_head(hidden)
 
 
+def relative_difference(values: mx.array, expected: mx.array) -> float:
+    """Return the largest difference of two arrays of a shape, as a share of the largest size of what is expected."""
+    values, expected = values.astype(mx.float32), expected.astype(mx.float32)
+    return float((mx.abs(values - expected).max() / mx.maximum(mx.abs(expected).max(), 1e-6)).item())
+
+
 def head_module(network: Any) -> Any:
     """Return the module whose rows are the head's outputs."""
     return network.model.embed_tokens if network.args.tie_word_embeddings else network.lm_head

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mlx_trace.errors import UserError
 from mlx_trace.model.bursts import Burst, burst_ends
-from mlx_trace.model.head import hidden_states
+from mlx_trace.model.head import hidden_states, relative_difference
 from mlx_trace.model.layer import Layer
 
 _PARTS: Final = {
@@ -217,12 +217,12 @@ def check_split(network: Any, name: str) -> None:
             f"{name}: its layers are not Llama-shaped, so it cannot be trained here: no {', '.join(lacking)}"
         )
     ids = mx.array([[place % 7 + 3 for place in range(_PROBED)]])
-    whole = hidden_states(network, ids).astype(mx.float32)[0]
+    whole = hidden_states(network, ids)[0]
     split = Split(network, 1)
     tree = PrefixTree([Level(np.array([4]), np.array([0])), Level(np.array([_PROBED - 4]), np.array([0]))])
     states = split.frozen([ids[:, :4], ids[:, 4:]], tree)
-    ours = split.trained(states, tree, LossPositions(np.arange(_PROBED - 4), 1, _PROBED - 4)).astype(mx.float32)
-    difference = (mx.abs(ours - whole[4:]).max() / mx.maximum(mx.abs(whole).max(), 1e-6)).item()
+    ours = split.trained(states, tree, LossPositions(np.arange(_PROBED - 4), 1, _PROBED - 4))
+    difference = relative_difference(ours, whole[4:])
     if not difference <= _CLOSE.get(states[0].dtype, 0.05):
         raise UserError(f"{name}: its layers compute something that is not known here (states differ by "
                         f"{difference:.1%}), so it cannot be trained here")  # fmt: skip
