@@ -505,7 +505,7 @@ def test_a_row_without_an_answer_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    "gold", ["about 5", "", "  ", "thirty-nine or so many", "39 or 40", "1e5", "1/0", "nan", "inf", "3,9"]
+    "gold", ["about 5", "", "  ", "thirty-nine or so many", "39 or 40", "1e", "1/0", "nan", "inf", "3,9"]
 )
 def test_a_gold_that_is_no_number(gold: str) -> None:
     assert refusal(FORKS, GOOD, gold) == "the gold is not a number"
