@@ -14,19 +14,22 @@ _PLACES: Final = 4  # of a result: more are rounded
 _LONGEST: Final = 160  # characters that are read: a comment has fewer
 _ITEM: Final = re.compile(
     r"(?P<number>(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?P<percent> ?%)?(?P<of> of (?=(?:the )?\$?[\d.]))?"
-    r"|(?P<sign>[+*()]|(?<![A-Za-z])[-/](?![A-Za-z]))|(?P<word>[A-Za-z]+)|(?P<end>[=,;:?!]|\.(?= |$))"
+    r"(?P<unknown>(?![gmLl])[A-Za-z](?![A-Za-z]))?"  # 4x, and not 4m
+    r"|(?P<sign>[+*()]|(?<![A-Za-z])[-/](?![A-Za-z]))|(?P<hyphen>[-/](?=\$?[\d.]))"
+    r"|(?P<word>[A-Za-z]+)|(?P<end>[=;:?!]|(?<!\d),|,(?!\d)|\.(?= |$))"
 )
 _JOINS: Final = frozenset(  # words that may join two numbers, or change one: arithmetic that is not read
     "times plus minus over divided multiplied added subtracted twice thrice double triple dozen x less than half "
     "halves third thirds quarter quarters fourth fourths fifth fifths sixth sixths eighth eighths tenth tenths".split()
 )
 _NEAR: Final = 2  # words
+_OPERANDS: Final = ("n", "%", "unknown", ")")
 _OPERATIONS: Final = frozenset(("+", "-", "*", "/", "of"))
 _HUNDRED: Final = Fraction(100)
 
 
 class _Item(NamedTuple):
-    """A number (its percent sign is its kind), a sign, or a bracket."""
+    """A number (its percent sign is its kind), a sign, a bracket, or what cannot be read: an unknown, a word."""
 
     kind: str
     value: Fraction = Fraction(0)
@@ -59,7 +62,7 @@ def written(value: Fraction) -> str:
 
 
 def _items(text: str) -> list[_Item]:
-    """Return the last expression of a text; none where a word near its first number may belong to it."""
+    """Return the last expression of a text; where something near a number may belong to it, an item says so."""
     items: list[_Item] = []
     words: list[str] = []  # since the last number or sign
     for match in _ITEM.finditer(text):
@@ -70,14 +73,17 @@ def _items(text: str) -> list[_Item]:
             items = []
         elif match["sign"]:
             items.append(_Item(match["sign"]))
+        elif match["hyphen"]:
+            items.append(_Item("word"))
         else:
-            if items and items[-1].kind in "n%)":  # no sign between: another expression
+            if items and items[-1].kind in _OPERANDS:  # no sign between: another expression
                 if _computes(items):
                     raise _Unread
-                items = []
+                items = [*items, _Item("word")] if not words and items[-1].kind != ")" else []
             if not _JOINS.isdisjoint(words[-_NEAR:]):
                 items.append(_Item("word"))
-            items.append(_Item("%" if match["percent"] else "n", Fraction(match["number"].replace(",", ""))))
+            kind = "unknown" if match["unknown"] else "%" if match["percent"] else "n"
+            items.append(_Item(kind, Fraction(match["number"].replace(",", ""))))
             if match["of"]:
                 items.append(_Item("of"))
         words = []

@@ -28,6 +28,8 @@ OUTCOMES = {
     "so 10/3": "3.3333",
     "so 1/8": "0.125",
     "twice $17 which is 2*$17": "34",
+    "On days 4,5,6 and 7 he sold 3 cars, so 4*3": "12",
+    "He has 200g + 100g": "300",
 }
 
 
@@ -42,6 +44,7 @@ def test_arithmetic_comes_to(text: str) -> None:
     [
         "", "x", "eggs left are", "3 boxes", "-5", "2/0", "5*", "(2+3", "2(3)", "3 times 4+5", "half of 30-5",
         "3*m + 10", "x-5", "4+5 boxes of 6", "40%*100%", "10%+5", "7, ", f"{'1+' * 90}1",
+        "1 1/2*60", "8 * 1 1/2", "17 000/5", "16,0000/10", "4x+12", "so 24V + 15", "1e3+1", "61 apples-16*2", "W/2-2",
     ],
 )  # fmt: skip
 def test_what_has_no_one_reading_comes_to_nothing(text: str) -> None:
