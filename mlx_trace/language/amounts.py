@@ -22,8 +22,8 @@ _AFTER: Final = re.compile(
 )
 _PLAIN: Final = re.compile(r"[+-]?[0-9]{1,30}")
 _UNDECIDED: Final = frozenset(
-    "K k M MM B T b mil mils mill mills cr Cr CR grand thou doz gross score scores tens ones squared cubed x y z n e E "
-    "O o".split()
+    "K k M MM B T b mil mils mill mills bil bils trill cr Cr CR grand thou doz gross score scores tens ones "
+    "squared cubed x y z n e E i pi O o".split()
 )  # 5 M: meters, millions?
 _CHANGING: Final = frozenset("negative below repeating recurring".split())  # 5 (negative), 0.3 repeating: not 5, 0.3
 _POINT: Final = re.compile(

@@ -40,7 +40,7 @@ def test_a_gold_is_the_number_that_it_states(text: str, number: Fraction) -> Non
 @pytest.mark.parametrize(
     "text",
     [
-        "5 M", "12M", "12 B", "5 K", "3 b", "10 mil", "7 grand", "3 scores", "5 gross",  # millions or meters?
+        "5 M", "12M", "12 B", "5 K", "3 b", "10 mil", "10 bil", "7 grand", "36pi", "36 pi cm", "5i", "3 scores", "5 gross",  # millions or meters?
         "3 quarters", "three quarters", "a quarter", "3 halves", "2 thirds", "2-1/2",  # coins or parts?
         "1 234", "2 500 apples", "3 200 m races", "6, 760", "5, 6", "3,5", "10 00", "1,2345",  # one number or two?
         "5-10", "5–10", "20 -25", "5 to 6", "5 or 6", "5 or more", "5:30", "3:2", "2 million and 5", "1 hour 30 minutes",
