@@ -53,7 +53,9 @@ def _solved(left: Expression | None, right: Expression | None) -> Equation | Non
 
 def _expression(text: str) -> Expression | None:
     """Read a side: infix if it is that, else prefix."""
-    items = [item for item in read_items(text, unknowns=True) if item.kind != "break"]
+    items = read_items(text, unknowns=True)
+    if items and items[-1].kind == "break":  # a full stop; one inside parts what is no expression, as 3**2
+        del items[-1]
     infix = parse_expression(items)
     if infix is not None:
         return infix

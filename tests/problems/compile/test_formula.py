@@ -17,6 +17,7 @@ from mlx_trace.problems.compile.formula import read_formula
         ("3+4", 7), ("( 8.0 - 3.0 )", 5), ("+ 3 4", 7), ("- 8.0 2.0", 6), ("(- (+ 3 4) 2)", 5), ("- 3 ( * 4 5 )", -17),
         ("x=(3+4)*2", 14), ("X = ( 8 + 2 )", 10), (["X=5+7"], 12), ("3 + x = 7", 4), ("7+2=9", 9), ("9=7+2", 9),
         ("2*x+3=11", 4), ("ans = 10/4", Fraction(5, 2)), ("* ( + 3 4 ) 2", 14), ("-3 + 5", 2), ("25% * 80", 20),
+        ("3 + 4.", 7), ("3 * -2", -6),
     ],
 )  # fmt: skip
 def test_an_equation_is_read_in_every_notation(text: Any, value: int | Fraction) -> None:
@@ -27,7 +28,7 @@ def test_an_equation_is_read_in_every_notation(text: Any, value: int | Fraction)
 
 @pytest.mark.parametrize(
     "text", ["", "x", "5", "x = 5", "x + y = 3", "3 +", "+ 3", "1/0", "/ 1 0", "a lot", None, 7, [], ["1+2", "3+4"],
-             "+ " * 2000, "(" * 500 + "1", "+ 3 4 5", "1 = 2 = 3"],
+             "+ " * 2000, "(" * 500 + "1", "+ 3 4 5", "1 = 2 = 3", "3**2", "7//2", "2*-(3+4)"],
 )  # fmt: skip
 def test_what_is_no_equation_is_none(text: Any) -> None:
     assert read_formula(text) is None
