@@ -29,7 +29,7 @@ _NAMES: Final[dict[str, tuple[str, ...]]] = {
     "trace": ("trace",), "expert": ("expert",), "id": ("id", "iindex"), "source": ("source",),
 }  # fmt: skip
 GOLD_MARK: Final = "####"  # what GSM-8K writes between a solution and its answer
-_CHATS: Final = ("messages", "prompt", "completion")
+_CHATS: Final = ({"messages"}, {"prompt", "completion"})  # fields of mlx-lm's forms, all of one together
 # Read by no one, and known to be no mistake: notes of those sets, and a fold.
 _PASSED_OVER: Final = frozenset(
     "equation lequations formula type variation_type solution-type solution_type grade ltemplates lalignments "
@@ -60,7 +60,7 @@ class Fields:
 
     def read(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Return a row with our names; ValueError if a field that was told is missing."""
-        if not self.told and any(key in row for key in _CHATS):
+        if not self.told and is_chat(row):
             return dict(row)
         layout = self._layout(row)
         ours: dict[str, Any] = {
@@ -148,9 +148,14 @@ def _known(field: str, keys: Mapping[str, str]) -> list[str]:
     return [*bodies, name]
 
 
+def is_chat(row: Mapping[str, Any]) -> bool:
+    """Tell whether a row is in one of mlx-lm's chat forms."""
+    return any(fields <= row.keys() for fields in _CHATS)
+
+
 def check_fields(ours: Mapping[str, Any], row: Mapping[str, Any]) -> None:
     """Check that a row, read with our names, has a question and an answer (or a trace); ValueError says what it has."""
-    if not any(key in ours for key in _CHATS):
+    if not is_chat(ours):
         for field in ("question", "answer"):
             if field not in ours and not (field == "answer" and ours.get("trace")):
                 unless = ", unless its cell is empty" if ours.keys() & {"question", "answer"} else ""

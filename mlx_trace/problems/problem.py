@@ -24,6 +24,7 @@ from mlx_trace.language.solver import Failed, solve
 from mlx_trace.language.syntax import NoTrace, parse, render
 from mlx_trace.problems.fields import Fields, Told, check_fields
 from mlx_trace.problems.rows import Row, read_rows
+from mlx_trace.setting import field_setting
 
 FileForm = Literal["problems", "messages"]
 _LINES_SHOWN: Final = 8
@@ -175,9 +176,9 @@ def first_fault(error: ValueError) -> str:
 def read_row(row: dict[str, Any], name: str) -> Problem:
     """Make a problem of a row in our own form, or of mlx-lm's `prompt/completion` or `messages` with a trace in it."""
     if "messages" in row:
-        return _from_chat(*_turns(row["messages"]), name)
+        return _from_chat(*_turns(row["messages"]), name, _of_solutions())
     if "prompt" in row and "completion" in row:
-        return _from_chat(row["prompt"], row["completion"], name)
+        return _from_chat(row["prompt"], row["completion"], name, _of_solutions())
     check_fields(row, row)
     stated = {key: row[key] for key in Problem.model_fields if row.get(key) is not None or key == "answer" in row}
     if "answer" not in stated:
@@ -193,13 +194,18 @@ def _turns(messages: Any) -> tuple[Any, Any]:
     return said["user"][-1], said["assistant"][-1]
 
 
-def _from_chat(question: Any, reply: Any, name: str) -> Problem:
+def _of_solutions() -> str:
+    which = f"{field_setting('answer')} says which it is"
+    return f"; worked solutions are read from rows with a question and an answer ({which})"
+
+
+def _from_chat(question: Any, reply: Any, name: str, instead: str = "") -> Problem:
     """Make a problem of a question and a trace; the answer is what the trace computes."""
     if not isinstance(question, str) or not isinstance(reply, str):
         raise ValueError("question and reply must be text")
     trace = parse(reply)
     if isinstance(trace, NoTrace):
-        raise ValueError(f"the reply holds no trace: {trace.message}")
+        raise ValueError(f"the reply holds no trace: {trace.message}{instead}")
     outcome = solve(trace)
     if isinstance(outcome, Failed):
         raise ValueError(f"the trace does not run: {outcome.message}")
