@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from mlx_trace.config_decoding import Decoding, unquoted_off
 from mlx_trace.config_reinforce import ReinforceConfig
-from mlx_trace.config_sources import Section, Source, SyntheticSource
+from mlx_trace.config_sources import Section, Source, SyntheticSource, read_sources
 
 SYSTEM_PROMPT: Final = (
     "You are a helpful assistant with access to the following experts: "
@@ -209,6 +209,8 @@ class Config(Section):
     )
     project_name: str | None = Field(None, min_length=1, description="their project; null: mlx-trace")
     run_name: str | None = Field(None, min_length=1, description="their name of the run; null: that of adapter_path")
+
+    _sources = field_validator("data", mode="before")(read_sources)
 
     @field_validator("adapter_path", "resume_adapter_file", mode="before")
     @classmethod

@@ -18,6 +18,7 @@ from mlx_trace.errors import UserError, meant
 from mlx_trace.faults import FIRST, in_words, located, unknown_key
 from mlx_trace.files import read_text
 from mlx_trace.notice import is_text, tell
+from mlx_trace.other_words import NONE_HERE, OURS
 from mlx_trace.resources import adapter_at, configs_dir, expanded
 from mlx_trace.yaml_text import LineColumn, YamlText, read_yaml_text
 
@@ -26,13 +27,6 @@ _SOURCES: Final[dict[str, type[BaseModel]]] = {
     "compiled": CompiledSource,
     "file": FileSource,
 }
-_OTHER_WORDS: Final = {  # what others call our keys
-    "lr": "learning_rate", "temp": "reinforce.temperature", "lora_layers": "num_layers", "steps": "iters",
-    "max_steps": "iters", "adapter": "adapter_path", "output": "adapter_path", "output_dir": "adapter_path",
-    "gradient_accumulation_steps": "grad_accumulation_steps", "max_length": "max_seq_length",
-    "num_generations": "reinforce.group_size", "beta": "reinforce.kl", "warmup_steps": "warmup", "val_batches":
-    "val_examples",
-}  # fmt: skip
 _BUNDLED: Final = tuple(map(Path, (".", "configs", "history", "configs/history")))  # where they stand
 _SOURCE_KEYS: Final = sorted({key for model in _SOURCES.values() for key in model.model_fields})
 Origin = Callable[[Sequence[str]], str | None]  # keys that lead to a value: by what it was overridden, or nothing
@@ -214,10 +208,12 @@ def _explain(fault: Any, keys: list[str]) -> str:
 
 
 def meant_elsewhere(key: str) -> str:
-    """Return `did you mean …? ` for a key of another section, or of another tool; nothing if it is neither."""
+    """Return `did you mean …? ` for a key of another section, or what another tool's is here; nothing if neither."""
     last = key.rpartition(".")[2]
-    if last in _OTHER_WORDS:
-        return f"did you mean {_OTHER_WORDS[last]}? "
+    if last in OURS:
+        return f"did you mean {OURS[last]}? "
+    if last in NONE_HERE:
+        return NONE_HERE[last]
     places = [path for path in all_keys() if path.rpartition(".")[2] == last]
     return f"did you mean {' or '.join(places)}? " if places and key not in places else ""
 

@@ -3,9 +3,9 @@
 from itertools import pairwise
 from typing import Any, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from mlx_trace.config_sources import Section, Source
+from mlx_trace.config_sources import Section, Source, read_sources
 
 MAX_TOKENS: Final = 400  # of a reply
 Algorithm = Literal["reinforce", "rloo", "grpo", "expert_iteration"]
@@ -83,6 +83,8 @@ class ReinforceConfig(Section):
     )
     data: list[Source] | None = Field(None, description="prompts of this phase; null: those of SFT")
     examples: int | None = Field(None, ge=1, description="as examples, of this phase's data")
+
+    _sources = field_validator("data", mode="before")(read_sources)
 
     @model_validator(mode="before")
     @classmethod

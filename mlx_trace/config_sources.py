@@ -84,3 +84,12 @@ class FileSource(_Sized):
 
 
 Source = Annotated[SyntheticSource | CompiledSource | FileSource, Field(discriminator="source")]
+
+
+def read_sources(value: Any) -> Any:
+    """Return what is to be a list of sources as it is; ValueError, which says how they are written, if it is none."""
+    items = value if isinstance(value, list) else [value]
+    paths = [item for item in items if isinstance(item, str)]
+    if paths or isinstance(value, dict) or any(isinstance(item, dict) and "source" not in item for item in items):
+        raise ValueError(f"input should be a list of sources, such as [{{source: file, path: {[*paths, 'F'][0]}}}]")
+    return value

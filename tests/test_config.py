@@ -216,7 +216,12 @@ def test_many_epochs_are_counted_without_being_laid_out() -> None:
      ({"rank": 4}, "did you mean lora_parameters.rank?"), ({"group_size": 4}, "did you mean reinforce.group_size?"),
      ({"lora_layers": 4}, "did you mean num_layers?"), ({"reinforce": {"tempreture": 1}}, "did you mean temperature?"),
      ({"decoding": {"constrain": "none"}}, "did you mean constraint?"), ({"grop_size": 4}, "did you mean reinforce.group_size?"),
-     ({"data": [{"source": "synthetic", "n": 1, "schema": []}]}, "did you mean schemas?")],
+     ({"data": [{"source": "synthetic", "n": 1, "schema": []}]}, "did you mean schemas?"),
+     ({"mask_prompt": True}, "mask_prompt: there is no such key; leave it out: no prompt is learnt from"),
+     ({"lora_parameters": {"alpha": 16}}, "scale is alpha divided by the rank"), ({"epsilon": 0.2}, "did you mean reinforce.clip?"),
+     ({"data": "d"}, "data: input should be a list of sources, such as [{source: file, path: d}]"),
+     ({"reinforce": {"data": "d"}}, "reinforce.data: input should be a list of sources"), ({"data": {"n": 1}}, "data: input should be a list"),
+     ({"data": ["d"]}, "data: input should be a list of sources, such as [{source: file, path: d}]")],
 )  # fmt: skip
 def test_a_key_that_was_meant_is_named_wherever_it_stands(content: dict[str, object], said: str) -> None:
     with pytest.raises(UserError) as error:

@@ -11,7 +11,7 @@ PACKAGE = Path(mlx_trace.__file__).parent
 
 # From the ground up. A folder's entries are in order too; cli may import anything but its own siblings' commands.
 ORDER = """
-errors notice setting json_text called resources run_files files yaml_text faults destination numbered times folders seeds blas background hub_access config_sources config_decoding config_reinforce config_serve config config_file
+errors notice setting json_text called resources run_files files yaml_text faults destination numbered times folders seeds blas background hub_access config_sources config_decoding config_reinforce config_serve config other_words config_file
 language.numbers language.number_words language.signs language.cardinals language.digits language.mentions language.amounts language.knowledge language.measures language.steps language.canonical language.comments language.said language.outcome language.experts language.syntax language.solver language.objection language.ledger language.grade
 problems.hub_data problems.rows problems.fields problems.problem problems.english problems.sentences problems.synthetic.expression problems.synthetic.vocabulary problems.skeleton problems.synthetic.template problems.synthetic.schema_file problems.synthetic.template_check problems.synthetic.schema problems.synthetic.generator
 problems.split problems.gsm8k

@@ -84,18 +84,23 @@ class Parser(argparse.ArgumentParser):
         wrong = [word.partition("=")[0] for word in message.removeprefix(_UNKNOWN).split() if word.startswith("-")]
         if not (message.startswith(_UNKNOWN) and wrong):
             return ""
-        flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
+        shown = [action for action in self._actions if action.dest != "help" and action.help != argparse.SUPPRESS]
+        flags = [flag for action in shown for flag in action.option_strings if flag.startswith("--")]
         near = [(self._elsewhere(word, flags) or meant(f"--{word.lstrip('-').replace('_', '-')}", flags)).strip()
                 for word in wrong]  # fmt: skip
         return "".join(f"; {hint}" for hint in near if hint)
 
     def _elsewhere(self, word: str, flags: list[str]) -> str:
-        """Return which flag was meant by a key of a section, or by another tool's name of it."""
-        if "--learning-rate" not in flags:
-            return ""
-        from mlx_trace.config_file import meant_elsewhere
+        """Return which flag was meant by a key of a section, or what another tool's flag is here."""
+        key = word.lstrip("-").replace("-", "_")
+        if "--learning-rate" in flags:
+            from mlx_trace.config_file import meant_elsewhere
 
-        return meant_elsewhere(word.lstrip("-").replace("-", "_")).replace("mean ", "mean --").replace("_", "-")
+            return meant_elsewhere(key).replace("mean ", "mean --").replace("_", "-")
+        from mlx_trace.other_words import NONE_HERE, OURS
+
+        flag = f"--{OURS.get(key, '').rpartition('.')[2].replace('_', '-')}"
+        return f"did you mean {flag}?" if flag in flags else NONE_HERE.get(key, "")
 
 
 def make_parser(name: str) -> Parser:

@@ -122,12 +122,23 @@ def test_a_wrong_flag_is_one_line(run: Run, name: str) -> None:
      (("train", "-c", "tny"), "did you mean tiny?"), (("chat", "--adaptor-path", "x"), "did you mean --adapter-path?"),
      (("eval", "--max-token", "3"), "did you mean --max-tokens?"), (("solve", "x", "--expect", "3"), "did you mean --expected?"),
      (("generate", "--outptu", "x"), "did you mean --output?"), (("fuse", "--save-pth", "x"), "did you mean --save-path?"),
+     (("train", "--max-completion-length", "9"), "did you mean --reinforce.max-tokens?"), (("train", "--train",), "; leave it out"),
+     (("train", "--per-device-train-batch-size", "4"), "did you mean --batch-size?"), (("chat", "--temp", "1"), "did you mean --temperature?"),
+     (("train", "--steps-per-report", "5"), "; every update is told of"), (("serve", "--top-p", "1"), "; temperature is all"),
+     (("fuse", "--hf-path", "x"), "did you mean --model?"), (("train", "--optimizer", "adam"), "; it is always AdamW"),
      (("memory", "--modle", "x"), "did you mean --model?"), (("doctor", "--jason"), "did you mean --json?")],
 )  # fmt: skip
 def test_a_mistyped_flag_is_named(run: Run, arguments: tuple[str, ...], said: str) -> None:
     code, _, err = run(*arguments)
     assert code == 2
     assert said in err
+
+
+@pytest.mark.parametrize("arguments", [("ask", "-p", "q"), ("generate", "--hel", "x"), ("train", "--hepl")])
+def test_neither_help_nor_a_flag_of_earlier_versions_is_taken_for_what_was_meant(
+    run: Run, arguments: tuple[str, ...]
+) -> None:
+    assert not re.search(r"mean --(?:help|cap)\?", run(*arguments)[2])
 
 
 @pytest.mark.parametrize("arguments", [("generate", "-n", "1", "-o", "x.jsonl"), ("audit",), ("variants", "x", "-o", "y"),
