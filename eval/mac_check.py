@@ -26,7 +26,7 @@ import mlx.core as mx  # isort: skip
 
 from mlx_trace.config_file import find_config, load_config
 from mlx_trace.memory.macs import chip_of
-from mlx_trace.memory.plan import budget_of, gigabytes, physical_memory, usable_memory
+from mlx_trace.memory.plan import budget_of, device_memory, gigabytes, usable_memory
 from mlx_trace.model.bursts import burst_of, device_info, display_speed
 from mlx_trace.notice import safe
 
@@ -56,7 +56,7 @@ def machine() -> Iterator[str]:
     yield "packages: " + ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
     kind = "GPU" if mx.default_device().type == mx.gpu else "CPU"
     yield f"device: {kind} {info.get('device_name', '')}; metal {mx.metal.is_available()}"
-    total, usable = float(info.get("memory_size") or physical_memory()), usable_memory(info)
+    total, usable = device_memory(info), usable_memory(info)
     yield f"memory: {gigabytes(total)}, usable {gigabytes(usable)}, planned {gigabytes(budget_of('auto', usable))}"
     known = f"{chip_of(info).name}, {chip_of(info).speed / 1e12:.2f} TFLOP/s" if display_speed() else "no Mac's GPU"
     yield f"as computed: {known}"

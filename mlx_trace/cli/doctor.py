@@ -18,7 +18,7 @@ from mlx_trace.cli.output import show_json
 from mlx_trace.cli.screen import Screen
 from mlx_trace.errors import UserError
 from mlx_trace.memory.macs import GIB
-from mlx_trace.memory.plan import budget_of, gigabytes, physical_memory
+from mlx_trace.memory.plan import budget_of, device_memory, gigabytes
 from mlx_trace.model.inventory import Found, models, others_in_hub_cache
 from mlx_trace.model.named import megabytes
 
@@ -150,7 +150,7 @@ def _device() -> Iterator[Check]:
     info: dict[str, Any] = dict(mx.device_info()) if hasattr(mx, "device_info") else {}
     kind = "GPU" if mx.default_device().type == mx.gpu else "CPU"
     yield Check("device", f"{kind} {info.get('device_name', '') or platform.processor() or ''}".strip())
-    memory = int(info.get("memory_size") or physical_memory())
+    memory = device_memory(info)
     if memory:
         recommended = int(info.get("max_recommended_working_set_size") or 0)
         share = f", {recommended / GIB:.1f} GiB of it recommended for the GPU" if recommended else ""

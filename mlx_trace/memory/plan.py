@@ -59,10 +59,14 @@ def physical_memory() -> int:
         return 0
 
 
+def device_memory(device: Mapping[str, Any]) -> int:
+    """Return a device's memory in bytes, by MLX's info: a Mac's, an NVIDIA GPU's own, or else this machine's."""
+    return int(device.get("memory_size") or device.get("total_memory") or physical_memory())
+
+
 def usable_memory(device: Mapping[str, Any]) -> int:
     """Return what there is to be used: what the device recommends, where it does, or all; `device` is MLX's info."""
-    size = device.get("max_recommended_working_set_size") or device.get("memory_size")
-    return int(size or physical_memory())
+    return int(device.get("max_recommended_working_set_size") or device_memory(device))
 
 
 def budget_of(memory: float | Literal["auto"], usable: int) -> int:

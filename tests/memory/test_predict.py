@@ -162,6 +162,7 @@ def test_the_budget_is_three_quarters_or_what_was_said(given: object, usable: in
     found = budget.budget_of(given, usable * 10**9)  # type: ignore[arg-type]
     assert found == (expected * 10**9 if expected else 1 << 62)
     assert budget.usable_memory({"max_recommended_working_set_size": 7, "memory_size": 9}) == 7
+    assert budget.usable_memory({"device_name": "NVIDIA RTX", "total_memory": 24, "free_memory": 20}) == 24
     assert budget.usable_memory({}) == budget.physical_memory()
 
 
