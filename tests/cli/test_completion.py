@@ -70,7 +70,7 @@ def test_bash_completes(environment: dict[str, str]) -> None:
     script = """eval "$(mlx-trace completion bash)"
     while IFS= read -r line; do
         COMP_LINE=$line COMP_POINT=${#line} COMP_TYPE=9 COMP_WORDS=($line) COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
-        COMPREPLY=(); "$(complete -p mlx-trace | sed 's/.*-F \\([^ ]*\\).*/\\1/')" mlx-trace "${COMP_WORDS[-1]}" x
+        COMPREPLY=(); "$(complete -p mlx-trace | sed 's/.*-F \\([^ ]*\\).*/\\1/')" mlx-trace "${COMP_WORDS[$COMP_CWORD]}" x
         echo "${COMPREPLY[@]}"
     done"""
     lines = "".join(f"{line.removeprefix('true; ')}\n" for line, _ in CASES)  # bash gives the command alone
