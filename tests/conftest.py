@@ -9,6 +9,7 @@ from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test reaches the network
 os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+os.environ.setdefault("MLX_ENABLE_TF32", "0")  # float32 to its last bits on every device
 
 import pytest
 from hypothesis import HealthCheck, settings

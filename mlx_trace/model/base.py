@@ -22,7 +22,7 @@ from mlx_trace.folders import plainly_named
 from mlx_trace.model.config_json import is_known, read_config_json
 from mlx_trace.model.fingerprint import Fingerprint, begun
 from mlx_trace.model.gguf.convert import model_directory
-from mlx_trace.model.head import head, hidden_states, relative_difference
+from mlx_trace.model.head import head, hidden_states, is_exact, relative_difference
 from mlx_trace.model.hub import download, is_hub_name
 from mlx_trace.model.named import TINY, canonical, locate_named, named, nearest, other_roads
 from mlx_trace.model.precision import is_dequantised
@@ -60,6 +60,11 @@ class Base:
     def computed(self) -> Dtype:
         """Return the name of the type that the network is computed in."""
         return cast(Dtype, type_name(self.network.model.norm.weight.dtype))
+
+    @property
+    def is_exact(self) -> bool:
+        """Tell whether what the network computes twice differs by no more than float32 explains."""
+        return is_exact(self.network)
 
     @property
     def written_type(self) -> str:

@@ -26,6 +26,11 @@ def relative_difference(values: mx.array, expected: mx.array) -> float:
     return float((mx.abs(values - expected).max() / mx.maximum(mx.abs(expected).max(), 1e-6)).item())
 
 
+def is_exact(network: Any) -> bool:
+    """Tell whether products are float32's to its last bits: GPUs may take them in TF32 (MLX_ENABLE_TF32)."""
+    return bool(network.model.norm.weight.dtype == mx.float32 and mx.default_device().type == mx.cpu)
+
+
 def head_module(network: Any) -> Any:
     """Return the module whose rows are the head's outputs."""
     return network.model.embed_tokens if network.args.tie_word_embeddings else network.lm_head

@@ -41,6 +41,16 @@ def test_layers_that_compute_something_else_are_refused(random_base: Base) -> No
         check_split(random_base.network, "a name")
 
 
+def test_a_gpus_float32_is_not_held_to_its_last_bits(random_base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products are TF32's there, and a network of some layers differs by half a percent."""
+    monkeypatch.setattr("mlx_trace.model.layers.relative_difference", lambda *_: 0.005)
+    if random_base.is_exact:
+        with pytest.raises(UserError, match="compute something that is not known"):
+            check_split(random_base.network, "a name")
+    monkeypatch.setattr(mx, "default_device", lambda: mx.Device(mx.gpu))
+    check_split(random_base.network, "a name")
+
+
 def test_a_run_on_such_a_network_does_not_start(
     random_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -278,7 +278,7 @@ class Reinforce:
         sums = [float((tokens[name] * counts).sum()) if counts.size else 0.0 for name in names]
         loss, total, *sums = self.ranks.total(loss, float(counts.sum()), *sums)
         gap = float(tokens["gap"].max()) if counts.size else 0.0
-        if gap > _GAP and self.base.network.model.norm.weight.dtype == mx.float32:
+        if gap > _GAP and self.base.is_exact:
             raise RuntimeError(f"training's log-probabilities differ from the rollout's by {gap:.3f}: this is a bug")
         means = {name: value / max(1.0, total) for name, value in zip(names, sums, strict=True)}
         return {"loss": loss, **metrics, "logprob_gap": gap, "trained_tokens": int(total), **means}

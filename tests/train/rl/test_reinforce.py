@@ -25,6 +25,8 @@ from mlx_trace.train.rl.reward import load_reward, make_scorer
 from tests.train.conftest import adapt, close, gradient, scored
 from tests.train.test_traps import reinforce_of, update_gradient
 
+import mlx.core as mx  # isort: skip
+
 
 def weights(base: Base) -> np.ndarray:
     return np.concatenate([np.array(value).ravel() for _, value in tree_flatten(base.network.trainable_parameters())])
@@ -74,6 +76,19 @@ def test_every_policy_gradient_moves_the_adapter_and_says_what_it_measured(
         assert float(row["logprob_gap"]) < 1e-4
     assert float(rows[0]["kl"]) == pytest.approx(0, abs=1e-6), "at first the policy is the reference"
     assert float(rows[1]["kl"]) > 0
+
+
+def test_what_a_gpu_rounds_otherwise_is_no_bug(
+    random_base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapt(random_base)
+    monkeypatch.setattr("mlx_trace.train.rl.reinforce._GAP", -1.0)
+    phase = reinforce_of(random_base, tmp_path, score=lambda n: n % 4 / 3)
+    if random_base.is_exact:
+        with pytest.raises(RuntimeError, match="this is a bug"):
+            phase.update(0)
+    monkeypatch.setattr(mx, "default_device", lambda: mx.Device(mx.gpu))
+    phase.update(1)
 
 
 def test_samples_that_are_the_same_are_learnt_once_and_count_as_many(random_base: Base, tmp_path: Path) -> None:
