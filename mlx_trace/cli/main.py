@@ -58,7 +58,7 @@ USAGE: Final = 2
 _UNKNOWN: Final = "unrecognized arguments: "
 _REFUSED: Final = frozenset({  # what a machine says to anybody, and no command foresees everywhere
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENAMETOOLONG, errno.ELOOP,
-    errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE, errno.ENOMEM,
+    errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE, errno.ENOMEM, errno.EILSEQ,
 })  # fmt: skip
 _NEGATIVE: Final = re.compile(r"-[$€£¥₹]?\.?[0-9]")
 

@@ -73,7 +73,7 @@ FLAGS = [
     Case("a folder to write to", "generate -n 2 -o d", "d: is a directory", folder("d")),
     Case("a link to itself", "generate -n 2 --schemas-dir l -o x", "l", link("l", "l")),
     Case("a name with markup and escapes", ("solve", "[red]\x1b[2J ü [/b].yaml"), r"\[red\]␛\[2J ü \[/b\]\.yaml: no such"),
-    Case("a name that is no text", ("solve", "\udcff.yaml"), "no such file"),
+    Case("a name that is no text", ("solve", "\udcff.yaml"), "no such file|illegal byte sequence"),
     Case("a place that no folder is made in", "fuse --adapter-path {run} --save-path /proc/x", "/proc/x: "),
     Case("a full device", "generate -n 2 -o /dev/full", "/dev/full: "),
     Case("a new model over a file", "tiny rebuild --save-path x", "x: exists already", file("x", "mine")),

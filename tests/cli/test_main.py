@@ -336,6 +336,14 @@ def test_no_folder_for_temporary_files_is_one_line(run: Run, monkeypatch: pytest
     assert run("solve", "x") == (2, "", "mlx-trace: no usable temporary directory found in ['/tmp']\n")
 
 
+def test_a_name_that_a_macs_disk_cannot_have_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def looked_at(_: object) -> int:
+        raise OSError(errno.EILSEQ, "Illegal byte sequence", "\udcff.yaml")
+
+    monkeypatch.setattr("mlx_trace.cli.solve.run_solve", looked_at)
+    assert run("solve", "x") == (2, "", "mlx-trace: \ufffd.yaml: illegal byte sequence\n")
+
+
 def test_records_that_can_be_kept_nowhere_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing() -> str:
         raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
