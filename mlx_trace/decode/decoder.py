@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager
 from typing import Final
 
 import mlx.core as mx
-from mlx_lm.generate import wired_limit
 
 from mlx_trace.config import GPU_SECONDS
 from mlx_trace.config_decoding import Decoding
@@ -23,6 +22,7 @@ from mlx_trace.decode.scheduler import Scheduler
 from mlx_trace.errors import UserError
 from mlx_trace.language.knowledge import grounded_numbers
 from mlx_trace.model.base import Base, check_finite
+from mlx_trace.model.bursts import wired
 from mlx_trace.model.config_json import is_known, positions_of
 from mlx_trace.model.prompts import Prompter
 from mlx_trace.notice import tell
@@ -106,7 +106,7 @@ class Decoder:
 
     def wired(self) -> AbstractContextManager[None]:
         """Keep the network from being paged out for as long as passes run, on Metal."""
-        return wired_limit(self.engine.network)  # type: ignore[no-any-return]
+        return wired(self.engine.network)
 
     def open(self) -> Scheduler:
         """Return a scheduler without requests: they come, each with settings of its own, while others are decoded."""

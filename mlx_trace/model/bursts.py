@@ -5,12 +5,15 @@ display waits. MLX cuts what it evaluates into shorter commands still (some 50 o
 above that. What goes back through the trained layers is bounded by the size of micro-batches (`memory.plan`).
 """
 
-from collections.abc import Set
+from collections.abc import Iterator, Set
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from io import StringIO
 from typing import Any, Final
 
 import mlx.core as mx
 
 from mlx_trace.memory.macs import chip_of
+from mlx_trace.notice import tell
 
 _ENDED: Final = ("Impacting Interactivity", "kIOGPUCommandBufferCallbackErrorTimeout")
 Burst = int | None  # tokens × layers
@@ -29,6 +32,19 @@ def on_metal() -> bool:
 def display_speed() -> float:
     """Return the FLOP/s of a GPU for which a display waits; 0 where none does."""
     return chip_of(device_info()).speed if on_metal() else 0.0
+
+
+@contextmanager
+def wired(network: Any) -> Iterator[None]:
+    """Keep a network from being paged out meanwhile, on Metal; of one that hardly fits mlx-lm prints, which is told."""
+    from mlx_lm.generate import wired_limit
+
+    with ExitStack() as stack:
+        with redirect_stdout(StringIO()) as said:
+            stack.enter_context(wired_limit(network))
+        if line := said.getvalue().strip():
+            tell(line)
+        yield
 
 
 def watchdog_advice(error: Exception) -> str | None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
-from mlx_lm.generate import wired_limit
 
 from mlx_trace.config import Config
 from mlx_trace.errors import UserError
@@ -18,7 +17,7 @@ from mlx_trace.memory.predict import MemoryPlan
 from mlx_trace.memory.shape import Shape, shape_of
 from mlx_trace.model.adapter import ADAPTER_WEIGHTS, attach_adapter, check_same_base, check_trainable
 from mlx_trace.model.base import Base, Outline, load_base, read_outline
-from mlx_trace.model.bursts import burst_of, device_info, display_speed
+from mlx_trace.model.bursts import burst_of, device_info, display_speed, wired
 from mlx_trace.model.config_json import positions_of
 from mlx_trace.model.layers import Split, check_split
 from mlx_trace.model.precision import is_dequantised
@@ -197,7 +196,7 @@ def train(
 
     Raises `Interrupted` after Ctrl-C, once everything is saved.
     """
-    with _opened(planned, resume, overwrite) as (hold, saved), wired_limit(planned.base.network):  # on Metal: no paging
+    with _opened(planned, resume, overwrite) as (hold, saved), wired(planned.base.network):
         _settle_passes(planned)
         run = Run(planned.config, planned.base, report, planned.ranks, hold, after_phase, planned.validation)
         run.train(planned.phases, _shared(saved, planned.ranks))

@@ -118,6 +118,16 @@ def test_the_wired_limit_is_raised_while_a_model_replies_and_then_what_it_was(
     assert on_mac[-2:] == [most, 0]
 
 
+def test_of_a_model_that_hardly_fits_it_is_told_beside_what_a_program_reads(
+    random_base: Base, on_mac: list[int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(M1_PRO, "max_recommended_working_set_size", 1 << 10)
+    decoder = Decoder(random_base, Prompter(random_base.tokenizer, Config().prompt), Decoding(constraint="none"))
+    decoder.sample(["How many?"], SamplingParams(3))
+    told = capsys.readouterr()
+    assert (told.out, told.err.count("close to the maximum")) == ("", 1)
+
+
 def test_what_macos_ended_is_told_with_what_to_do() -> None:
     ended = RuntimeError("[METAL] Command buffer execution failed: Impacting Interactivity (0000000e:…)")
     assert "display" in str(watchdog_advice(ended))
