@@ -94,6 +94,7 @@ def test_a_grid_is_every_combination(random_model: Path, tmp_path: Path) -> None
     ({"arms": {}, "grid": {"iters": []}}, "grid.iters: .* at least 1"),
     ({"arms": {"a": {"learning_rat": 1}}}, "arms.a.learning_rat: there is no such key; did you mean learning_rate"),
     ({"arms": {"a/b": {}, "a b": {}}}, "one folder"),
+    ({"arms": {"LoRA": {}, "lora": {"iters": 2}}}, "one folder"),
     ({"measure": []}, "measure"),
     ({"measure": [{"data": "everyday", "tempature": 1}]}, "tempature"),
     ({"measure": [{"data": "everyday"}, {"data": "everyday"}]}, "given twice"),

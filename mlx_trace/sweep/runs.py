@@ -120,8 +120,9 @@ def runs_of(content: Sweep, file: Path, folder: Path) -> list[SweepRun]:
             except UserError as error:
                 faults += error.faults
                 break
-    if len({run.folder for run in runs}) < len(runs):
-        faults.append(f"{file}: two arms would have one folder: name them apart in letters or digits")
+    if len({str(run.folder).casefold() for run in runs}) < len(runs):
+        faults.append(f"{file}: two arms would have one folder (A and a are one name on a Mac's disk): name them apart "
+                      "in letters or digits")  # fmt: skip
     if faults:
         raise UserError(*dict.fromkeys(faults))  # what is wrong for all arms, once
     for run in runs:
