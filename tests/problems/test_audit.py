@@ -17,6 +17,12 @@ def test_the_bundled_families_are_clean() -> None:
     assert audit(list(load_schemas().values()), per_schema=200) == []
 
 
+def test_the_families_on_trial_are_clean() -> None:
+    families = load_schemas(Path(__file__).parents[2] / "eval" / "contrast")
+    assert len(families) == 25 and families.keys().isdisjoint(load_schemas())
+    assert audit(list(families.values()), per_schema=100) == []
+
+
 def _text(text: str) -> Callable[[dict[str, Any]], object]:
     return lambda schema: schema["templates"].update(train=[text] * 3)
 
