@@ -25,7 +25,7 @@ _BETWEEN: Final = str.maketrans("", "", f",'’ {THIN}")
 _FRACTION: Final = re.compile(rf"([0-9]+){SLASH}([0-9]+)")
 _GROUP: Final = re.compile(r" ([0-9]{3})(?![0-9,./:])")
 _POWER: Final = re.compile(
-    r"(?:[eE]|\s?[×x*·]\s?10(?:\^|\*\*))(?P<tens>[+-]?[0-9]{1,2})(?![0-9A-Za-z])|(?:\^|\*\*)(?P<power>[0-9]{1,2})(?![0-9A-Za-z])"
+    r"(?:(?:[eE]|\s?[×x*·]\s?10(?:\^|\*\*))(?P<tens>[+-]?[0-9]{1,2})|(?:\^|\*\*)(?P<power>[0-9]{1,2}))(?![0-9A-Za-z])"
 )
 _LARGEST: Final = 10**30
 

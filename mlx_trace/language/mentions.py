@@ -89,12 +89,12 @@ def find_numbers(text: str) -> list[Mention]:
     A percent's value is the rate (20% is 20, also 1/5); a part's is the fraction (half is 1/2, also 2); a number with
     a multiplier is their product (2 dozen is 24, also 2 and 12); one below zero is negative, also without its sign.
     """
-    if not text.isascii():  # １２ and ١٢ are 12; each character stays one, so that spans hold
-        text = _DECIMAL.sub(lambda digit: str(int(digit[0])), text)
     return list(_remembered(text) if len(text) <= _USUAL else _mentions(text))
 
 
 def _mentions(text: str) -> Iterator[Mention]:
+    if not text.isascii():  # １２ and ١٢ are 12; each character stays one, so that spans hold
+        text = _DECIMAL.sub(lambda digit: str(int(digit[0])), text)
     tokens = list(_TOKEN.finditer(text))
     index = 0
     while index < len(tokens):

@@ -176,9 +176,9 @@ def first_fault(error: ValueError) -> str:
 def read_row(row: dict[str, Any], name: str) -> Problem:
     """Make a problem of a row in our own form, or of mlx-lm's `prompt/completion` or `messages` with a trace in it."""
     if "messages" in row:
-        return _from_chat(*_turns(row["messages"]), name, _of_solutions())
+        return _from_chat(*_turns(row["messages"]), name, _of_solutions)
     if "prompt" in row and "completion" in row:
-        return _from_chat(row["prompt"], row["completion"], name, _of_solutions())
+        return _from_chat(row["prompt"], row["completion"], name, _of_solutions)
     check_fields(row, row)
     stated = {key: row[key] for key in Problem.model_fields if row.get(key) is not None or key == "answer" in row}
     if "answer" not in stated:
@@ -199,13 +199,13 @@ def _of_solutions() -> str:
     return f"; worked solutions are read from rows with a question and an answer ({which})"
 
 
-def _from_chat(question: Any, reply: Any, name: str, instead: str = "") -> Problem:
-    """Make a problem of a question and a trace; the answer is what the trace computes."""
+def _from_chat(question: Any, reply: Any, name: str, instead: Callable[[], str] = str) -> Problem:
+    """Make a problem of a question and a trace; the answer is what the trace computes. `instead`: else what to do."""
     if not isinstance(question, str) or not isinstance(reply, str):
         raise ValueError("question and reply must be text")
     trace = parse(reply)
     if isinstance(trace, NoTrace):
-        raise ValueError(f"the reply holds no trace: {trace.message}{instead}")
+        raise ValueError(f"the reply holds no trace: {trace.message}{instead()}")
     outcome = solve(trace)
     if isinstance(outcome, Failed):
         raise ValueError(f"the trace does not run: {outcome.message}")
