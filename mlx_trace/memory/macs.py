@@ -41,6 +41,7 @@ CHIPS: Final = (
     Chip("M2", 3.6, 100), Chip("M2 Pro", 6.8, 200), Chip("M2 Max", 13.5, 400), Chip("M2 Ultra", 27.2, 800),
     Chip("M3", 4.1, 100), Chip("M3 Pro", 7.4, 150), Chip("M3 Max", 14.2, 300), Chip("M3 Ultra", 28.4, 819),
     Chip("M4", 4.6, 120), Chip("M4 Pro", 9.2, 273), Chip("M4 Max", 18.4, 410),
+    Chip("M5", 5.7, 153), Chip("M5 Pro", 11.4, 307), Chip("M5 Max", 22.8, 460),  # without their matrix units for bf16
 )  # fmt: skip
 _SLOWEST: Final = CHIPS[0]
 USUAL: Final = {8: "M1", 16: "M2", 32: "M1 Pro", 64: "M1 Max"}  # by memory in GiB: what such a Mac has at the least
