@@ -47,6 +47,23 @@ def wired(network: Any) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def held_to(size: int) -> Iterator[None]:
+    """Hold what MLX takes meanwhile on Metal, with the freed buffers that it keeps, to so many bytes.
+
+    Above them it frees those buffers, and waits for what is under way, but fails at nothing; by itself it keeps almost
+    all that the GPU may have (ml-explore/mlx#3350).
+    """
+    if not on_metal():
+        yield
+        return
+    before = mx.set_memory_limit(size)
+    try:
+        yield
+    finally:
+        mx.set_memory_limit(before)
+
+
 def watchdog_advice(error: Exception) -> str | None:
     """Return what to do where macOS ended the GPU's work since its display waited for it; None for other errors."""
     if not any(mark in str(error) for mark in _ENDED):

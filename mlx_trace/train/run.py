@@ -17,7 +17,7 @@ from mlx_trace.memory.predict import MemoryPlan
 from mlx_trace.memory.shape import Shape, shape_of
 from mlx_trace.model.adapter import ADAPTER_WEIGHTS, attach_adapter, check_same_base, check_trainable
 from mlx_trace.model.base import Base, Outline, load_base, read_outline
-from mlx_trace.model.bursts import burst_of, device_info, display_speed, wired
+from mlx_trace.model.bursts import burst_of, device_info, display_speed, held_to, wired
 from mlx_trace.model.config_json import positions_of
 from mlx_trace.model.layers import Split, check_split
 from mlx_trace.model.precision import is_dequantised
@@ -196,7 +196,11 @@ def train(
 
     Raises `Interrupted` after Ctrl-C, once everything is saved.
     """
-    with _opened(planned, resume, overwrite) as (hold, saved), wired(planned.base.network):
+    with (
+        _opened(planned, resume, overwrite) as (hold, saved),
+        wired(planned.base.network),
+        held_to(planned.needs.budget),
+    ):
         _settle_passes(planned)
         run = Run(planned.config, planned.base, report, planned.ranks, hold, after_phase, planned.validation)
         run.train(planned.phases, _shared(saved, planned.ranks))

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from mlx_trace.config import Config
 from mlx_trace.errors import UserError
+from mlx_trace.model import bursts
 from mlx_trace.model.adapter import adapter_weights
 from mlx_trace.train import checkpoint
 from mlx_trace.train.interrupt import Interrupted
@@ -397,6 +398,25 @@ def test_a_folder_that_cannot_be_used_is_told_before_anything_is_loaded(random_m
 
 
 # --- what goes wrong in learning ---------------------------------------------------------------------------------
+
+
+def test_on_a_mac_a_run_holds_mlx_and_the_buffers_that_it_keeps_to_its_memory_and_then_to_what_it_was(
+    random_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = [99 << 30]
+
+    def set_limit(limit: int) -> int:
+        limits.append(limit)
+        return limits[-2]
+
+    monkeypatch.setattr(bursts, "on_metal", lambda: True)
+    monkeypatch.setattr(mx, "set_memory_limit", set_limit)
+    settings = config(random_model, tmp_path / "run", memory=1.5, reinforce={"iters": 0})
+    run(settings)
+    assert limits == [99 << 30, 1_500_000_000, 99 << 30]
+    with pytest.raises(UserError, match=r"diverged|not finite"):
+        run(settings.model_copy(update={"adapter_path": tmp_path / "other", "learning_rate": 1e30}))
+    assert limits[3:] == [1_500_000_000, 99 << 30]
 
 
 def test_a_run_that_diverges_says_so_and_stops(random_model: Path, tmp_path: Path) -> None:
