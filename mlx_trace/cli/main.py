@@ -13,6 +13,7 @@ from typing import Any, Final, NoReturn, TextIO
 
 from mlx_trace.cli.output import drop_output, read_path, show
 from mlx_trace.errors import UserError, meant, why
+from mlx_trace.language.number_words import CURRENCY
 from mlx_trace.notice import one_message, tell
 
 # name: (module, what it does, an example)
@@ -60,7 +61,7 @@ _REFUSED: Final = frozenset({  # what a machine says to anybody, and no command 
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENAMETOOLONG, errno.ELOOP,
     errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE, errno.ENOMEM, errno.EILSEQ,
 })  # fmt: skip
-_NEGATIVE: Final = re.compile(r"-[$€£¥₹]?\.?[0-9]")
+_NEGATIVE: Final = re.compile(rf"-[{CURRENCY}]?\.?[0-9]")
 
 
 class Parser(argparse.ArgumentParser):

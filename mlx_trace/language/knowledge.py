@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Final
 
 from mlx_trace.language.mentions import find_numbers
+from mlx_trace.language.number_words import CURRENCY
 from mlx_trace.language.numbers import fits, spell
 
 # Days of a week, minutes of an hour, cents of a dollar, sides and scales.
@@ -89,7 +90,7 @@ _BELOW_ONE: Final = (
     "gallons? quarts? pints? cups? (?:table|tea)?spoons? miles? feet foot inch(?:es)? yards? acres? square area tons? "
     "tonnes? mph fast speed [kcm]?[gml] (?:kilo|centi|milli)?(?:grams?|lit(?:er|re)s?|met(?:er|re)s?)"
 )
-_PARTED: Final = re.compile("[$%¢€£]|[0-9][./][0-9]")
+_PARTED: Final = re.compile(f"[{CURRENCY}%¢]|[0-9][./][0-9]")
 
 
 def _any_of(words: str) -> re.Pattern[str]:

@@ -28,7 +28,8 @@ _COINS: Final[Measures] = _MONEY | _THINGS
 _PACES: Final[Measures] = _TIME | _THINGS  # minutes a page, pages a minute, and either of so many
 
 _MONEY_NAME: Final = r"(?:dollar|cent|euro|buck)s?"
-_CURRENCY: Final = re.compile(rf"[{CURRENCY}]\s?$")
+_BEFORE: Final = re.compile(rf"([{CURRENCY}]|\bUSD)\s?$")
+_BEHIND: Final = re.compile(rf"\s?([{CURRENCY}])(?!\s?\.?\d)")  # 5 $3 pens are no 5 dollars
 _SIGN: Final = re.compile(rf"(?i)[{CURRENCY}¢]|\b{_MONEY_NAME}\b")
 _WORDS: Final = re.compile(r"[\s-]*([a-z]+)(?:[\s-]+([a-z]+))?", re.IGNORECASE)
 _MONEY_WORD: Final = re.compile(_MONEY_NAME)
@@ -83,6 +84,12 @@ def measures(question: str) -> Mapping[str, Measures]:
     return {number: ANY if number in known else said for number, said in told.items()}
 
 
+def currency(question: str, mention: Mention) -> str:
+    """Return the currency beside a mention, a sign before or behind it or USD before it; "" if there is none."""
+    sign = _BEFORE.search(question[max(0, mention.start - 4) : mention.start]) or _BEHIND.match(question, mention.end)
+    return sign[1] if sign else ""
+
+
 def _measures(question: str, mention: Mention) -> Measures:
     """Return what the words around a mention say that it is measured in."""
     if mention.kind == "percent":
@@ -91,7 +98,7 @@ def _measures(question: str, mention: Mention) -> Measures:
         return ANY
     words = _WORDS.match(question, mention.end)
     word, behind = (words[1].lower(), (words[2] or "").lower()) if words else ("", "")
-    if _CURRENCY.search(question[max(0, mention.start - 2) : mention.start]):
+    if currency(question, mention):
         return _MONEY
     return _said(word, behind)
 

@@ -47,6 +47,7 @@ def test_the_ledger_points_at_the_step_that_failed(tmp_path: Path, capsys: pytes
         (("--expected", "14"), 1, "wrong_answer", 0.7),
         (("--expected", "-13/1"), 1, "wrong_answer", 0.7),
         (("--expected", "-$13"), 1, "wrong_answer", 0.7),
+        (("--expected", "-₩13"), 1, "wrong_answer", 0.7),
         (("--expected", "13", "--expert", "comparison"), 1, "wrong_expert", 0.3),
         (("--expert", "arithmetic"), 0, "solved", None),
     ],

@@ -30,6 +30,8 @@ def known(question: str) -> dict[str, Measures]:
     ("question", "expected"),
     [
         ("A pen costs $3 and a book 4 dollars.", {"3": "money", "4": "money"}),
+        ("A cup is 4€, a jug 7 €, a mug USD 5, a pot ₩9.", dict.fromkeys("4759", "money")),
+        ("She has 5 $3 tickets.", {"3": "money"}),
         ("He works 8 hours a day for 9 weeks.", {"8": "time", "9": "time"}),
         ("Of 60 children 25% swim.", {"25": "percent", "0.25": "percent"}),
         ("Tom has 13 bracelets and drives 40 miles.", {"13": "things", "40": "things"}),

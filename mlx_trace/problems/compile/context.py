@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from itertools import dropwhile, takewhile
 from typing import Final
 
+from mlx_trace.language.measures import currency
 from mlx_trace.language.mentions import Mention
 from mlx_trace.language.number_words import MULTIPLIERS
 from mlx_trace.problems.compile.evidence import same_noun
@@ -38,7 +39,6 @@ from mlx_trace.problems.compile.words import (
     WORK,
 )
 
-_MONEY: Final = re.compile(r"[$€£]\s?$|\bUSD\s?$")
 _RATIO: Final = re.compile(r"\s?:\s?\d|\d\s?:\s?$")
 _REACH: Final = 10  # tokens to either side of a number in which its noun is looked for
 _MOST_PHRASE: Final = 3  # words of a noun phrase
@@ -59,7 +59,9 @@ class Place:
         self.mention = mention
         question, words = text.question, text.words
         self.written = question[mention.start : mention.end].lower()
-        self.money = bool(_MONEY.search(question[max(0, mention.start - 4) : mention.start]))
+        sign = currency(question, mention)
+        self.money = sign != ""
+        self.coin = "dollars" if sign in ("$", "USD") else "money"
         self.hyphen = question[mention.end : mention.end + 1] == "-"
         beside = (question[mention.end : mention.end + 4], question[max(0, mention.start - 4) : mention.start])
         self.ratio = "ratio" in words and bool(_RATIO.match(beside[0]) or _RATIO.search(beside[1]))
@@ -92,7 +94,7 @@ class Place:
         per = self._per()
         if self.after[:1] in (["times"], ["time"], ["x"]):
             return f"times_{per}" if self.after[1:2] and self.after[1] in _PER and per.startswith("per_") else "times"
-        if difference := self._difference("dollars" if self.money else ""):
+        if difference := self._difference(self.coin if self.money else ""):
             return difference
         if self.money:
             return self._money(per)
@@ -135,7 +137,7 @@ class Place:
     def _money(self, per: str) -> str:
         words = {*self.before, *self.after[:3]}
         rate = per.removeprefix("per_") if per.startswith("per_") else ""
-        kind = "dollars"
+        kind = self.coin
         if words & PAY or (rate in TIMES_OF_DAY and words & WORK):
             kind = "pay"
         elif (

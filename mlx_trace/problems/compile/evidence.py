@@ -14,7 +14,9 @@ from itertools import pairwise
 from typing import Final
 
 from mlx_trace.language.knowledge import CONSTANTS, known_names, suggested_numbers
+from mlx_trace.language.measures import currency
 from mlx_trace.language.mentions import Mention
+from mlx_trace.language.number_words import CURRENCY
 from mlx_trace.language.number_words import UNITS as NUMBERS_IN_WORDS
 from mlx_trace.language.numbers import spell
 from mlx_trace.problems.compile.node import HUNDRED
@@ -100,7 +102,7 @@ class Evidence:
         return [word.lower() for word in _WORD.findall(text)][:4]
 
     def _words_before(self, mention: Mention) -> list[str]:
-        text = _CLAUSE.split(self.question[max(0, mention.start - _BEFORE) : mention.start].rstrip("$ "))[-1]
+        text = _CLAUSE.split(self.question[max(0, mention.start - _BEFORE) : mention.start].rstrip(f"{CURRENCY} "))[-1]
         return _telling(_WORD.findall(text)[-_MOST_BEFORE:])
 
     def of_mention(self, index: int, asked: Asked) -> float:
@@ -128,7 +130,7 @@ class Evidence:
         if noun in MEASURES and units and units[0] in MEASURES and not same_noun(noun, units[0]):
             penalty += 1.0  # hours are no days
         if asked.money:
-            penalty += -0.6 if self.question[: mention.start].endswith("$") else 0.6
+            penalty += -0.6 if currency(self.question, mention) else 0.6
         return penalty + self._fit(mention, written.lower(), units, asked) + self._form(mention, written, asked)
 
     def _is_quoted(self, mention: Mention, noun: str, line: str) -> bool:

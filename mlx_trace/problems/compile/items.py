@@ -11,6 +11,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Final
 
+from mlx_trace.language.number_words import CURRENCY
 from mlx_trace.language.numbers import read_numeral
 from mlx_trace.language.steps import ComputeOp
 from mlx_trace.problems.compile.expression import Expression, Number, Operation, Symbol
@@ -52,7 +53,7 @@ _OPERATORS: Final[dict[str, ComputeOp]] = {
     "+": "add", "-": "sub", "–": "sub", "−": "sub", "—": "sub", "*": "mul", "×": "mul", "⋅": "mul", "·": "mul",
     "/": "div", "÷": "div", "plus": "add", "minus": "sub", "times": "mul", "multiplied": "mul", "divided": "div",
 }  # fmt: skip
-_CURRENCIES: Final = ("$", "€", "£")
+_CURRENCIES: Final = tuple(CURRENCY)
 _EQUALS: Final = frozenset({"is", "equals", "are", "equal"})
 
 
@@ -124,7 +125,7 @@ class _Reader:
         """Tell whether a minus belongs to the number that follows it: = -5, (-4 + -6), 3 * -20."""
         if _OPERATORS[token[0]] != "sub" or following is None or not (following["number"] or following["mixed"]):
             return False
-        gap = token.string[token.end() : following.start()].lstrip("$€£")
+        gap = token.string[token.end() : following.start()].lstrip(CURRENCY)
         if gap or self.previous not in ("equal", "open", "break", "operator"):
             return False
         return self.previous == "break" or not self.words

@@ -16,7 +16,7 @@ from mlx_trace.problems.compile.evidence import same_noun
 from mlx_trace.problems.compile.graph import mentions_of
 from mlx_trace.problems.compile.grounding import Grounding
 from mlx_trace.problems.compile.node import PERCENT_OPS, Node, walk
-from mlx_trace.problems.compile.nouns import words_in
+from mlx_trace.problems.compile.nouns import many, words_in
 from mlx_trace.problems.compile.words import AMOUNTS, COMPARATIVES
 
 _ASKED: Final = re.compile(r"(?i)\bhow many (?:more |fewer |total |extra )?([a-z]+)")
@@ -183,6 +183,8 @@ class Kinds:
         noun = noun.rpartition("_")[0] if compared else noun
         money = place.money or noun.rpartition("_")[2] in AMOUNTS
         of = noun.rpartition("_")[0]
+        if money and many(per) in AMOUNTS:
+            return _FACTOR  # dollars for each euro
         if money:
             per = per or ("each" if noun.split("_")[-1] in _PRICED and place.after[:1] == ["each"] else "")
             noun = "money"

@@ -34,7 +34,7 @@ _NOTHING: Final = (
     )
     | _FACTORS
 )
-_PLAIN: Final = re.compile(r"percent|fraction|parts?|per|each|price|dollars|number|rate|total|left|\d+|[a-z]")
+_PLAIN: Final = re.compile(r"percent|fraction|parts?|per|each|price|dollars|money|number|rate|total|left|\d+|[a-z]")
 
 
 def says_nothing(name: str) -> bool:

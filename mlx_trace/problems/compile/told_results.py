@@ -7,13 +7,14 @@ import re
 from fractions import Fraction
 from typing import Final
 
+from mlx_trace.language.number_words import CURRENCY
 from mlx_trace.language.numbers import read_numeral
 from mlx_trace.problems.compile.asked import KINDS, told
 from mlx_trace.problems.compile.nouns import one, words_in
 from mlx_trace.problems.compile.words import MEASURES
 
 _RESULT: Final = re.compile(
-    r"=\s*(?P<sign>\$)?\s*(?:<<[^<>]*>>)?\s*\$?(?P<number>-?\d[\d,]*(?:\.\d+)?)(?P<percent>\s?%)?"
+    rf"=\s*[{CURRENCY}]?\s*(?:<<[^<>]*>>)?\s*[{CURRENCY}]?(?P<number>-?\d[\d,]*(?:\.\d+)?)(?P<percent>\s?%)?"
 )
 _SENTENCE_END: Final = re.compile(r"[.;!?](?=\s|$)")
 _LINE_MARK: Final = re.compile(r"^\s*(?:\d+[.)]|[-*•])\s+")
@@ -50,9 +51,9 @@ def _name(line: str, result: re.Match[str]) -> str:
     begin = starts[-1] if starts else 0
     end = _SENTENCE_END.search(line, result.end())
     behind = line[result.end() : end.start() if end else len(line)]
-    before = re.split(r"[\d$<=]", line[begin : result.start()])[0]
+    before = re.split(rf"[\d{CURRENCY}<=]", line[begin : result.start()])[0]
     return told(
         words_in(before).words,
         words_in(behind.partition("=")[0]).words,
-        "$" in result[0] or "$" in line[begin : result.start()],
+        any(sign in line[begin : result.end()] for sign in CURRENCY),
     )

@@ -43,8 +43,8 @@ WORK: Final = _words("work works worked working job paid makes made make charges
 # Nouns that are money already.
 AMOUNTS: Final = _words(
     "price cost pay salary fee fees tax taxes tip tips rent budget allowance income profit balance loan debt deposit "
-    "insurance savings refund raise commission wage wages toll bonus money payment payments dollars cents expenses "
-    "earnings revenue sales paycheck"
+    "insurance savings refund raise commission wage wages toll bonus money payment payments dollars euros rupees "
+    "yen cents expenses earnings revenue sales paycheck"
 )
 TIMES_OF_DAY: Final = _words(
     "second minute hour day week month year night shift seconds minutes hours days weeks months years morning "
@@ -108,9 +108,9 @@ MEASURES: Final = _words(
     "ml cm mm km kg g m l lb lbs oz ft inch inches foot feet yard yards mile miles meter meters kilometer kilometers "
     "gram grams kilogram kilograms ounce ounces pound pounds ton tons liter liters gallon gallons quart quarts pint "
     "pints cup cups second seconds minute minutes hour hours day days week weeks month months year years cent cents "
-    "dollar dollars square_foot square_feet square_inch square_inches square_yard square_yards square_meter "
-    "square_meters square_mile square_miles cubic_foot cubic_feet cubic_meter cubic_meters centimeter centimeters "
-    "acre acres"
+    "dollar dollars euro euros rupee rupees yen square_foot square_feet square_inch square_inches square_yard "
+    "square_yards square_meter square_meters square_mile square_miles cubic_foot cubic_feet cubic_meter cubic_meters "
+    "centimeter centimeters acre acres"
 )
 # First parts of what is one noun in two words: square feet, hot dogs, ice cream.
 JOINED: Final = _words("square cubic sq hot ice")
@@ -121,7 +121,7 @@ IRREGULAR: Final = {
 }  # fmt: skip
 PLURALS: Final = frozenset(IRREGULAR.values()) | _words(
     "deer shrimp salmon trout tuna goldfish catfish jellyfish cattle dice buses glasses ml cm mm km kg g m l ft mg mb "
-    "gb mph kph police alumni cacti bonsai broccoli moose"
+    "gb mph kph police alumni cacti bonsai broccoli moose yen"
 )
 UNCOUNTED: Final = _words(
     "gas lens plus news christmas series species physics always perhaps this his its as was has yes"

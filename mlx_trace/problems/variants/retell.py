@@ -10,6 +10,7 @@ from functools import lru_cache
 from random import Random
 from typing import Final
 
+from mlx_trace.language.number_words import CURRENCY
 from mlx_trace.language.numbers import spell
 from mlx_trace.problems import english
 from mlx_trace.problems.skeleton import people
@@ -17,7 +18,7 @@ from mlx_trace.problems.synthetic.vocabulary import load_vocabulary
 from mlx_trace.problems.variants.slots import DIGITS, Slot
 from mlx_trace.resources import schemas_dir
 
-_ARTICLE: Final = re.compile(r"\b([Aa])n? (\$?)$")
+_ARTICLE: Final = re.compile(rf"\b([Aa])n? ([{CURRENCY}]?)$")
 _CAPITAL: Final = re.compile(r"\b[A-Z][a-z]+")
 _LETTER: Final = re.compile(r"\b[B-HJ-Z]\b(?!\.)|\bletters in\b")  # "use E for Evan's dollars"
 _PLAIN_THOUSANDS: Final = re.compile(r"(?<![0-9,.])[0-9]{4,}")

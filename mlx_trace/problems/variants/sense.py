@@ -10,6 +10,7 @@ from fractions import Fraction
 from itertools import combinations, pairwise
 from typing import Final
 
+from mlx_trace.language.measures import currency
 from mlx_trace.language.mentions import Mention, find_numbers
 from mlx_trace.language.numbers import LIMIT
 from mlx_trace.language.solver import Entry, Solved, solve
@@ -80,8 +81,10 @@ def _matters(question: str, mention: Mention) -> bool:
 def is_year(question: str, mention: Mention) -> bool:
     """Tell whether a number is written as a year is."""
     text = question[mention.start : mention.end]
-    money = question[: mention.start].endswith("$")
-    return mention.kind == "digits" and 1900 <= mention.value <= 2100 and "," not in text and not money
+    return (
+        mention.kind == "digits" and 1900 <= mention.value <= 2100
+        and "," not in text and not currency(question, mention)
+    )  # fmt: skip
 
 
 def _steps(trace: Trace) -> Iterator[Compute]:

@@ -11,6 +11,7 @@ from typing import Final
 
 from mlx_trace.language.knowledge import known_numbers
 from mlx_trace.language.mentions import Mention, find_numbers
+from mlx_trace.language.number_words import CURRENCY
 from mlx_trace.language.numbers import read_numeral
 from mlx_trace.language.steps import Compute, Init
 from mlx_trace.language.syntax import Trace
@@ -42,7 +43,8 @@ _AFTER_FIXED: Final = re.compile(
 _NO_NUMBER_CHANGES: Final = re.compile(r"(?i)\b(?:triang|pentagon|hexagon|marathon)|\bangles?\b|\bdeck of cards\b")
 _AREA: Final = re.compile(r"(?i)square|cube|wide|area|each side")
 _NAMES: Final = re.compile(r"\b[A-Z][a-z]+(?:, [A-Z][a-z]+){0,20},? and [A-Z][a-z]+")
-_NUMBERS: Final = re.compile(r"(?<![0-9.])[$]?[0-9.]{1,20}(?:, [$]?[0-9.]{1,20}){1,20},? and [$]?[0-9.]{1,20}")
+_WRITTEN: Final = rf"[{CURRENCY}]?[0-9.]{{1,20}}"
+_NUMBERS: Final = re.compile(rf"(?<![0-9.]){_WRITTEN}(?:, {_WRITTEN}){{1,20}},? and {_WRITTEN}")
 _AGES: Final = re.compile(r"(?i)\b(?:years? old|ages?|older|younger|born|birthday)\b")
 _LEAST_CHOICES: Final = 24
 _FACTOR: Final = Fraction(3)  # by which a number grows or shrinks at most

@@ -1,6 +1,7 @@
 """Solutions written by hand, with every trick of the trade, compile to the traces they mean; bad rows are refused."""
 
 import json
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -839,3 +840,17 @@ def test_damaged_rows_are_compiled_rightly_or_refused(case: Case, cuts: list[tup
 def test_compiling_again_gives_the_same() -> None:
     for case in CASES:
         assert compiled(case.question, case.solution, case.gold) == compiled(case.question, case.solution, case.gold)
+
+
+@pytest.mark.parametrize("sign", ["€", "£", "₹", "₩"])
+def test_money_is_money_in_any_currency(sign: str) -> None:
+    """The sign changes neither the wiring nor what results are called, and stands before or behind a number."""
+    question = "Ana has $50. She buys 2 packs of figs for $4 each, pears for $2 and a melon for $6. How much is left?"
+    solution = "It cost 4+4+2+6=$<<4+4+2+6=16>>16.\nShe has $50-$16=$<<50-16=34>>34 left."
+    dollars = compiled(question, solution, "34").problem
+    assert dollars.results == ("cost", "money_left")
+    money = (dollars.trace or "").replace("dollars", "money")
+    behind = re.sub(r"\$(\d+)", rf"\1 {sign}", question)
+    for told in (question.replace("$", sign), behind):
+        problem = compiled(told, solution.replace("$", sign), "34").problem
+        assert (problem.trace, problem.results) == (money, dollars.results)

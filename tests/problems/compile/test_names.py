@@ -26,6 +26,8 @@ def names(question: str) -> list[str]:
     [
         ("There are 12 cows, 30 hens and 18 goats.", ["cows", "hens", "goats"]),
         ("A coat costs $45 with a tax of 20%.", ["coat_price", "tax_percent"]),
+        ("A coat costs 45€, and he pays with a 50 £ bill.", ["coat_price", "bill_money"]),
+        ("Each hat costs ₹45 and each scarf costs 30$.", ["price_per_hat", "price_per_scarf"]),
         ("She drives 60 miles per hour for 3 hours.", ["miles_per_hour", "hours"]),
         ("Ida has 26 shells, and Bo has 3 times as many.", ["shells", "times"]),
     ],
