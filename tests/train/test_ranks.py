@@ -33,7 +33,7 @@ def write_config(model: Path, folder: Path, name: str) -> Path:
 def launch(config: Path, *options: str, port: int) -> subprocess.CompletedProcess[str]:
     command = [BIN / "mlx.launch", "-n", "2", "--backend", "ring", "--starting-port", str(port), "--",
                BIN / "mlx-trace", "train", "-c", config, *options]  # fmt: skip
-    return subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=300, check=False)
 
 
 def rows(run: Path) -> list[dict[str, Any]]:
@@ -42,7 +42,7 @@ def rows(run: Path) -> list[dict[str, Any]]:
 
 def test_two_processes_do_what_one_does(random_model: Path, tmp_path: Path) -> None:
     one, two = (write_config(random_model, tmp_path, name) for name in ("one", "two"))
-    subprocess.run([BIN / "mlx-trace", "train", "-c", one], check=True, capture_output=True, timeout=120)
+    subprocess.run([BIN / "mlx-trace", "train", "-c", one], check=True, capture_output=True, timeout=300)
     done = launch(two, port=5137)
     assert done.stdout.count("sft 1/") == 1, f"one process speaks for all: {done.stdout}{done.stderr}"
     alone, together = rows(tmp_path / "one"), rows(tmp_path / "two")

@@ -146,13 +146,16 @@ class Grounding:
         yield replace(compute("mul", self.leaf(index, fraction), self.leaf(None, HUNDRED)), rate=True)
 
     def _conversions(self, index: int, leaf: Node) -> Iterator[Node]:
-        words = self.units[index][:2]
-        for whole, _, count in UNITS:
-            if any(same_noun(whole, word) for word in words):
-                yield compute("mul", leaf, self.leaf(None, Fraction(count)))
-        for _, part, count in UNITS:
-            if part and any(same_noun(part, word) for word in words):
-                yield compute("div", leaf, self.leaf(None, Fraction(count)))
+        for op, count in _changes(tuple(self.units[index][:2])):
+            yield compute(op, leaf, self.leaf(None, count))
+
+
+@lru_cache(maxsize=1024)
+def _changes(words: tuple[str, ...]) -> tuple[tuple[str, Fraction], ...]:
+    """Return what changes a unit that is among some words into another: hours times 60, minutes by 60."""
+    into_parts = [count for whole, _, count in UNITS if any(same_noun(whole, word) for word in words)]
+    into_wholes = [count for _, part, count in UNITS if part and any(same_noun(part, word) for word in words)]
+    return (*(("mul", Fraction(count)) for count in into_parts), *(("div", Fraction(count)) for count in into_wholes))
 
 
 @lru_cache(maxsize=8)
