@@ -16,7 +16,7 @@ from mlx_trace.problems.compile.evidence import same_noun
 from mlx_trace.problems.compile.graph import mentions_of
 from mlx_trace.problems.compile.grounding import Grounding
 from mlx_trace.problems.compile.node import PERCENT_OPS, Node, walk
-from mlx_trace.problems.compile.nouns import many, words_in
+from mlx_trace.problems.compile.nouns import words_in
 from mlx_trace.problems.compile.words import AMOUNTS, COMPARATIVES
 
 _ASKED: Final = re.compile(r"(?i)\bhow many (?:more |fewer |total |extra )?([a-z]+)")
@@ -26,6 +26,7 @@ _CLEARLY: Final = 0.75  # by which another way must be better than the first
 _MOST_MENDED: Final = 8  # of them that are mended
 _CLASH: Final = -2.0
 _COMPARED: Final = COMPARATIVES | {"as", "the", "that", "his", "her"}  # behind times: how many times as many
+_EXCHANGED: Final = frozenset(("dollar", "euro", "rupee", "yen"))
 _PRICED: Final = ("price", "pay")
 
 
@@ -183,7 +184,7 @@ class Kinds:
         noun = noun.rpartition("_")[0] if compared else noun
         money = place.money or noun.rpartition("_")[2] in AMOUNTS
         of = noun.rpartition("_")[0]
-        if money and many(per) in AMOUNTS:
+        if money and per in _EXCHANGED:
             return _FACTOR  # dollars for each euro
         if money:
             per = per or ("each" if noun.split("_")[-1] in _PRICED and place.after[:1] == ["each"] else "")

@@ -854,3 +854,17 @@ def test_money_is_money_in_any_currency(sign: str) -> None:
     for told in (question.replace("$", sign), behind):
         problem = compiled(told, solution.replace("$", sign), "34").problem
         assert (problem.trace, problem.results) == (money, dollars.results)
+
+
+def test_dollars_for_each_euro_change_euros_into_dollars() -> None:
+    question = (
+        "Ines has $30 and 20 euros. If each euro is worth three dollars, how many dollars does she have in total?"
+    )
+    found = compiled(question, "Her euros are worth 20*3=$<<20*3=60>>60.\nShe has 60+30=$<<60+30=90>>90.", "90")
+    assert (shape(trace_of(found)), found.problem.doubt) == ("mul(n,n) add(0,n)", "")
+
+
+def test_money_saved_each_month_is_added() -> None:
+    question = "Ned saved $10 per month for 7 months. How much must he save now to have a total savings of $150?"
+    found = compiled(question, "He saved 10*7=$<<10*7=70>>70.\nHe must save 150-70=$<<150-70=80>>80.", "80")
+    assert (shape(trace_of(found)), found.problem.doubt) == ("mul(n,n) sub(n,0)", "")
