@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,6 +30,11 @@ from mlx_trace.resources import tiny_dir
 
 settings.register_profile("mlx-trace", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("mlx-trace")
+
+# What tests start is not to be deaf where they themselves are: under nohup, or in a shell's background.
+for number, handler in {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}.items():
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
 
 assert mlx_trace.model is not None
 

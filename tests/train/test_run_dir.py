@@ -3,11 +3,9 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -305,7 +303,6 @@ with stopping() as stop:
 def test_a_terminal_that_closes_saves_and_nohup_is_kept(ignored: str, signals: list[str], said: str) -> None:
     command = f"{ignored}exec '{sys.executable}' -c \"$0\" {' '.join(signals)}"
     done = subprocess.run(
-        ["bash", "-c", command, _WAITS], capture_output=True, text=True, check=False, env=dict(os.environ),
-        preexec_fn=partial(signal.signal, signal.SIGHUP, signal.SIG_DFL),  # these tests may run under nohup themselves
-    )  # fmt: skip
+        ["bash", "-c", command, _WAITS], capture_output=True, text=True, check=False, env=dict(os.environ)
+    )
     assert (done.stdout.strip(), done.returncode) == (said, 0)
