@@ -10,6 +10,7 @@ from functools import lru_cache, reduce
 from itertools import product as pairs
 from typing import Final, Literal
 
+from mlx_trace.language.digits import currency_before
 from mlx_trace.language.knowledge import called_numbers
 from mlx_trace.language.mentions import Mention, find_numbers
 from mlx_trace.language.number_words import CURRENCY
@@ -28,7 +29,7 @@ _COINS: Final[Measures] = _MONEY | _THINGS
 _PACES: Final[Measures] = _TIME | _THINGS  # minutes a page, pages a minute, and either of so many
 
 _MONEY_NAME: Final = r"(?:dollar|cent|euro|buck)s?"
-_BEFORE: Final = re.compile(rf"([{CURRENCY}]|\bUSD)\s?$")
+_CODE: Final = re.compile(r"\bUSD(?=\s?$)")
 _BEHIND: Final = re.compile(rf"\s?([{CURRENCY}])(?!\s?\.?\d)")  # 5 $3 pens are no 5 dollars
 _SIGN: Final = re.compile(rf"(?i)[{CURRENCY}¢]|\b{_MONEY_NAME}\b")
 _WORDS: Final = re.compile(r"[\s-]*([a-z]+)(?:[\s-]+([a-z]+))?", re.IGNORECASE)
@@ -86,8 +87,12 @@ def measures(question: str) -> Mapping[str, Measures]:
 
 def currency(question: str, mention: Mention) -> str:
     """Return the currency beside a mention, a sign before or behind it or USD before it; "" if there is none."""
-    sign = _BEFORE.search(question[max(0, mention.start - 4) : mention.start]) or _BEHIND.match(question, mention.end)
-    return sign[1] if sign else ""
+    if before := currency_before(question, mention.start):
+        return before
+    if code := _CODE.search(question[max(0, mention.start - 4) : mention.start]):
+        return code[0]
+    behind = _BEHIND.match(question, mention.end)
+    return behind[1] if behind else ""
 
 
 def _measures(question: str, mention: Mention) -> Measures:

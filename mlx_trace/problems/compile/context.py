@@ -61,7 +61,7 @@ class Place:
         self.written = question[mention.start : mention.end].lower()
         sign = currency(question, mention)
         self.money = sign != ""
-        self.coin = "dollars" if sign in ("$", "USD") else "money"
+        self.coin = "dollars" if sign in ("$", "USD") else "money" if sign else ""
         self.hyphen = question[mention.end : mention.end + 1] == "-"
         beside = (question[mention.end : mention.end + 4], question[max(0, mention.start - 4) : mention.start])
         self.ratio = "ratio" in words and bool(_RATIO.match(beside[0]) or _RATIO.search(beside[1]))
@@ -94,7 +94,7 @@ class Place:
         per = self._per()
         if self.after[:1] in (["times"], ["time"], ["x"]):
             return f"times_{per}" if self.after[1:2] and self.after[1] in _PER and per.startswith("per_") else "times"
-        if difference := self._difference(self.coin if self.money else ""):
+        if difference := self._difference(self.coin):
             return difference
         if self.money:
             return self._money(per)

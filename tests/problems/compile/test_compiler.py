@@ -660,7 +660,7 @@ HEAVY = {
 def test_heavy_rows_neither_raise_nor_stall(name: str) -> None:
     question, solution = HEAVY[name]
     assert max(len(question), len(solution)) < MOST_CHARACTERS
-    with at_most(seconds=6.0):
+    with at_most(seconds=3.0):
         found = compile_row(row(question, solution, "77"), "rows:1")
     if isinstance(found, Compiled):
         check(found)
