@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mlx_trace.config_decoding import RULES
 from mlx_trace.config_sources import CompiledSource
 from mlx_trace.evaluate.causes import CAUSES
 from mlx_trace.problems.mixture import mix
@@ -32,7 +33,15 @@ SMALLEST = {
     "real_size": (["--tokenizer", str(tiny_dir()), "--narrower", "4", "--updates", "1"], {"peak_memory", "moved"}),
 }  # fmt: skip
 PEERS = {"rl": "mlx_lm_lora", "llama_cpp": "xllamacpp", "gguf_files": "xllamacpp"}  # beside mlx-lm
-ELSEWHERE = {"algorithms", "baselines", "causes", "families", "gguf_files", "rules"}  # by tests of their own, below
+ELSEWHERE = {  # by tests of their own, below
+    "algorithms",
+    "baselines",
+    "causes",
+    "families",
+    "gguf_files",
+    "rule_gains",
+    "rules",
+}
 NO_SCRIPTS = {"all", "grpo", "replay", "scaled"}  # what others import; `all` only starts them
 ROW = {"question": "Ana has 3 boxes of 4 pens. How many pens is that?", "answer": "3*4=<<3*4=12>>12 pens.\n#### 12"}
 
@@ -77,6 +86,18 @@ def test_rules_are_counted() -> None:
     printed = run("rules", "-n", "1", "--every", "40")
     assert "all_used" in printed
     assert "no_self" in printed
+
+
+def test_rules_that_a_reply_keeps_change_nothing(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps(ROW) + "\n", encoding="utf-8")
+    adapter = ["--adapter-path", str(adapters_dir() / "tiny"), "--max-tokens", "120"]
+    figures = json.loads(run("rule_gains", "tiny", *adapter, "--data", str(rows), "phrasing", "-n", "6", "--json"))
+    assert set(figures["alone"]) == set(figures["last"]) == set(RULES)
+    assert {one["n"] for one in figures["alone"].values()} == {7}
+    assert 7 <= figures["decoded"] < 7 * (2 * len(RULES) + 2)  # what no rule forbids is decoded once
+    unruled = figures["off"]["count"] + figures["all to off"]["gained"] - figures["all to off"]["lost"]
+    assert unruled == figures["all"]["count"]
 
 
 def test_what_a_trace_is_worth_is_measured_against_examples_and_prose(tmp_path: Path) -> None:
