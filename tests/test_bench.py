@@ -33,15 +33,8 @@ SMALLEST = {
     "real_size": (["--tokenizer", str(tiny_dir()), "--narrower", "4", "--updates", "1"], {"peak_memory", "moved"}),
 }  # fmt: skip
 PEERS = {"rl": "mlx_lm_lora", "llama_cpp": "xllamacpp", "gguf_files": "xllamacpp"}  # beside mlx-lm
-ELSEWHERE = {  # by tests of their own, below
-    "algorithms",
-    "baselines",
-    "causes",
-    "families",
-    "gguf_files",
-    "rule_gains",
-    "rules",
-}
+# by tests of their own, below
+ELSEWHERE = {"algorithms", "baselines", "causes", "families", "gguf_files", "rule_gains", "rules"}
 NO_SCRIPTS = {"all", "grpo", "replay", "scaled"}  # what others import; `all` only starts them
 ROW = {"question": "Ana has 3 boxes of 4 pens. How many pens is that?", "answer": "3*4=<<3*4=12>>12 pens.\n#### 12"}
 
