@@ -15,7 +15,7 @@ from mlx_trace.language.solver import Solved, solve
 from mlx_trace.language.syntax import NoTrace, parse_document, render
 from mlx_trace.problems.compile.choice import Origin
 from mlx_trace.problems.compile.decide import Wired, decide
-from mlx_trace.problems.compile.doubt import UNDECIDED, doubt, is_one_left
+from mlx_trace.problems.compile.doubt import UNDECIDED, doubt, doubt_equation
 from mlx_trace.problems.compile.emit import emit, shortest
 from mlx_trace.problems.compile.equations import Equation, read_equations
 from mlx_trace.problems.compile.formula import read_formula
@@ -192,7 +192,7 @@ def equation_target(question: str, equation: Equation, gold: Fraction) -> Wiring
     if not is_right(Solved(target.value, ()), gold):
         return Refused("the equation does not give the answer")
     settled = Kinds(graph.grounding).settle(target)
-    return Wiring(settled, graph.grounding, UNDECIDED if is_one_left(settled, graph.grounding) else "")
+    return Wiring(settled, graph.grounding, doubt_equation(settled, graph.grounding))
 
 
 def is_worked(row: dict[str, Any]) -> bool:

@@ -17,9 +17,11 @@ from mlx_trace.language.numbers import spell
 from mlx_trace.problems.compile.evidence import SPOKEN, is_time_of_day, same_noun
 from mlx_trace.problems.compile.grounding import Grounding
 from mlx_trace.problems.compile.node import PERCENT_OPS, Node, walk
+from mlx_trace.problems.compile.stand_in import is_known_to_all, is_torn
 from mlx_trace.problems.sentences import last_sentence
 
 UNDECIDED: Final = "equal numbers that no word tells apart"
+_UNUSED: Final = "a percentage that is not used"
 _COMPANY: Final = frozenset("friends brothers sisters siblings cousins sons daughters children kids others".split())
 _IN_PERCENT: Final = re.compile(r"(?i)%|percent")
 _COUNTING: Final = ("digits", "words")
@@ -28,6 +30,7 @@ _LEAST_TELLING: Final = 3  # smaller numbers need no word that calls for them
 _LEAST_UNIT: Final = 7  # smaller numbers, if known to all, are known of too much
 _TOLD_AGAIN: Final = ("all ", "these ", "those ", "the last ")  # all three are those that were told of before
 _UNITS: Final = frozenset(map(Fraction, (7, 24, 60)))
+_DOZEN: Final = 12
 _OFTEN: Final = 2  # a number is multiplied, and added to what comes out
 
 
@@ -36,9 +39,12 @@ def doubt(target: Node, grounding: Grounding) -> str:
     return next(_Doubts(target, grounding).reasons(), "")
 
 
-def is_one_left(target: Node, grounding: Grounding) -> bool:
-    """Tell whether a computation leaves a number unused that could as well be one of those that it uses."""
-    return _Doubts(target, grounding).is_one_left()
+def doubt_equation(target: Node, grounding: Grounding) -> str:
+    """Return why an equation's computation is unsure, or an empty text: no words of a solution tell numbers apart."""
+    doubts = _Doubts(target, grounding)
+    if doubts.is_one_left():
+        return UNDECIDED
+    return _UNUSED if doubts.is_percentage_left() else ""
 
 
 class _Doubts:
@@ -75,16 +81,24 @@ class _Doubts:
             yield "a number that no word calls for"
         if self._is_told_alike() or any(self._is_once(node) or _is_level(node) for node in self.nodes):
             yield "equal numbers of equal words"
-        if any(mention.kind == "percent" and index not in self.uses for index, mention in enumerate(self.mentions)):
-            yield "a percentage that is not used"
+        if self.is_percentage_left():
+            yield _UNUSED
         if self.is_one_left():
             yield "an equal number that is not used"
         if self._is_worn():
             yield "a number used more often than it is stated"
+        if is_known_to_all(self.nodes, self.grounding):
+            yield "a number that may be common knowledge"
+        if is_torn(self.nodes, self.mentions):
+            yield "a part of a number beside an equal number for the other part"
 
     def is_one_left(self) -> bool:
         """Tell as the function does."""
         return any(self._is_left(leaf) for leaf in self.nodes if leaf.op == "leaf")
+
+    def is_percentage_left(self) -> bool:
+        """Tell whether a percentage is used nowhere: what it comes to was worked out in the head."""
+        return any(mention.kind == "percent" and index not in self.uses for index, mention in enumerate(self.mentions))
 
     def _senseless(self) -> Iterator[str]:
         for node in self.nodes:
@@ -178,7 +192,8 @@ class _Doubts:
         spare = [n.value for i, n in enumerate(self.mentions) if n.kind in _COUNTING and i not in self.uses]
         converted = {value * unit for value in spare for unit in _UNITS}
         beside = {value - 1 for value in self.counted.values()} if 1 in spare else set()  # one of four walls is not
-        return converted.union(beside, (abs(first - other) for first, other in combinations(spare, 2)))
+        pairs = (pair for first, other in combinations(spare, 2) for pair in (abs(first - other), first + other))
+        return converted.union(beside, pairs)
 
     def _is_once(self, node: Node) -> bool:
         """Tell whether a node is one of something, that is used on: 6 folders for 6 classes, each can be meant."""
@@ -208,7 +223,7 @@ class _Doubts:
             return False
         own = mentions[leaf.mention]
         spoken, told = (self.question[m.start : m.end].lower() in SPOKEN for m in (own, other))
-        if own.kind != other.kind and (spoken or (other.kind == "relation" and not told)):
+        if own.kind != other.kind and (spoken or (other.kind == "relation" and not told and other.value != _DOZEN)):
             return False
         first, second = units[leaf.mention][:1], units[index][:1]
         is_restated = own.kind == other.kind and first and second and same_noun(first[0], second[0])

@@ -177,6 +177,11 @@ class Evidence:
             penalty += 1.0  # two pairs are two
         return penalty
 
+    def is_spoken_of(self, index: int, asked: Asked) -> bool:
+        """Tell whether a step says what a mention counts."""
+        units, spoken = self.units[index][:2], _spaced(asked.line)
+        return asked.likes(units) > 0 or any(f" {_stem(word)}" in spoken for word in units if word not in STOPS)
+
     def of_constant(self, asked: Asked) -> float | None:
         """Return how unlikely common knowledge is meant; None where question and step have no word for it."""
         if asked.money or (asked.value not in CONSTANTS and asked.value not in known_names(self.question)):

@@ -140,7 +140,11 @@ class Graph:
             result = self.results[taken.result]
             result.uses += 1
             return result.node if result.stated.value == asked.value else share_of(result.node)
-        return self._known(asked) if taken.mention is None else self.grounding.take(taken.mention, asked.value)
+        if taken.mention is None:
+            return self._known(asked)
+        if self.grounding.evidence.is_spoken_of(taken.mention, asked):
+            self.grounding.spoken_of.add(taken.mention)
+        return self.grounding.take(taken.mention, asked.value)
 
     def _cost(self, candidate: Origin, op: str) -> float:
         source = candidate.source

@@ -32,6 +32,7 @@ class Grounding:
         self.in_vain = 0  # numbers that no step explained
         self.guessed: list[Node] = []  # steps done in the head with numbers that no word names
         self.used: set[int] = set()
+        self.spoken_of: set[int] = set()  # mentions whose noun a step says
         self.leaves: dict[tuple[int | None, Fraction], Node] = {}
         self.by_value: dict[Fraction, list[int]] = {}
         for index, mention in enumerate(self.mentions):

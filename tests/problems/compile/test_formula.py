@@ -111,3 +111,23 @@ def test_a_row_whose_equal_numbers_no_word_tells_apart_is_marked(question: str, 
     found = compile_row({"question": question, "equation": "9-3", "answer": "6"}, "rows:1")
     assert isinstance(found, Compiled)
     assert bool(found.problem.doubt) is is_doubtful
+
+
+@pytest.mark.parametrize(
+    ("rate", "equation", "answer", "doubt"),
+    [
+        ("25%", "40*0.75", "30", "a percentage that is not used"),
+        ("20%", "40*0.8", "32", ""),
+        ("50%", "40-40*0.5", "20", ""),
+    ],
+)
+def test_a_percentage_that_an_equation_worked_out_in_the_head_is_marked(
+    rate: str, equation: str, answer: str, doubt: str
+) -> None:
+    row = {
+        "question": f"A hat costs $40 and is {rate} off. What is its price now?",
+        "equation": equation,
+        "answer": answer,
+    }
+    found = compile_row(row, "rows:1")
+    assert isinstance(found, Compiled) and found.problem.doubt == doubt

@@ -70,12 +70,25 @@ UNSURE = [
     ("a part or a percentage read as a number", "A shop takes 10% off a hat of $50. How many dollars is that?", "That is 50/10=5 dollars.", 5),
     ("a number that no word calls for", "Bea owns 90 stamps and half of them are in her book, 20% are torn. How many are in the book, and how many letters has her name with them?",
      "In the book are 90/2=45 stamps.\nHer name has 3 letters, so 45+3=48.", 48),
+    ("a number that may be common knowledge", "A choir of 12 singers pays $45 a month for a room. What is that in a year?", "45*12=540", 540),
+    ("a number that may be common knowledge", "A tram with 60 seats drives 3 hours. How many minutes is that?", "3*60=180 minutes", 180),
+    ("a number that may be common knowledge", "Al has 2 cats and 5 dogs. Each pet eats 3 cans a day. How many cans do they eat in a week?",
+     "2+5=7\n7*3=21\n21*7=147", 147),
+    ("a part of a number beside an equal number for the other part", "Two cooks have 2 dozen forks, and 5 are dirty. How many are clean?", "2*12-5=19", 19),
+    ("a part of a number beside an equal number for the other part", "Of 90 plums a third are eaten by 2 boys at home, and the rest is sold. How many are sold?", "90*2/3=60", 60),
+    ("an equal number that is not used", "The 12 geese of a farm laid 36 eggs. What do they bring in at $4 a dozen?",
+     "36/12=3 times\n3*4=12", 12),
+    ("a number that no word calls for", "A bus takes 4 men and 3 boys each day, at $2 a ticket. How much is that a day?", "7*2=14", 14),
 ]
 SURE = [
     ("all three again", "Kim has 3 hens that lay 5 eggs each. How many eggs do all three lay?", "3*5=15 eggs", 15),
     ("what is added to comes of it", "Bo has 20 pins. Ida has 15 pins more than Bo. How many pins have both?", "Ida has 20+15=35 pins.\nBoth have 35+20=55 pins.", 55),
     ("twice is not two brothers", "Jo and her two brothers sing. Jo sings 8 songs in May and twice as many in June. How many songs are that?",
      "In June she sings 2*8=16 songs.\nThat makes 16+8=24.", 24),
+    ("singers who are spoken of", "A choir of 12 singers pays $45 a head each month of this year. How much is that?",
+     "12 singers pay 45*12=540 dollars.", 540),
+    ("both parts of a number", "Jo has 2 dozen forks, and 5 are dirty. How many are clean?", "2*12-5=19", 19),
+    ("twice a third", "Al has 30 pins, Bo a third of those, and Ed twice as many as Bo. How many has Ed?", "30/3=10\n10*2=20", 20),
     ("minutes of an hour", "A lamp burns 3 hours. How many minutes is that?", "3*60=180 minutes", 180),
 ]
 # fmt: on
