@@ -56,7 +56,7 @@ class Graph:
         self._line, self._here = equation.line, Counter()
         self._equation += 1
         for expression in equation.expressions:
-            for percent in percent_readings(expression):
+            for percent in percent_readings(expression, equation.stated.percent):
                 try:
                     value = evaluate(expression, percent)
                 except ZeroDivisionError:
@@ -233,11 +233,14 @@ def mentions_of(node: Node) -> set[int]:
     return {leaf.mention for leaf in walk(node) if leaf.mention is not None}
 
 
-def percent_readings(expression: Expression) -> Iterable[Fraction]:
-    """Return what a percent sign may be worth in an expression: a point where all have it, else a hundredth first."""
+def percent_readings(expression: Expression, is_share: bool = False) -> Iterable[Fraction]:
+    """Return what a percent sign may be worth in an expression: a point where all have it, else a hundredth first.
+
+    `is_share`: what it comes to has one, too: 9/10=90%.
+    """
     signs = {number.percent for number in _numbers(expression)}
     if signs <= {False}:
-        return (Fraction(1),)
+        return (Fraction(1), _SHARE) if is_share else (Fraction(1),)
     return (Fraction(1), _SHARE) if signs == {True} else (_SHARE, Fraction(1))
 
 

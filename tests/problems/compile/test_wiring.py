@@ -126,6 +126,12 @@ def test_what_is_left_of_a_fraction_is_taken_off_once() -> None:
     assert (found.doubt, [node.op for node in walk(found.target) if node.args]) == ("", ["sub", "sub"])
 
 
+@pytest.mark.parametrize("solution", ["45/50=90%", "45/50*100=90%"])
+def test_a_quotient_that_is_stated_in_percent_is_a_hundredfold(solution: str) -> None:
+    question = "Amy got 45 of 50 points. What is that in percent?"
+    assert told(question, solution, 90) == "mul(100,div(45@0,50@1))"
+
+
 def test_a_fraction_that_was_computed_is_that_result_and_not_two_numbers_of_the_question() -> None:
     question = (
         "A jug of 2 cups is poured into 12 cans by 1 cook. 3 cans fill 8 pans on 2 shelves. How many are half full?"
