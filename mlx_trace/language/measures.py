@@ -99,7 +99,7 @@ def _measures(question: str, mention: Mention) -> Measures:
     """Return what the words around a mention say that it is measured in."""
     if mention.kind == "percent":
         return _PERCENT
-    if mention.kind not in ("digits", "words"):
+    if not mention.is_plain:
         return ANY
     words = _WORDS.match(question, mention.end)
     word, behind = (words[1].lower(), (words[2] or "").lower()) if words else ("", "")

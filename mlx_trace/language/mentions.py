@@ -58,6 +58,11 @@ class Mention:
         """Return the value and its other readings."""
         return (self.value, *self.also)
 
+    @property
+    def is_plain(self) -> bool:
+        """Tell whether it is a number as such, in digits or words: no part, percentage, relation or place in a row."""
+        return self.kind in ("digits", "words")
+
 
 _GLYPH: Final = "[" + "".join(GLYPHS) + "]"
 _TOKEN: Final = re.compile(

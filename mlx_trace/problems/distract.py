@@ -128,7 +128,7 @@ def _stands_alone(sentence: str) -> bool:
     ):
         return False
     mentions = find_numbers(sentence)
-    return len(mentions) == 1 and mentions[0].kind in ("digits", "words") and mentions[0].value >= 2
+    return len(mentions) == 1 and mentions[0].is_plain and mentions[0].value >= 2
 
 
 # --- what is told ----------------------------------------------------------------------------------------------

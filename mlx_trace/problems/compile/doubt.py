@@ -24,7 +24,6 @@ UNDECIDED: Final = "equal numbers that no word tells apart"
 _UNUSED: Final = "a percentage that is not used"
 _COMPANY: Final = frozenset("friends brothers sisters siblings cousins sons daughters children kids others".split())
 _IN_PERCENT: Final = re.compile(r"(?i)%|percent")
-_COUNTING: Final = ("digits", "words")
 _WHOLES: Final = frozenset(map(Fraction, ("0", "1", "100", "0.01")))  # what a part is taken of
 _LEAST_TELLING: Final = 3  # smaller numbers need no word that calls for them
 _LEAST_UNIT: Final = 7  # smaller numbers, if known to all, are known of too much
@@ -59,7 +58,7 @@ class _Doubts:
         self.counted = {
             index: mention.value
             for index, mention in enumerate(grounding.mentions)
-            if mention.kind in _COUNTING and mention.value != 1
+            if mention.is_plain and mention.value != 1
         }
         self.spare = self.counted.keys() - self.uses.keys()
 
@@ -189,7 +188,7 @@ class _Doubts:
 
     def _head(self) -> set[Fraction]:
         """Return what numbers that are not used come to: 14 days for 2 weeks, 2 from table 1 to table 3."""
-        spare = [n.value for i, n in enumerate(self.mentions) if n.kind in _COUNTING and i not in self.uses]
+        spare = [n.value for i, n in enumerate(self.mentions) if n.is_plain and i not in self.uses]
         converted = {value * unit for value in spare for unit in _UNITS}
         beside = {value - 1 for value in self.counted.values()} if 1 in spare else set()  # one of four walls is not
         pairs = (pair for first, other in combinations(spare, 2) for pair in (abs(first - other), first + other))
@@ -216,7 +215,7 @@ class _Doubts:
         mentions, units = self.mentions, self.grounding.units
         other = mentions[index]
         if leaf.mention is None:
-            return other.kind in _COUNTING
+            return other.is_plain
         if other.kind == "ordinal" or self.grounding.evidence.is_no_part(other):
             return False
         if self.question[: other.start].lower().endswith(_TOLD_AGAIN):
@@ -265,7 +264,7 @@ class _Doubts:
     def _is_halved(self, value: Fraction) -> bool:
         """Tell whether one divides by a part and by an equal count: for half, once more, two years may be taken."""
         below = {node.args[1].mention for node in self.nodes if node.op == "div" and node.args[1].value == value}
-        kinds = {self.mentions[index].kind in _COUNTING for index in below if index is not None}
+        kinds = {self.mentions[index].is_plain for index in below if index is not None}
         return len(kinds) > 1
 
 

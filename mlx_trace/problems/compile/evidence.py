@@ -205,7 +205,7 @@ class Evidence:
             return 0.7
         if asked.value < _LEAST_UNIT or is_spoken_unit(asked, self.question):
             return 0.3
-        stated = any(mention.value == asked.value and mention.kind in ("digits", "words") for mention in self.mentions)
+        stated = any(mention.value == asked.value and mention.is_plain for mention in self.mentions)
         return None if stated else 0.7
 
     def _converts(self, index: int, value: Fraction) -> bool:

@@ -26,7 +26,7 @@ def is_known_to_all(nodes: Sequence[Node], grounding: Grounding) -> bool:
                if arg.value in called and (node.op == "mul" or (node.op == "div" and place == 1))]  # fmt: skip
     again = Counter(id(arg) for arg in factors if arg.args)
     return any(count > 1 for count in again.values()) or any(
-        grounding.mentions[arg.mention].kind in ("digits", "words")
+        grounding.mentions[arg.mention].is_plain
         and grounding.mentions[arg.mention].value == arg.value
         and arg.mention not in grounding.spoken_of
         and arg.unit not in MEASURES

@@ -57,7 +57,7 @@ def is_told_whole(question: str, trace: Trace) -> bool:
     unused = [mention for mention in mentions if not values.intersection(mention.readings)]
     if any(_matters(question, mention) for mention in unused):
         return False
-    if sum(2 <= mention.value <= _SMALL and mention.kind in ("digits", "words") for mention in unused) > 1:
+    if sum(2 <= mention.value <= _SMALL and mention.is_plain for mention in unused) > 1:
         return False
     if any(value > 12 and value not in stated and value not in EVERYDAY and "_per_" not in name and "days" not in name
            for name, value in _inits(trace)):  # fmt: skip
