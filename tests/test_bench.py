@@ -89,8 +89,8 @@ def test_rules_that_a_reply_keeps_change_nothing(tmp_path: Path) -> None:
     assert set(figures["alone"]) == set(figures["last"]) == set(RULES)
     assert {one["n"] for one in figures["alone"].values()} == {7}
     assert 7 <= figures["decoded"] < 7 * (2 * len(RULES) + 2)  # what no rule forbids is decoded once
-    unruled = figures["off"]["count"] + figures["all to off"]["gained"] - figures["all to off"]["lost"]
-    assert unruled == figures["all"]["count"]
+    ruled = figures["off"]["count"] + figures["off to all"]["gained"] - figures["off to all"]["lost"]
+    assert ruled == figures["all"]["count"]
 
 
 def test_what_a_trace_is_worth_is_measured_against_examples_and_prose(tmp_path: Path) -> None:

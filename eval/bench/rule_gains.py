@@ -14,16 +14,13 @@ from typing import Any, Final
 
 from mlx_trace.config import Prompt
 from mlx_trace.config_decoding import RULES, Decoding, Rule
-from mlx_trace.decode.grammar.automaton import Automaton
-from mlx_trace.decode.grammar.follow import follow
-from mlx_trace.decode.grammar.rules import rules_for
+from mlx_trace.decode.grammar.follow import can_write
 from mlx_trace.decode.grammar.vocabulary import vocabulary_of
 from mlx_trace.evaluate.compared import Comparison, compare_counts
 from mlx_trace.evaluate.evaluate import evaluate
 from mlx_trace.evaluate.record import Record
 from mlx_trace.evaluate.stats import Rate
 from mlx_trace.evaluate.suites import suite
-from mlx_trace.language.knowledge import grounded_numbers
 from mlx_trace.model.adapter import load_adapter, read_adapter_config
 from mlx_trace.model.base import load_base
 from mlx_trace.model.prompts import CLOSING, Prompter
@@ -64,11 +61,9 @@ class Asked:
 
     def _lets(self, record: Record, names: Names) -> bool:
         """Tell whether a reply can be written under some rules as it is."""
-        question = record.problem.question
         ids = self.words.word(record.output + CLOSING * (not record.truncated))
-        automaton = Automaton(self.words, grounded_numbers(question), self.max_tokens, rules_for(question, names),
-                              self.prompter.prompt.trace_form)  # fmt: skip
-        return follow(automaton, self.words, ids)[0] == len(ids)
+        form = self.prompter.prompt.trace_form
+        return can_write(self.words, record.problem.question, ids, names, form, room=self.max_tokens)
 
 
 def measured(options: argparse.Namespace) -> dict[str, Any]:
@@ -84,7 +79,7 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
     held = asked.right(ALL)
     last = {rule: compare_counts(right, held) for rule, right in others.items()}
     return {
-        "off": Rate(sum(off), len(off)), "all": Rate(sum(held), len(held)), "all to off": compare_counts(off, held),
+        "off": Rate(sum(off), len(off)), "all": Rate(sum(held), len(held)), "off to all": compare_counts(off, held),
         "alone": alone, "last": last, "decoded": asked.decoded,
     }  # fmt: skip
 
@@ -115,7 +110,7 @@ def main() -> None:
     if options.json:
         print(json.dumps(as_json(figures)))
         return
-    print(f"without rules {figures['off']}; with all {figures['all']}: {told(figures['all to off'])}")
+    print(f"without rules {figures['off']}; with all {figures['all']}: {told(figures['off to all'])}")
     print(f"{figures['decoded']} replies decoded")
     print(f"{'':18}{'alone':24}added to the others")
     for rule in RULES:

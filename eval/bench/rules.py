@@ -17,11 +17,8 @@ from rich.table import Table
 
 from mlx_trace.config import OPERATION_FIRST, TraceForm
 from mlx_trace.config_decoding import RULES, Rule
-from mlx_trace.decode.grammar.automaton import Automaton
-from mlx_trace.decode.grammar.follow import follow
-from mlx_trace.decode.grammar.rules import rules_for
+from mlx_trace.decode.grammar.follow import can_write
 from mlx_trace.decode.grammar.vocabulary import Vocabulary, vocabulary_of
-from mlx_trace.language.knowledge import grounded_numbers
 from mlx_trace.model.base import read_outline
 from mlx_trace.model.prompts import CLOSING
 from mlx_trace.problems.compile.compiler import Compiled, compile_file
@@ -47,9 +44,8 @@ def forbidden(problems: list[Problem], words: Vocabulary, names: frozenset[Rule]
     """Return the problems whose gold trace, in a form, cannot be written under some rules."""
     found = []
     for problem in problems:
-        ids, numbers = words.word((in_form(problem, form) or "") + CLOSING), grounded_numbers(problem.question)
-        one = Automaton(words, numbers, 2 * len(ids) + 200, rules_for(problem.question, names), form)
-        if follow(one, words, ids)[0] < len(ids):
+        ids = words.word((in_form(problem, form) or "") + CLOSING)
+        if not can_write(words, problem.question, ids, names, form):
             found.append(problem)
     return found
 

@@ -7,11 +7,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from mlx_trace.config_decoding import RULES, Decoding
-from mlx_trace.decode.grammar.automaton import Automaton
-from mlx_trace.decode.grammar.follow import follow
-from mlx_trace.decode.grammar.rules import rules_for
+from mlx_trace.decode.grammar.follow import can_write
 from mlx_trace.decode.grammar.vocabulary import vocabulary_of
-from mlx_trace.language.knowledge import grounded_numbers
 from mlx_trace.model.prompts import CLOSING, Prompter
 from mlx_trace.problems.forms import in_form
 from mlx_trace.problems.problem import Problem
@@ -35,9 +32,8 @@ def try_constraint(problems: Sequence[Problem], prompter: Prompter, decoding: De
     refused = []
     for problem, trace in tried:
         ids = vocabulary.word(trace + CLOSING)
-        numbers = grounded_numbers(problem.question) if decoding.grounding == "hard" else None
-        rules = rules_for(problem.question, decoding.chosen_rules)
-        if follow(Automaton(vocabulary, numbers, 2 * len(ids) + 200, rules, form), vocabulary, ids)[0] < len(ids):
+        is_grounded = decoding.grounding == "hard"
+        if not can_write(vocabulary, problem.question, ids, decoding.chosen_rules, form, is_grounded):
             refused.append(problem.id)
     if not tried:
         return ""

@@ -1,13 +1,28 @@
 """How far the constraint lets given tokens be written, and what it offers on the way: gold traces, read by it.
 
-Takes an automaton, its vocabulary and token ids. Knows nothing of networks.
+Takes an automaton, or what one is made of, its vocabulary and token ids. Knows nothing of networks.
 """
 
 from collections.abc import Sequence
 
+from mlx_trace.config import TraceForm
+from mlx_trace.config_decoding import Rule
 from mlx_trace.decode.grammar.automaton import Automaton
+from mlx_trace.decode.grammar.rules import rules_for
 from mlx_trace.decode.grammar.vocabulary import Vocabulary
 from mlx_trace.decode.grammar.writing import Choice
+from mlx_trace.language.knowledge import grounded_numbers
+
+
+def can_write(
+    vocabulary: Vocabulary, question: str, ids: Sequence[int], names: frozenset[Rule], form: TraceForm,
+    is_grounded: bool = True, room: int | None = None,
+) -> bool:  # fmt: skip
+    """Tell whether ids may answer a question under some rules; `room` is the most tokens of a reply, else ample."""
+    numbers = grounded_numbers(question) if is_grounded else None
+    room = 2 * len(ids) + 200 if room is None else room
+    automaton = Automaton(vocabulary, numbers, room, rules_for(question, names), form)
+    return follow(automaton, vocabulary, ids)[0] == len(ids)
 
 
 def follow(automaton: Automaton, vocabulary: Vocabulary, ids: Sequence[int]) -> tuple[int, int]:
